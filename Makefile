@@ -1,0 +1,56 @@
+# `make demo` and `make test` set up all they need; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# R finds this folder's Python and its own copy of the R package; nothing of the user's is touched.
+export RETICULATE_PYTHON := $(CURDIR)/.venv/bin/python
+export R_LIBS := $(CURDIR)/.Rlib$(if $(R_LIBS),:$(R_LIBS))
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME
+
+R_SOURCES := DESCRIPTION $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
+	python/bgformer -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: help setup demo test lint format build docs clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R package into .Rlib
+
+.setup/system: tools/setup.sh
+	@tools/setup.sh system
+	@mkdir -p $(@D) && touch $@
+
+.venv/complete: .setup/system constraints.txt pyproject.toml
+	@tools/setup.sh python
+
+.Rlib/complete: .venv/complete $(R_SOURCES)
+	@tools/setup.sh r-package
+
+demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]
+	@Rscript demo/demo.R $(if $(DATA),"$(DATA)") $(if $(LABELS),"$(LABELS)")
+
+test: setup  ## run all tests, Python's and then R's
+	@tools/test.sh
+
+lint: setup  ## check the style of the Python and the R code
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@Rscript tools/lint.R
+
+format: .venv/complete  ## put the Python code into the project's format
+	@.venv/bin/ruff check --fix --exit-zero .
+	@.venv/bin/ruff format .
+
+build: setup  ## the wheel, the Python source archive and the R archive, into dist/
+	@tools/build.sh dist
+
+docs: setup  ## renew the R help pages and NAMESPACE from the comments in r-package/R
+	@Rscript -e 'roxygen2::roxygenise("r-package")'
+
+clean:  ## remove all that make has made in this folder
+	@rm -rf .setup .venv .Rlib dist demo/output
