@@ -1,0 +1,147 @@
+# Cells in, clusters out: RunBGFormer() on a Seurat object, with two pictures and a table.
+#   Rscript demo/demo.R [FILE [LABELS]]      FILE: .h5ad, 10x .h5, or .rds with a Seurat object
+# Without FILE: 700 blood cells with known labels. `make demo` sets everything up and runs this.
+
+fail <- function(...) {
+  message("demo: ", ...)
+  quit(status = 2)
+}
+
+arguments <- commandArgs(trailingOnly = TRUE)
+path <- if (length(arguments) >= 1) path.expand(arguments[1])
+labels <- if (length(arguments) >= 2) arguments[2]
+kind <- if (is.null(path)) "h5ad" else tolower(tools::file_ext(path))
+if (!kind %in% c("h5ad", "h5", "rds")) {
+  fail(path, " is not of a kind this demo reads: give an .h5ad, a 10x .h5, or an .rds file.")
+}
+if (!is.null(path) && (!file.exists(path) || dir.exists(path))) {
+  fail("there is no file ", path, " (seen from ", getwd(), ").")
+}
+
+suppressPackageStartupMessages({
+  library(Seurat)
+  library(ggplot2)
+  library(bgformer)
+})
+options(Seurat.warn.umap.uwot = FALSE)
+
+read_seurat <- function(path) {
+  object <- tryCatch(readRDS(path), error = function(e) {
+    fail(path, " cannot be read as an .rds file: ", conditionMessage(e), ".")
+  })
+  if (!inherits(object, "Seurat")) {
+    fail(path, " holds an object of class ", class(object)[1], ", not a Seurat object.")
+  }
+  if (!is.null(labels) && !labels %in% colnames(object[[]])) {
+    fail(path, " has no column '", labels, "' of known labels; its columns are: ",
+         toString(colnames(object[[]])), ".")
+  }
+  object$known <- if (!is.null(labels)) as.character(object[[]][[labels]])
+  object
+}
+
+read_with_python <- function(path) {
+  reader <- reticulate::import_from_path("read_cells", "demo")
+  cells <- tryCatch(reader$read_cells(path, labels), error = function(e) {
+    fail(sub("^ValueError: ", "", strsplit(conditionMessage(e), "\n")[[1]][1]))
+  })
+  # Seurat's own rule for gene names, applied here so that it need not warn
+  genes <- make.unique(gsub("_", "-", cells$genes))
+  counts <- new(
+    "dgCMatrix", x = as.numeric(cells$x), i = as.integer(cells$i), p = as.integer(cells$p),
+    Dim = c(length(genes), length(cells$cells)), Dimnames = list(genes, cells$cells)
+  )
+  object <- CreateSeuratObject(counts)
+  object$known <- cells$labels
+  object
+}
+
+cells <- if (kind == "rds") read_seurat(path) else read_with_python(path)
+has_labels <- "known" %in% colnames(cells[[]])
+name <- if (is.null(path)) "700 blood cells" else basename(path)
+cat(sprintf("%s: %d cells, %d genes\n", name, ncol(cells), nrow(cells)))
+
+# The main job: everything after it is ordinary Seurat.
+seconds <- system.time(cells <- RunBGFormer(cells))[["elapsed"]]
+
+cells <- NormalizeData(cells, verbose = FALSE)
+cells <- RunUMAP(
+  cells, reduction = "bgformer", dims = seq_len(ncol(cells[["bgformer"]])),
+  n.neighbors = min(30L, ncol(cells) - 1L), verbose = FALSE
+)
+
+blood_markers <- c(
+  "CD3D", "IL32", "IL7R", "CCR7", "CD8A", "CD8B", "GZMK", "CCL5", "NKG7", "GNLY", "PRF1",
+  "CD79A", "MS4A1", "LYZ", "S100A8", "S100A9", "FCN1", "FCGR3A", "LST1",
+  "HLA-DRA", "FCER1A", "CLEC10A", "SOX4"
+)
+
+# The strongest genes of each cluster, at most 24 in all so that their names can be read.
+strongest_genes <- function(object) {
+  found <- FindAllMarkers(object, only.pos = TRUE, max.cells.per.ident = 200, verbose = FALSE)
+  if (nrow(found) == 0) {
+    return(head(rownames(object), 24))
+  }
+  each <- max(1, min(3, 24 %/% nlevels(Idents(object))))
+  unique(unlist(lapply(split(found$gene, found$cluster), head, each), use.names = FALSE))
+}
+markers <- if (is.null(path)) blood_markers else strongest_genes(cells)
+
+dir.create("demo/output", showWarnings = FALSE, recursive = TRUE)
+save_picture <- function(file, plot, width, height) {
+  file <- file.path("demo/output", file)
+  ggsave(file, plot, width = width, height = height, dpi = 150, bg = "white")
+  file
+}
+
+look <- theme(
+  text = element_text(size = 13), plot.title = element_text(size = 15, hjust = 0),
+  axis.text = element_blank(), axis.ticks = element_blank(), legend.text = element_text(size = 11)
+)
+# Neighbouring colours must differ: Tableau's, and Seurat's longest palette where they are too few.
+colours <- function(n) {
+  tableau <- c(
+    "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#76B7B2", "#EDC948", "#B07AA1", "#9C755F",
+    "#FF9DA7", "#8CD17D"
+  )
+  if (n <= length(tableau)) tableau[seq_len(n)] else rep_len(DiscretePalette(36, "polychrome"), n)
+}
+umap <- function(by, title, ...) {
+  size <- max(0.1, min(1.2, 2000 / ncol(cells)))
+  palette <- colours(length(unique(cells[[by]][[1]])))
+  DimPlot(cells, group.by = by, pt.size = size, cols = palette, ...) +
+    labs(title = title, x = "UMAP 1", y = "UMAP 2") + look
+}
+n_clusters <- nlevels(cells$bgformer_clusters)
+left <- umap("bgformer_clusters", sprintf("bgformer: %d clusters", n_clusters),
+             label = TRUE, label.size = 6) + NoLegend()
+right <- if (has_labels) {
+  umap("known", "known labels")
+} else {
+  FeaturePlot(cells, "bgformer_confidence") +
+    labs(title = "confidence", x = "UMAP 1", y = "UMAP 2") + look
+}
+pictures <- c(
+  save_picture("umap.png", patchwork::wrap_plots(left, right), 12, 5),
+  save_picture(
+    "markers.png",
+    DotPlot(cells, features = markers, dot.scale = 7) +
+      labs(x = NULL, y = "bgformer cluster") +
+      theme(axis.text.x = element_text(angle = 45, hjust = 1, size = 11)),
+    11, max(4.4, 3.2 + 0.28 * n_clusters)
+  )
+)
+
+if (has_labels) {
+  cat("\nKnown labels (rows) in clusters (columns)\n")
+  print(unclass(table(cells$known, cells$bgformer_clusters, dnn = NULL)))
+  agreement <- igraph::compare(
+    as.integer(factor(cells$known)), as.integer(cells$bgformer_clusters), "adjusted.rand"
+  )
+  cat(sprintf("\nARI against the known labels: %.2f\n", agreement))
+} else {
+  cat("\nCells in each cluster\n")
+  print(c(table(cells$bgformer_clusters)))
+}
+cat(sprintf("Seconds in RunBGFormer(): %.1f\n", seconds))
+cat("Pictures:", pictures, sep = "\n  ")

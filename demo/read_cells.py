@@ -1,0 +1,83 @@
+"""Read cells from the files the demo takes and hand them to R."""
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scanpy as sc
+import scipy.sparse as sp
+
+from pbmc700 import load_pbmc700
+
+
+def read_cells(path: str | None = None, labels: str | None = None) -> dict:
+    """Read counts, names and known labels.
+
+    Parameters
+    ----------
+    path
+        A ``.h5ad`` or a 10x ``.h5`` file; the 700 blood cells inside scanpy if not given.
+    labels
+        Column of ``obs`` with known labels.
+
+    Returns
+    -------
+    Dict with the slots of R's dgCMatrix of genes × cells (``x``, ``i``, ``p``), ``genes``,
+    ``cells`` and ``labels`` (list of str, or None).
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, holds no counts or lacks the column; one sentence.
+    """
+    if path is None:
+        adata, labels = load_pbmc700(), "cell_type"
+    else:
+        adata = _read_file(Path(path))
+    if labels is not None and labels not in adata.obs:
+        raise ValueError(
+            f"{path} has no column {labels!r} of known labels; its columns are: "
+            f"{', '.join(adata.obs.columns) or 'none'}."
+        )
+    counts, genes = _find_counts(adata, path)
+    counts = sp.csr_matrix(counts, dtype=np.float64)  # cells × genes: its transpose, column-wise
+    counts.sort_indices()
+    known = None
+    if labels is not None:
+        known = adata.obs[labels].astype(object)
+        known = known.where(known.notna(), "unknown").astype(str).to_list()
+    return {
+        "x": counts.data,
+        "i": counts.indices,
+        "p": counts.indptr,
+        "genes": list(ad.utils.make_index_unique(pd.Index(genes.astype(str)))),
+        "cells": list(ad.utils.make_index_unique(adata.obs_names.astype(str))),
+        "labels": known,
+    }
+
+
+def _read_file(path: Path) -> ad.AnnData:
+    try:
+        return ad.read_h5ad(path) if path.suffix == ".h5ad" else sc.read_10x_h5(path)
+    except Exception as error:  # h5py, anndata and scanpy each raise their own kinds
+        kind = "an .h5ad file" if path.suffix == ".h5ad" else "a 10x .h5 file"
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as {kind}: {reason}") from error
+
+
+def _find_counts(adata: ad.AnnData, path: str | None):
+    """Return the first matrix of whole numbers, where analysts keep counts, with its genes."""
+    places = [(adata.layers.get("counts"), adata.var_names), (adata.X, adata.var_names)]
+    if adata.raw is not None:
+        places.append((adata.raw.X, adata.raw.var_names))
+    for matrix, genes in places:
+        if matrix is None:
+            continue
+        values = matrix.data if sp.issparse(matrix) else np.asarray(matrix)
+        if np.array_equal(values, np.rint(values)):
+            return matrix, genes
+    raise ValueError(
+        f"{path} holds no counts (whole numbers) in layers['counts'], X or raw.X; "
+        "give the file as it was before normalisation."
+    )
