@@ -106,7 +106,7 @@ make_venv() {
   trap '[ -e .venv/complete ] || [ '$fresh' = no ] || rm -rf .venv' EXIT
   trap 'exit 130' INT TERM
   say "installing Python packages into .venv, a few minutes the first time"
-  local pip=(.venv/bin/python -m pip -q --disable-pip-version-check install -c constraints.txt)
+  local pip=(.venv/bin/python -m pip -qq --disable-pip-version-check install -c constraints.txt)
   {
     { [ $fresh = no ] || "$python" -m venv .venv; } &&
       "${pip[@]}" pip &&

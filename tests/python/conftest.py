@@ -2,6 +2,7 @@
 
 import anndata as ad
 import pytest
+
 from pbmc700 import load_pbmc700
 
 

@@ -1,0 +1,77 @@
+"""What is shipped: one version, one copy of each file, and a wheel that holds the package."""
+
+import re
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+import tomllib
+from build import ProjectBuilder
+
+import bgformer
+
+ROOT = Path(__file__).parents[2]
+# These read the source tree, which an installed wheel does not have beside it.
+pytestmark = pytest.mark.checkout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    builder = ProjectBuilder(ROOT, python_executable=sys.executable)
+    return zipfile.ZipFile(builder.build("wheel", tmp_path_factory.mktemp("wheel")))
+
+
+def test_r_and_python_have_the_same_version(wheel):
+    description = Parser().parsestr((ROOT / "DESCRIPTION").read_text())
+    metadata = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
+    assert description["Version"] == bgformer.__version__
+    assert Parser().parsestr(wheel.read(metadata).decode())["Version"] == bgformer.__version__
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    in_wheel = {n for n in wheel.namelist() if ".dist-info/" not in n}
+    in_source = {f"bgformer/{p.name}" for p in (ROOT / "python/bgformer").glob("*.py")}
+    assert in_wheel == in_source
+
+
+def test_wheel_says_what_it_needs(wheel):
+    name = next(n for n in wheel.namelist() if n.endswith("/METADATA"))
+    metadata = Parser().parsestr(wheel.read(name).decode())
+    needed = metadata.get_all("Requires-Dist")
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert {re.split(r"[<>=;\s]", n)[0] for n in needed if "extra ==" in n} == {
+        "anndata2ri",
+        "rpy2",
+    }
+    scripts = next(n for n in wheel.namelist() if n.endswith("/entry_points.txt"))
+    assert "bgformer = bgformer.cli:main" in wheel.read(scripts).decode()
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("r-package/DESCRIPTION", "DESCRIPTION"),
+        ("r-package/vignettes", "vignettes"),
+        ("r-package/tests", "tests/r"),
+        ("r-package/inst/python", "python"),
+    ],
+)
+def test_r_package_links_to_the_one_copy(link, target):
+    assert (ROOT / link).is_symlink()
+    assert (ROOT / link).resolve() == ROOT / target
+    assert (ROOT / target).exists()
+
+
+def test_every_requirement_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["r"]
+    wanted += [item for group in project["dependency-groups"].values() for item in group]
+    wanted += project["build-system"]["requires"]
+    pinned = {
+        line.split("==")[0].lower()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and not line.startswith("#")
+    }
+    assert {re.split(r"[<>=]", item)[0].lower() for item in wanted} <= pinned
