@@ -1,0 +1,229 @@
+"""The cell x anchor graph, Leiden over anchors, and the number of clusters.
+
+Each cell has weights on its few nearest anchors, B (n x m). Two anchors are linked by the cells
+they share, B^T B (m x m), and clusters are communities of that graph. Its size does not depend on
+the number of cells, so any resolution can be tried at once.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import igraph
+import numpy as np
+from scipy import sparse
+
+DEFAULT_RESOLUTION = 0.6
+NEIGHBOURS = 5
+"""Anchors that a cell has weights on."""
+_BLOCK = 65_536
+
+
+class Partition(NamedTuple):
+    """Clusters of cells and of anchors.
+
+    Attributes
+    ----------
+    labels
+        Cluster of each cell, shape (n,), 0 the largest.
+    confidence
+        Share of the cell's weight that lies on anchors of its own cluster, shape (n,), 0..1.
+    anchor_clusters
+        Cluster of each anchor, shape (m,).
+    resolution
+        The resolution at which the partition was found.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    anchor_clusters: np.ndarray
+    resolution: float
+
+
+def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix:
+    """Return the weights of cells on their nearest anchors, CSR n x m, rows summing to 1.
+
+    A Gaussian of the distance whose bandwidth is the cell's own mean distance to its nearest
+    anchors, so that dense and sparse regions are treated alike.
+
+    Parameters
+    ----------
+    latent
+        Cells, n x d, scaled to unit length here.
+    anchors
+        m x d, of unit length.
+    """
+    k = min(NEIGHBOURS, len(anchors))
+    blocks = [
+        _weights_block(latent[start : start + _BLOCK], anchors, k)
+        for start in range(0, len(latent), _BLOCK)
+    ]
+    nearest, weights = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    indptr = np.arange(0, len(latent) * k + 1, k)
+    shape = (len(latent), len(anchors))
+    return sparse.csr_matrix((weights.ravel(), nearest.ravel(), indptr), shape=shape)
+
+
+def _weights_block(
+    latent: np.ndarray, anchors: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k nearest anchors (ascending index) and the weights on them, both rows x k."""
+    cells = unit_rows(latent)
+    square = np.maximum(2 - 2 * cells @ anchors.T, 0)
+    nearest = np.sort(np.argpartition(square, k - 1, axis=1)[:, :k], axis=1)
+    square = np.take_along_axis(square, nearest, axis=1).astype(np.float64)
+    bandwidth = np.sqrt(square).mean(axis=1, keepdims=True) + 1e-12
+    weights = np.exp(-square / (2 * bandwidth**2))
+    return nearest, weights / weights.sum(axis=1, keepdims=True)
+
+
+def weights_from_parts(
+    data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, n_anchors: int
+) -> sparse.csr_matrix:
+    """Return stored weights as CSR n x m."""
+    return sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, n_anchors))
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; the direction of the latent carries the type, its length depth."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def partition(
+    weights: sparse.csr_matrix,
+    resolution: float | None = None,
+    n_clusters: int | None = None,
+    seed: int = 0,
+) -> Partition:
+    """Cluster anchors by Leiden and give each cell the cluster with most of its weight.
+
+    Parameters
+    ----------
+    weights
+        Weights of cells on anchors, n x m, rows summing to 1.
+    resolution
+        Resolution of the modularity; None for the default, or with `n_clusters` for the one that
+        gives that number.
+    n_clusters
+        Number of clusters wanted; None to let the resolution decide.
+    seed
+        Seeds Leiden.
+
+    Raises
+    ------
+    ValueError
+        If more clusters are asked for than there are anchors or cells in use, or the resolution
+        is not positive.
+    """
+    graph = _AnchorGraph(weights, seed)
+    if n_clusters is None:
+        resolution = DEFAULT_RESOLUTION if resolution is None else resolution
+        if not resolution > 0:
+            raise ValueError(f"resolution is {resolution}; it must be above 0.")
+        anchor_clusters = graph.leiden(resolution)
+    else:
+        anchor_clusters, resolution = graph.exactly(n_clusters)
+    return assign(weights, anchor_clusters, resolution)
+
+
+def assign(
+    weights: sparse.csr_matrix, anchor_clusters: np.ndarray, resolution: float
+) -> Partition:
+    """Give each cell its cluster from those of its anchors; clusters are numbered by size."""
+    labels, confidence = vote(weights, anchor_clusters)
+    sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
+    rank = np.empty(len(sizes), dtype=np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return Partition(rank[labels], confidence, rank[anchor_clusters], float(resolution))
+
+
+def vote(weights: sparse.csr_matrix, anchor_clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cell's heaviest cluster and its share of the cell's weight, both (n,)."""
+    member = sparse.csr_matrix(
+        (np.ones(len(anchor_clusters)), (np.arange(len(anchor_clusters)), anchor_clusters))
+    )
+    share = (weights @ member).toarray()
+    labels = share.argmax(axis=1)
+    return labels, np.clip(share[np.arange(len(labels)), labels], 0, 1).astype(np.float32)
+
+
+class _AnchorGraph:
+    """The m x m graph of anchors linked by shared cells, and its communities."""
+
+    def __init__(self, weights: sparse.csr_matrix, seed: int) -> None:
+        self.weights, self.seed = weights, seed
+        self.links = (weights.T @ weights).tocsr()
+        upper = sparse.triu(self.links, k=1).tocoo()  # no self-loops: they would favour singletons
+        self.graph = igraph.Graph(
+            n=weights.shape[1], edges=np.column_stack([upper.row, upper.col]).tolist()
+        )
+        self.graph.es["weight"] = upper.data.tolist()
+
+    def leiden(self, resolution: float) -> np.ndarray:
+        """Return the cluster of each anchor at a resolution; every cluster holds cells."""
+        # Leiden draws from Python's generator; a private one leaves the caller's untouched.
+        igraph.set_random_number_generator(random.Random(self.seed))
+        try:
+            found = self.graph.community_leiden(
+                "modularity", weights="weight", resolution=resolution, n_iterations=-1
+            )
+        finally:
+            igraph.set_random_number_generator(random)
+        return self._without_empty(np.array(found.membership))
+
+    def exactly(self, k: int) -> tuple[np.ndarray, float]:
+        """Return exactly k clusters: the resolution is bisected, then the closest are merged."""
+        most = len(np.unique(vote(self.weights, np.arange(self.weights.shape[1]))[0]))
+        if not 1 <= k <= most:
+            raise ValueError(
+                f"n_clusters is {k}, but the {self.weights.shape[0]} cells and "
+                f"{self.weights.shape[1]} anchors allow 1 to {most} clusters."
+            )
+        if k == 1:
+            return np.zeros(self.weights.shape[1], dtype=np.int64), 0.0
+        low, high = 0.0, 1.0
+        finest = self.leiden(high)
+        while finest.max() + 1 < k and high < 1e4:
+            low, high = high, high * 2
+            finest = self.leiden(high)
+        if finest.max() + 1 < k:  # even a huge resolution keeps some anchors together
+            finest = self._without_empty(np.arange(self.weights.shape[1]))
+        for _ in range(20):
+            if finest.max() + 1 == k:
+                break
+            middle = (low + high) / 2
+            found = self.leiden(middle)
+            if found.max() + 1 < k:
+                low = middle
+            else:
+                high, finest = middle, found
+        while finest.max() + 1 > k:
+            finest = self._merge_closest(finest)
+        return finest, high
+
+    def _between(self, clusters: np.ndarray) -> np.ndarray:
+        """Return the link weight between clusters over what their sizes would let expect."""
+        member = sparse.csr_matrix((np.ones(len(clusters)), (np.arange(len(clusters)), clusters)))
+        between = (member.T @ self.links @ member).toarray()
+        mass = between.sum(axis=1)
+        between /= np.outer(mass, mass)
+        np.fill_diagonal(between, -np.inf)
+        return between
+
+    def _merge_closest(self, clusters: np.ndarray) -> np.ndarray:
+        """Merge the two clusters with the most links for their sizes."""
+        between = self._between(clusters)
+        a, b = np.unravel_index(between.argmax(), between.shape)
+        return self._without_empty(np.where(clusters == b, a, clusters))
+
+    def _without_empty(self, clusters: np.ndarray) -> np.ndarray:
+        """Give the anchors of clusters that win no cell to the cluster they are most linked to."""
+        clusters = np.unique(clusters, return_inverse=True)[1]
+        while True:
+            n_cells = np.bincount(vote(self.weights, clusters)[0], minlength=clusters.max() + 1)
+            if n_cells.all():
+                return clusters
+            empty = int(n_cells.argmin())
+            merged = np.where(clusters == empty, self._between(clusters)[empty].argmax(), clusters)
+            clusters = np.unique(merged, return_inverse=True)[1]

@@ -1,0 +1,303 @@
+"""Counts in: check them, choose genes, compute size factors, cut minibatches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+MIN_CELLS = 20
+"""Fewer cells than this cannot say anything about clusters."""
+MIN_CELLS_PER_GENE = 3
+"""A gene seen in fewer cells carries no information on groups of cells."""
+
+
+SCALE_FLOOR = 1.0
+"""Least scale of a gene, in units of the median one."""
+
+
+class CountsError(ValueError):
+    """The count matrix, or the names that go with it, cannot be used."""
+
+
+@dataclass(frozen=True)
+class CountData:
+    """Counts of the model's genes, ready for minibatches.
+
+    Attributes
+    ----------
+    counts
+        Raw counts, n cells x g genes, CSR float32.
+    size_factors
+        Counts per cell in all genes over their median in the training cells, shape (n,).
+    batch
+        Batch of each cell as a code from 0, shape (n,).
+    """
+
+    counts: sparse.csr_matrix
+    size_factors: np.ndarray
+    batch: np.ndarray
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.counts.shape[0]
+
+    @property
+    def n_genes(self) -> int:
+        """Number of genes."""
+        return self.counts.shape[1]
+
+
+def read_counts(adata: AnnData, layer: str | None = None) -> sparse.csr_matrix:
+    """Return the counts of `adata` as CSR float32, checked; `adata` itself is not changed.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes; dense or sparse of any integer or floating type, in memory or backed.
+    layer
+        Name of the layer that holds the counts; None for ``X``.
+
+    Returns
+    -------
+    Counts, n cells x g genes, in canonical CSR form (sorted, no stored zeros).
+
+    Raises
+    ------
+    CountsError
+        If the matrix is missing, empty, or holds negative, non-finite or fractional values, if
+        names are duplicated, or if a cell has no counts.
+    """
+    where = "X" if layer is None else f"layer '{layer}'"
+    if layer is not None and layer not in adata.layers:
+        have = _listed(list(adata.layers)) or "none"
+        raise CountsError(f"layer '{layer}' is not in adata.layers (there: {have}).")
+    matrix = adata.X if layer is None else adata.layers[layer]
+    if matrix is None:
+        raise CountsError(f"adata.X is empty{_hint(adata, layer)}.")
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise CountsError(
+            f"the matrix is empty ({adata.n_obs} cells x {adata.n_vars} genes); give cells x genes."
+        )
+    if adata.n_obs < MIN_CELLS:
+        raise CountsError(
+            f"{adata.n_obs} cells are too few to cluster; at least {MIN_CELLS} are needed."
+        )
+    check_unique(adata.obs_names, "cell", "adata.obs_names_make_unique()")
+    check_unique(adata.var_names, "gene", "adata.var_names_make_unique()")
+    counts = _as_csr(matrix)
+    _check_values(counts, adata, layer, where)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    if not totals.all():
+        empty = adata.obs_names[totals == 0]
+        raise CountsError(
+            f"{len(empty)} of {adata.n_obs} cells have no counts in {where} (the first: "
+            f"'{empty[0]}'); remove them, e.g. with scanpy.pp.filter_cells(adata, min_counts=1)."
+        )
+    return counts
+
+
+def _as_csr(matrix: object) -> sparse.csr_matrix:
+    """Return any matrix an AnnData can hold as canonical CSR float32 that is ours to keep."""
+    if hasattr(matrix, "to_memory"):  # a backed sparse data set
+        matrix = matrix.to_memory()
+    if sparse.issparse(matrix):
+        counts = sparse.csr_matrix(matrix)
+    else:
+        counts = sparse.csr_matrix(np.asarray(matrix))
+    if counts.dtype != np.float32:
+        counts = counts.astype(np.float32)
+    elif sparse.issparse(matrix) and np.shares_memory(counts.data, getattr(matrix, "data", ())):
+        if counts.has_canonical_format and counts.data.all():
+            return counts  # read only from here on, so the caller's memory can be shared
+        counts = counts.copy()
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    return counts
+
+
+def _check_values(
+    counts: sparse.csr_matrix, adata: AnnData, layer: str | None, where: str
+) -> None:
+    """Raise unless every value is a finite whole number that is not negative."""
+    for wrong, what in (
+        (~np.isfinite(counts.data), "values that are NaN or infinite"),
+        (counts.data < 0, "negative values"),
+        (counts.data != np.rint(counts.data), "values that are not whole numbers"),
+    ):
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            cell = adata.obs_names[np.searchsorted(counts.indptr, first, side="right") - 1]
+            gene = adata.var_names[counts.indices[first]]
+            raise CountsError(
+                f"{where} holds {what} ({counts.data[first]:.4g} in cell '{cell}', gene "
+                f"'{gene}'), so it is not raw counts{_hint(adata, layer)}."
+            )
+
+
+def _hint(adata: AnnData, layer: str | None) -> str:
+    """Name the place in `adata` that does look like counts, if there is one."""
+    if layer is not None and _looks_like_counts(adata.X):
+        return "; X looks like counts: leave layer out"
+    for name in adata.layers:
+        if name != layer and _looks_like_counts(adata.layers[name]):
+            return f"; layer '{name}' looks like counts: use layer='{name}'"
+    if adata.raw is not None and _looks_like_counts(adata.raw.X):
+        return "; adata.raw looks like counts: use adata.raw.to_adata()"
+    return "; give the raw counts, before normalisation and logarithm"
+
+
+def _looks_like_counts(matrix: object) -> bool:
+    """Tell from its first 200 cells whether a matrix holds counts."""
+    if matrix is None or matrix.shape[0] == 0:
+        return False
+    head = matrix[:200]
+    values = head.data if sparse.issparse(head) else np.asarray(head).ravel()
+    values = np.asarray(values)
+    return bool(
+        values.size
+        and np.isfinite(values).all()
+        and (values >= 0).all()
+        and (values % 1 == 0).all()
+    )
+
+
+def check_unique(names: pd.Index, what: str, remedy: str) -> None:
+    """Raise CountsError if a cell or gene name stands twice."""
+    if not names.is_unique:
+        twice = names[names.duplicated()]
+        raise CountsError(
+            f"{len(twice)} {what} names are duplicated (the first: '{twice[0]}'); make them "
+            f"unique, e.g. with {remedy}."
+        )
+
+
+def read_batch(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the batch of each cell as codes, shape (n,), and the names of the batches."""
+    if batch_key is None:
+        return np.zeros(adata.n_obs, dtype=np.int64), ["all"]
+    if batch_key not in adata.obs:
+        raise ValueError(
+            f"batch_key '{batch_key}' is not a column of adata.obs (there: "
+            f"{_listed(list(adata.obs.columns)) or 'none'})."
+        )
+    codes, names = pd.factorize(adata.obs[batch_key].astype(str), sort=True)
+    if adata.obs[batch_key].isna().any():
+        raise ValueError(f"column '{batch_key}' of adata.obs has missing values; fill them first.")
+    return codes.astype(np.int64), [str(name) for name in names]
+
+
+def select_genes(
+    counts: sparse.csr_matrix, n_top_genes: int, batch: np.ndarray | None = None
+) -> np.ndarray:
+    """Choose highly variable genes, by the variance of standardised counts.
+
+    The variance that counts of a given mean have is read off a lowess curve of log variance on
+    log mean; a gene ranks by the variance of its counts in units of that expectation, counts
+    clipped at sqrt(n) standard deviations (Stuart et al. 2019, doi:10.1016/j.cell.2019.05.031,
+    "vst"). With batches, genes are ranked within each and the ranks' medians are compared.
+
+    Parameters
+    ----------
+    counts
+        n cells x g genes.
+    n_top_genes
+        How many to keep; all usable genes are kept if there are no more than this.
+    batch
+        Batch codes, shape (n,).
+
+    Returns
+    -------
+    Indices of the chosen genes, ascending.
+
+    Raises
+    ------
+    CountsError
+        If no gene is seen in at least three cells.
+    """
+    n_cells = np.diff(counts.tocsc().indptr)
+    usable = np.flatnonzero(n_cells >= MIN_CELLS_PER_GENE)
+    if usable.size == 0:
+        raise CountsError(
+            f"no gene is left after selection: none is seen in {MIN_CELLS_PER_GENE} cells or "
+            f"more; check that rows are cells and columns genes."
+        )
+    if usable.size <= n_top_genes:
+        return usable
+    codes = np.zeros(counts.shape[0], dtype=int) if batch is None else batch
+    ranks = []
+    for code in np.unique(codes):
+        scores = standardised_variance(counts[codes == code][:, usable])
+        ranks.append(np.argsort(np.argsort(-scores, kind="stable"), kind="stable"))
+    best = np.argsort(np.median(ranks, axis=0), kind="stable")[:n_top_genes]
+    return np.sort(usable[best])
+
+
+def standardised_variance(counts: sparse.csr_matrix) -> np.ndarray:
+    """Variance of each gene's counts over the variance expected at its mean, shape (g,)."""
+    from statsmodels.nonparametric.smoothers_lowess import lowess
+
+    n = counts.shape[0]
+    columns = counts.tocsc().astype(np.float64)
+    mean = np.asarray(columns.mean(axis=0)).ravel()
+    square = np.asarray(columns.multiply(columns).mean(axis=0)).ravel()
+    variance = (square - mean**2) * n / max(n - 1, 1)
+    varies = variance > 0
+    if varies.sum() < 10:  # no curve through so few genes
+        return variance
+    log_mean, log_variance = np.log10(mean[varies]), np.log10(variance[varies])
+    expected = np.full(len(mean), np.inf)
+    expected[varies] = 10 ** lowess(
+        log_variance, log_mean, frac=0.3, delta=0.01 * np.ptp(log_mean), return_sorted=False
+    )
+    ceiling = mean + np.sqrt(n * expected)
+    clipped = columns.copy()
+    gene_of = np.repeat(np.arange(len(mean)), np.diff(columns.indptr))
+    clipped.data = np.minimum(clipped.data, ceiling[gene_of])
+    total = np.asarray(clipped.sum(axis=0)).ravel()
+    total_square = np.asarray(clipped.multiply(clipped).sum(axis=0)).ravel()
+    scores = (n * mean**2 + total_square - 2 * total * mean) / (max(n - 1, 1) * expected)
+    scores[~varies] = -1.0
+    return scores
+
+
+def log_normalised(data: CountData) -> sparse.csr_matrix:
+    """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts."""
+    counts = data.counts
+    per_value = np.repeat(data.size_factors, np.diff(counts.indptr))
+    return sparse.csr_matrix(
+        (np.log1p(counts.data / per_value), counts.indices, counts.indptr), shape=counts.shape
+    )
+
+
+def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and scale of each gene's log-normalised counts, both (g,).
+
+    The scale is the standard deviation, but no less than a fraction of the median one: a gene seen
+    in three cells would otherwise weigh as much as a marker when those three are in the batch.
+    """
+    log_counts = log_normalised(data).astype(np.float64)
+    mean = np.asarray(log_counts.mean(axis=0)).ravel()
+    square = np.asarray(log_counts.multiply(log_counts).mean(axis=0)).ravel()
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    return mean, np.maximum(deviation, max(SCALE_FLOOR * float(np.median(deviation)), 1e-3))
+
+
+def cut_genes(counts: sparse.csr_matrix, at: np.ndarray) -> sparse.csr_matrix:
+    """Return the columns `at`, in that order, with an empty column where `at` is negative."""
+    found = np.flatnonzero(at >= 0)
+    place = sparse.csr_matrix(
+        (np.ones(len(found), dtype=counts.dtype), (at[found], found)),
+        shape=(counts.shape[1], len(at)),
+    )
+    return sparse.csr_matrix(counts @ place)
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    """Join names for a message, and cut a long list short."""
+    text = ", ".join(f"'{name}'" for name in names[:most])
+    return f"{text}, ..." if len(names) > most else text

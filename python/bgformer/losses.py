@@ -1,0 +1,114 @@
+"""One function per term of the objective; each takes tensors and returns a scalar."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+
+_MAX_LOG = 15.0
+"""Bound on log mean and log dispersion: exp(15) is 3.3 million, above any count seen."""
+
+
+def zinb(
+    counts: torch.Tensor,
+    log_mean: torch.Tensor,
+    log_dispersion: torch.Tensor,
+    dropout_logit: torch.Tensor,
+) -> torch.Tensor:
+    r"""Return the negative log likelihood of counts under a zero-inflated negative binomial.
+
+    With mean mu, dispersion theta and dropout probability pi = sigmoid(logit),
+    ``P(x) = pi [x = 0] + (1 - pi) NB(x; mu, theta)``,
+    ``NB(x; mu, theta) = Gamma(x + theta) / (Gamma(theta) x!) (theta / (theta + mu))^theta
+    (mu / (theta + mu))^x`` (Eraslan et al. 2019, doi:10.1038/s41467-018-07931-2, eq. 4).
+
+    The log-gamma terms are computed at the non-zero counts alone, where they differ from zero.
+
+    Parameters
+    ----------
+    counts
+        Counts, b x g.
+    log_mean
+        Log of the mean, size factor included, b x g.
+    log_dispersion
+        Log of the dispersion, broadcastable to b x g.
+    dropout_logit
+        Logit of the dropout probability, b x g.
+
+    Returns
+    -------
+    Mean over cells of the sum over genes.
+    """
+    log_mean = log_mean.clamp(-_MAX_LOG, _MAX_LOG)
+    log_dispersion = log_dispersion.clamp(-_MAX_LOG, _MAX_LOG).expand_as(counts)
+    # theta log(theta / (theta + mu)), without cancellation at either extreme
+    log_nb_zero = -log_dispersion.exp() * F.softplus(log_mean - log_dispersion)
+    log_not_dropped = -F.softplus(dropout_logit)
+    at_zero = log_not_dropped + torch.logaddexp(dropout_logit, log_nb_zero)
+    seen = counts > 0
+    # lgamma(x + theta) - lgamma(theta) loses every digit of a float32 at a large theta; float64 at
+    # the few non-zero counts costs next to nothing (MPS has none, and lives with the rounding).
+    wide = torch.float32 if counts.device.type == "mps" else torch.float64
+    x, log_theta, log_mu = (t[seen].to(wide) for t in (counts, log_dispersion, log_mean))
+    theta = log_theta.exp()
+    at_seen = (
+        torch.lgamma(x + theta)
+        - torch.lgamma(theta)
+        - torch.lgamma(x + 1)
+        - theta * F.softplus(log_mu - log_theta)
+        - x * F.softplus(log_theta - log_mu)
+    )
+    log_likelihood = at_zero.masked_scatter(
+        seen, at_seen.to(at_zero.dtype) + log_not_dropped[seen]
+    )
+    return -log_likelihood.sum(1).mean()
+
+
+def self_supervised(latent_a: torch.Tensor, latent_b: torch.Tensor) -> torch.Tensor:
+    """Return the disagreement of the latents (b x d) of two masked views of the same cells.
+
+    ``mean(1 - cos(a - mean(a), b - mean(b)))``, the means over the batch. Without the centring the
+    term could be met by sending every cell to one point; with it a collapsed batch has no
+    direction to agree on. It needs no negatives: other cells of the same type are not pushed
+    away, as they are in a contrastive loss.
+    """
+    a, b = latent_a - latent_a.mean(0), latent_b - latent_b.mean(0)
+    return (1 - F.cosine_similarity(a, b, dim=1)).mean()
+
+
+def commitment(query: torch.Tensor, anchors: torch.Tensor, beta: float = 0.25) -> torch.Tensor:
+    r"""Return the commitment of cells (b x d) to their nearest anchors (m x d), by direction.
+
+    ``mean(||sg(q) - a||^2 + beta ||q - sg(a)||^2)`` with ``sg`` the stopped gradient, ``q`` and
+    ``a`` scaled to unit length and ``a`` the anchor nearest to the cell (van den Oord et al. 2017,
+    arXiv:1711.00937, eq. 3): the first part moves anchors to cells, the second cells to anchors.
+    """
+    query, anchors = F.normalize(query, dim=1), F.normalize(anchors, dim=1)
+    nearest = anchors[(query.detach() @ anchors.detach().T).argmax(1)]
+    to_cells = (query.detach() - nearest).square().sum(1)
+    to_anchors = (query - nearest.detach()).square().sum(1)
+    return (to_cells + beta * to_anchors).mean()
+
+
+def soft_assignment(latent: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """Return DEC's soft assignment q of cells (b x d) to clusters (k x d), rows summing to 1.
+
+    Student-t kernel with one degree of freedom, ``q_ij ~ (1 + ||z_i - c_j||^2)^-1`` (Xie et al.
+    2016, arXiv:1511.06335, eq. 1).
+    """
+    kernel = 1 / (1 + torch.cdist(latent, centroids).square())
+    return kernel / kernel.sum(1, keepdim=True)
+
+
+def target_distribution(q: torch.Tensor, frequency: torch.Tensor) -> torch.Tensor:
+    """Return DEC's sharpened target ``p_ij ~ q_ij^2 / f_j`` (arXiv:1511.06335, eq. 3).
+
+    `frequency` holds the soft sizes of the clusters, f_j = sum_i q_ij over all cells, shape (k,).
+    """
+    weight = q.square() / frequency
+    return weight / weight.sum(1, keepdim=True)
+
+
+def dec(q: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """Return DEC's loss, the mean over cells of ``KL(p || q)`` (arXiv:1511.06335, eq. 2)."""
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(1).mean()

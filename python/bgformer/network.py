@@ -1,0 +1,173 @@
+"""The torch module: encoder -> bipartite attention over anchors -> ZINB decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+
+
+class ZINBParameters(NamedTuple):
+    """Parameters of the zero-inflated negative binomial, before any size factor.
+
+    `log_mean` and `dropout_logit` are cells x genes, `log_dispersion` is genes; the dispersion is
+    the negative binomial's "size" (variance = mean + mean**2 / dispersion).
+    """
+
+    log_mean: torch.Tensor
+    dropout_logit: torch.Tensor
+    log_dispersion: torch.Tensor
+
+
+class Encoded(NamedTuple):
+    """What the network says of a batch of b cells.
+
+    `query` (b x d) is the cell before it has seen the anchors, `latent` (b x d) after, and
+    `attention` (b x m, rows sum to 1) how it spread over the m anchors, averaged over heads;
+    None while the anchors are not in use yet.
+    """
+
+    query: torch.Tensor
+    latent: torch.Tensor
+    attention: torch.Tensor | None
+
+
+class BipartiteAttention(nn.Module):
+    r"""Multi-head attention from n cells to m anchors (arXiv:2602.07475).
+
+    ``softmax(Q K^T / sqrt(d_h)) V`` per head, where queries come from the cells, keys and values
+    from the anchors. No cell attends to another, so time is O(n m d) and memory O(n m).
+    """
+
+    def __init__(self, n_latent: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.cell_norm = nn.LayerNorm(n_latent)
+        self.anchor_norm = nn.LayerNorm(n_latent)
+        self.query = nn.Linear(n_latent, n_latent, bias=False)
+        self.key = nn.Linear(n_latent, n_latent, bias=False)
+        self.value = nn.Linear(n_latent, n_latent, bias=False)
+        self.out = nn.Linear(n_latent, n_latent)
+
+    def forward(
+        self, cells: torch.Tensor, anchors: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the cells read from the anchors (b x d) and their mean weights (b x m)."""
+        anchors = self.anchor_norm(anchors)
+        query = self._heads(self.query(self.cell_norm(cells)))
+        key, value = self._heads(self.key(anchors)), self._heads(self.value(anchors))
+        weights = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(query.shape[-1]), dim=-1)
+        read = (weights @ value).transpose(0, 1).reshape(cells.shape)
+        return self.out(read), weights.mean(0)
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        """Cut rows x d into heads x rows x d/heads."""
+        return x.view(x.shape[0], self.n_heads, -1).transpose(0, 1)
+
+
+class Network(nn.Module):
+    """Encoder, anchors with attention, decoder.
+
+    Parameters
+    ----------
+    gene_mean, gene_scale
+        Mean and scale of each gene's log-normalised counts in the training cells, shape (g,);
+        the encoder standardises with them.
+    gene_log_mean
+        Log of each gene's mean count, shape (g,): where the decoder starts.
+    n_batches
+        Batches the decoder knows.
+    n_anchors, n_latent, n_hidden, n_heads
+        Sizes of the network.
+    """
+
+    def __init__(
+        self,
+        gene_mean: np.ndarray,
+        gene_scale: np.ndarray,
+        gene_log_mean: np.ndarray,
+        *,
+        n_batches: int,
+        n_anchors: int,
+        n_latent: int,
+        n_hidden: int = 256,
+        n_heads: int = 4,
+    ) -> None:
+        super().__init__()
+        n_genes = len(gene_mean)
+        self.register_buffer("gene_mean", torch.as_tensor(gene_mean, dtype=torch.float32))
+        self.register_buffer("gene_scale", torch.as_tensor(gene_scale, dtype=torch.float32))
+        self.register_buffer("anchors_ready", torch.tensor(False))
+        self.encoder_in = nn.Linear(n_genes, n_hidden)
+        self.encoder_norm = nn.LayerNorm(n_hidden)
+        self.encoder_out = nn.Linear(n_hidden, n_latent)
+        self.anchors = nn.Parameter(torch.randn(n_anchors, n_latent))
+        self.attention = BipartiteAttention(n_latent, n_heads)
+        self.decoder_in = nn.Linear(n_latent, n_hidden)
+        self.decoder_batch = nn.Embedding(n_batches, n_hidden)
+        self.decoder_norm = nn.LayerNorm(n_hidden)
+        self.mean_out = nn.Linear(n_hidden, n_genes)
+        self.dropout_out = nn.Linear(n_hidden, n_genes)
+        self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
+        with torch.no_grad():
+            # Start from "every cell is the average cell, hardly any dropout": the first steps then
+            # learn differences between cells instead of the scale of each gene.
+            self.mean_out.bias.copy_(torch.as_tensor(gene_log_mean))
+            self.mean_out.weight.mul_(0.3)
+            self.dropout_out.bias.fill_(-3.0)
+            self.dropout_out.weight.mul_(0.3)
+            self.decoder_batch.weight.zero_()
+
+    @classmethod
+    def from_state(cls, state: dict[str, torch.Tensor]) -> Network:
+        """Return a network of the sizes of a saved state, holding it, in evaluation mode."""
+        n_batches, n_hidden = state["decoder_batch.weight"].shape
+        n_anchors, n_latent = state["anchors"].shape
+        blank = np.zeros(len(state["gene_mean"]), dtype=np.float32)
+        network = cls(
+            blank,
+            blank,
+            blank,
+            n_batches=n_batches,
+            n_anchors=n_anchors,
+            n_latent=n_latent,
+            n_hidden=n_hidden,
+        )
+        network.load_state_dict(state)
+        return network.eval()
+
+    def encode(self, log_counts: torch.Tensor, keep: torch.Tensor | None = None) -> Encoded:
+        """Encode a batch.
+
+        Parameters
+        ----------
+        log_counts
+            Log-normalised counts, b x g.
+        keep
+            1 where a value may be seen and 0 where it is masked (b x g or 1 x g); a masked gene
+            looks like one at its mean.
+        """
+        x = (log_counts - self.gene_mean) / self.gene_scale
+        if keep is not None:
+            x = x * keep
+        query = self.encoder_out(F.gelu(self.encoder_norm(self.encoder_in(x))))
+        if not self.anchors_ready:
+            return Encoded(query, query, None)
+        read, weights = self.attention(query, self.anchors)
+        return Encoded(query, query + read, weights)
+
+    def decode(
+        self, latent: torch.Tensor, batch: torch.Tensor, genes: torch.Tensor
+    ) -> ZINBParameters:
+        """Return the ZINB parameters of the cells for the chosen `genes` (indices)."""
+        hidden = self.decoder_in(latent) + self.decoder_batch(batch)
+        hidden = F.gelu(self.decoder_norm(hidden))
+        return ZINBParameters(
+            F.linear(hidden, self.mean_out.weight[genes], self.mean_out.bias[genes]),
+            F.linear(hidden, self.dropout_out.weight[genes], self.dropout_out.bias[genes]),
+            self.log_dispersion[genes],
+        )

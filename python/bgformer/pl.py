@@ -1,0 +1,1 @@
+"""Plots of the results that `bgformer.tl` stored."""

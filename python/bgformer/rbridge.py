@@ -1,0 +1,209 @@
+"""The door for R: counts in through anndata2ri, plain arrays out.
+
+The R package calls this inside its own process, where reticulate runs Python and rpy2 attaches to
+the R that is running. What goes back is numbers, strings, lists and dictionaries of these only,
+because older versions of reticulate cannot convert anything else. An error goes back as a sentence
+under ``"error"``, so that R shows it without Python's traceback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import inspect
+import logging
+import signal
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from bgformer import anchors, tl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from anndata import AnnData
+
+_KEY = "bgformer"
+_NOT_FOR_R = {"adata", "batch_key", "layer", "key_added", "copy"}
+_ATTACHED = "R was initialized outside of rpy2"
+_EXPECTED_ERRORS = (ValueError, TypeError, FileNotFoundError)
+
+
+def _answer(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return errors under ``"error"`` and warnings under ``"warnings"`` instead of raising."""
+
+    @functools.wraps(function)
+    def answered(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            try:
+                answer = function(*args, **kwargs)
+            except _EXPECTED_ERRORS as error:
+                answer = {"error": str(error)}
+            except Exception as error:  # R shows one sentence whatever went wrong
+                answer = {"error": f"Python stopped with {type(error).__name__}: {error}"}
+        return {"error": None, **answer, "warnings": [str(one.message) for one in caught]}
+
+    return answered
+
+
+@_answer
+def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Cluster the cells of a SingleCellExperiment that the R package holds.
+
+    Parameters
+    ----------
+    name
+        Name of the SingleCellExperiment in the environment ``bridge`` of R's namespace bgformer.
+    batch_key
+        Column of its ``colData`` with the batch of each cell, or None.
+    arguments
+        Further arguments of :func:`bgformer.tl.cluster`.
+
+    Returns
+    -------
+    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
+    ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
+    (strings), ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``; and
+    ``error`` (a sentence, or None) and ``warnings`` (sentences).
+    """
+    _check_arguments(arguments)
+    adata = _from_r(name)
+    tl.cluster(adata, batch_key=batch_key, key_added=_KEY, **arguments)
+    clusters, stored = adata.obs[_KEY], adata.uns[_KEY]
+    weights = sparse.csc_matrix(adata.obsm[f"{_KEY}_anchors"])
+    weights.sort_indices()
+    return {
+        "labels": [str(label) for label in clusters],
+        "levels": [str(level) for level in clusters.cat.categories],
+        "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
+        "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
+        "weights": {
+            "data": weights.data.astype(np.float64),
+            "indices": weights.indices.astype(np.int32),
+            "indptr": weights.indptr.astype(np.int32),
+            "shape": list(weights.shape),
+        },
+        "anchors": np.asarray(stored["anchors"], dtype=np.float64),
+        "anchor_clusters": [str(cluster) for cluster in stored["anchor_clusters"]],
+        "genes": [str(gene) for gene in stored["genes"]],
+        "history": {
+            term: np.asarray(values, dtype=np.float64)
+            for term, values in stored["history"].items()
+        },
+        "params": {name: _plain(value) for name, value in stored["params"].items()},
+        "version": str(stored["version"]),
+        "seed": int(stored["seed"]),
+        "resolution": float(stored["resolution"]),
+    }
+
+
+@_answer
+def recluster(
+    data: np.ndarray,
+    indices: np.ndarray,
+    indptr: np.ndarray,
+    shape: list[int],
+    resolution: float | None,
+    n_clusters: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Cluster stored anchors again; nothing is trained.
+
+    Parameters
+    ----------
+    data, indices, indptr, shape
+        Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC).
+    resolution, n_clusters, seed
+        As in :func:`bgformer.anchors.partition`.
+
+    Returns
+    -------
+    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``anchor_clusters`` (strings),
+    ``resolution``; and ``error`` and ``warnings`` as from :func:`run`.
+    """
+    weights = sparse.csc_matrix((data, indices, indptr), shape=shape).tocsr()
+    found = anchors.partition(weights, resolution=resolution, n_clusters=n_clusters, seed=seed)
+    return {
+        "labels": [str(label) for label in found.labels],
+        "levels": [str(level) for level in range(int(found.labels.max()) + 1)],
+        "confidence": np.asarray(found.confidence, dtype=np.float64),
+        "anchor_clusters": [str(cluster) for cluster in found.anchor_clusters],
+        "resolution": float(found.resolution),
+    }
+
+
+def _check_arguments(arguments: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that :func:`bgformer.tl.cluster` does not have."""
+    known = set(inspect.signature(tl.cluster).parameters) - _NOT_FOR_R
+    unknown = sorted(set(arguments) - known)
+    if unknown:
+        further = sorted(known - {"n_clusters", "resolution", "seed", "device", "verbose"})
+        raise ValueError(
+            f"RunBGFormer() has no argument '{unknown[0]}'; further arguments are "
+            f"{', '.join(further)}."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as a type that every version of reticulate converts."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _from_r(name: str) -> AnnData:
+    """Convert the SingleCellExperiment that R holds under `name`; cells become rows.
+
+    The counts may be R's own memory, so they are marked read-only.
+    """
+    with _r_attached():
+        import anndata2ri
+        from rpy2 import rinterface
+        from rpy2.robjects import default_converter
+        from rpy2.robjects.conversion import get_conversion, localconverter
+
+        namespace = rinterface.baseenv["asNamespace"](rinterface.StrSexpVector(["bgformer"]))
+        with localconverter(default_converter + anndata2ri.converter):
+            adata = get_conversion().rpy2py(namespace["bridge"][name])
+    adata.X.data.flags.writeable = False
+    return adata
+
+
+@contextmanager
+def _r_attached() -> Iterator[None]:
+    """Let rpy2 attach to the running R without its warning about that, and without its Ctrl-C.
+
+    On import rpy2 takes SIGINT for Python alone, after which R could not be interrupted any more.
+    reticulate had set a handler that serves both, so that one is put back: first Python's, then
+    the one in C, which Python cannot see.
+    """
+    logger = logging.getLogger("rpy2.rinterface_lib.embedded")
+    in_python = signal.getsignal(signal.SIGINT)
+    in_c = _getsig(signal.SIGINT)
+    logger.addFilter(_not_attached)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=_ATTACHED)
+            # the same call in rpy2 uses a method of logging that has been renamed
+            warnings.filterwarnings("ignore", message="The 'warn' method is deprecated")
+            yield
+    finally:
+        logger.removeFilter(_not_attached)
+        if in_python is not None:
+            signal.signal(signal.SIGINT, in_python)
+        _setsig(signal.SIGINT, in_c)
+
+
+def _not_attached(record: logging.LogRecord) -> bool:
+    """Drop the log record that says the same as the warning."""
+    return not record.getMessage().startswith(_ATTACHED)
+
+
+_getsig = ctypes.pythonapi.PyOS_getsig
+_getsig.argtypes, _getsig.restype = [ctypes.c_int], ctypes.c_void_p
+_setsig = ctypes.pythonapi.PyOS_setsig
+_setsig.argtypes, _setsig.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p

@@ -1,0 +1,105 @@
+"""A fitted model on disk: tensors as safetensors, everything else as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+FORMAT = 1
+"""Version of the format; raised when an older bgformer could not read what is written."""
+_TENSORS, _DESCRIPTION = "model.safetensors", "model.json"
+
+
+def write(
+    directory: str | Path, tensors: dict[str, torch.Tensor], description: dict[str, Any]
+) -> None:
+    """Write a model folder beside its final name and move it there once complete.
+
+    Raises
+    ------
+    FileExistsError
+        If `directory` exists and is not a saved model.
+    """
+    target = Path(directory)
+    if target.exists() and not (target / _DESCRIPTION).is_file():
+        raise FileExistsError(f"'{target}' exists and is not a saved model; choose another name.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, partial / _TENSORS)
+        text = json.dumps({"format": FORMAT} | description, indent=1)
+        (partial / _DESCRIPTION).write_text(text, encoding="utf-8")
+        partial.chmod(0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            os.replace(target, old / "old")
+            os.replace(partial, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the tensors and the description of a saved model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no model.
+    ValueError
+        If a file is damaged or of a newer format.
+    """
+    folder = Path(directory)
+    for name in (_DESCRIPTION, _TENSORS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"there is no saved model in '{folder}' ({name} is missing).")
+    with damage_reported(folder):
+        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        found = description["format"]
+    if found > FORMAT:
+        raise ValueError(
+            f"the model in '{folder}' was saved by a newer bgformer (format {found}, this one "
+            f"reads up to {FORMAT}); update bgformer to load it."
+        )
+    with damage_reported(folder):
+        return load_file(folder / _TENSORS), description
+
+
+@contextmanager
+def damage_reported(directory: str | Path) -> Iterator[None]:
+    """Turn whatever reading a damaged file raises into one sentence."""
+    try:
+        yield
+    except (SafetensorError, KeyError, TypeError, RuntimeError, UnicodeDecodeError) as error:
+        raise _damaged(directory, error) from error
+    except json.JSONDecodeError as error:
+        raise _damaged(directory, error) from error
+
+
+def _damaged(directory: str | Path, error: Exception) -> ValueError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ValueError(
+        f"the model in '{directory}' is damaged ({reason}); save it again from a fitted model."
+    )
