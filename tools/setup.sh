@@ -11,7 +11,7 @@ DEBIAN_PACKAGES=(
   r-base-core r-bioc-singlecellexperiment r-cran-knitr r-cran-lintr r-cran-reticulate
   r-cran-rmarkdown r-cran-roxygen2 r-cran-seurat r-cran-testthat pandoc fonts-dejavu-core
   # rpy2 is compiled against libR, so the libraries that libR names are linked again
-  gcc libc6-dev libpcre2-dev liblzma-dev libbz2-dev zlib1g-dev libtirpc-dev libicu-dev
+  gcc libc6-dev libpcre2-dev liblzma-dev libbz2-dev zlib1g-dev libtirpc-dev libicu-dev libblas-dev
   python3-dev python3-venv
 )
 
@@ -60,7 +60,7 @@ PY
   # shellcheck disable=SC2046  # the flags are words
   echo '#include <Rinternals.h>
 int main(void) { return 0; }' | cc -x c - -o /dev/null \
-    $(R CMD config --cppflags) $(R CMD config --ldflags) 2>/dev/null ||
+    $(R CMD config --cppflags) $(R CMD config --ldflags) $(R CMD config BLAS_LIBS) 2>/dev/null ||
     echo "a C compiler with the libraries that R is linked to"
 }
 
