@@ -1,0 +1,167 @@
+#' Cluster cells with bgformer
+#'
+#' Learns a set of anchors from the raw counts, places every cell among them, and clusters the
+#' anchors; each cell takes the cluster that most of its weight goes to. The number of clusters is
+#' found unless it is given. The same seed gives the same labels as `bgformer.tl.cluster` in Python.
+#'
+#' The counts alone are handed to Python, through anndata2ri, in this process. If the run fails or
+#' is interrupted, nothing is changed: not the object, not the global environment, not the state
+#' of R's random numbers.
+#'
+#' @param object A Seurat object, a SingleCellExperiment, or a matrix of raw counts, genes x cells
+#'   (dense, or sparse such as a dgCMatrix).
+#' @param assay Seurat: the assay that holds the counts; `NULL` takes the default assay, or, where
+#'   that one holds no raw counts (as after SCTransform or integration), the assay that it was made
+#'   from, and says so. SingleCellExperiment: another word for `layer`.
+#' @param layer Seurat: the layer (before Seurat 5: the slot) with raw counts; layers that are
+#'   split by sample are joined on a copy. SingleCellExperiment: the name of the assay.
+#' @param features Genes to use, such as `VariableFeatures(object)`; `NULL` lets the model choose
+#'   `n_top_genes` (2000) highly variable ones. Genes left out do not count towards the size of a
+#'   cell either.
+#' @param n.clusters Number of clusters; `NULL` finds it.
+#' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
+#'   `NULL` takes the default of the Python module.
+#' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
+#'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
+#' @param reduction.name Name of the reduction that the latent space is stored as.
+#' @param reduction.key Letters and digits with a closing underscore: the latent dimensions are
+#'   named `BGF_1`, `BGF_2`, ...
+#' @param cluster.name Column of the cells' metadata for the clusters. The confidence is stored
+#'   beside it: `_clusters` at the end of the name becomes `_confidence`.
+#' @param device `"auto"`, `"cpu"`, or a GPU such as `"cuda"`.
+#' @param seed.use Seed of the model: one whole number. R's own random numbers are not touched.
+#' @param verbose Show progress and messages.
+#' @param ... Further arguments of Python's `bgformer.tl.cluster`, such as `max_steps`,
+#'   `n_anchors`, `n_latent`, `n_top_genes`.
+#'
+#' @return For a Seurat object or a SingleCellExperiment, the object with
+#'   * clusters: `object$bgformer_clusters`, a factor with levels `"0"` (the largest), `"1"`, ...;
+#'     in a Seurat object these are the `Idents()` too;
+#'   * confidence, 0 to 1: `object$bgformer_confidence`;
+#'   * the latent space, cells x dimensions: reduction `"bgformer"` of a Seurat object,
+#'     `reducedDim(object, "BGFORMER")` of a SingleCellExperiment;
+#'   * all else, in `Tool(object, "RunBGFormer")` or `metadata(object)$bgformer`: a list of
+#'     `params`, `version`, `seed`, `resolution`, `n.clusters`, `genes`, `history` (one vector per
+#'     term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor)
+#'     and `weights` (cells x anchors, sparse; rows sum to 1).
+#'
+#'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and all
+#'   that list.
+#'
+#' @examples
+#' \dontrun{
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' result <- RunBGFormer(pbmc$counts)
+#' table(result$clusters, pbmc$cell_type)
+#'
+#' object <- Seurat::CreateSeuratObject(pbmc$counts)
+#' object <- RunBGFormer(object)
+#' object <- Seurat::RunUMAP(object, reduction = "bgformer", dims = 1:10)
+#' Seurat::DimPlot(object)
+#' }
+#' @seealso [ReclusterBGFormer()] for another resolution without training.
+#' @export
+RunBGFormer <- function(object, ...) {
+  UseMethod("RunBGFormer")
+}
+
+#' @rdname RunBGFormer
+#' @export
+RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features = NULL,
+                               n.clusters = NULL, resolution = NULL, batch.var = NULL,
+                               reduction.name = "bgformer", reduction.key = "BGF_",
+                               cluster.name = "bgformer_clusters", device = "auto",
+                               seed.use = 42L, verbose = TRUE, ...) {
+  need_package("SeuratObject", "install.packages(\"SeuratObject\")")
+  check_names(reduction.name, reduction.key, cluster.name)
+  if (reduction.name %in% SeuratObject::Assays(object)) {
+    stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
+         "choose another.", call. = FALSE)
+  }
+  assay <- choose_assay(object, assay, layer, verbose)
+  result <- fit_counts(
+    counts = seurat_counts(object, assay, layer),
+    where = sprintf("layer '%s' of assay '%s'", layer, assay),
+    hint = suggest_layer(object, assay, layer),
+    features = features,
+    batch = batch_column(batch.var, object[[]]),
+    batch.var = batch.var,
+    settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
+                    seed.use = seed.use, verbose = verbose, ...),
+    key = reduction.key
+  )
+  object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
+    embeddings = result$embedding, key = reduction.key, assay = assay
+  )
+  result$assay <- assay
+  object <- store_seurat(object, result, cluster.name)
+  SeuratObject::LogSeuratCommand(object)
+}
+
+#' @rdname RunBGFormer
+#' @export
+RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "counts",
+                                             features = NULL, n.clusters = NULL,
+                                             resolution = NULL, batch.var = NULL,
+                                             reduction.name = "BGFORMER", reduction.key = "BGF_",
+                                             cluster.name = "bgformer_clusters",
+                                             device = "auto", seed.use = 42L, verbose = TRUE,
+                                             ...) {
+  need_single_cell_experiment()
+  check_names(reduction.name, reduction.key, cluster.name)
+  if (!is.null(assay)) {
+    layer <- assay
+  }
+  cells <- SummarizedExperiment::colData(object)
+  result <- fit_counts(
+    counts = sce_counts(object, layer),
+    where = sprintf("assay '%s'", layer),
+    hint = suggest_assay(object, layer),
+    features = features,
+    batch = batch_column(batch.var, cells),
+    batch.var = batch.var,
+    settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
+                    seed.use = seed.use, verbose = verbose, ...),
+    key = reduction.key
+  )
+  SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
+  store_sce(object, result, cluster.name)
+}
+
+#' @rdname RunBGFormer
+#' @export
+RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, resolution = NULL,
+                                batch.var = NULL, reduction.key = "BGF_", device = "auto",
+                                seed.use = 42L, verbose = TRUE, ...) {
+  if (!is_matrix(object)) {
+    stop("RunBGFormer() takes a Seurat object, a SingleCellExperiment or a matrix of counts, ",
+         "genes x cells; this is of class '", class(object)[1], "'.", call. = FALSE)
+  }
+  check_names(reduction.key = reduction.key)
+  if (!is.null(batch.var) && length(batch.var) != ncol(object)) {
+    stop("batch.var has ", length(batch.var), " values for ", ncol(object), " cells; for a ",
+         "matrix it is a vector with one value per cell.", call. = FALSE)
+  }
+  fit_counts(
+    counts = object,
+    where = "the matrix",
+    hint = "give the raw counts, before normalisation and logarithm",
+    features = features,
+    batch = batch.var,
+    batch.var = if (!is.null(batch.var)) "batch",
+    settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
+                    seed.use = seed.use, verbose = verbose, ...),
+    key = reduction.key
+  )
+}
+
+#' @export
+print.bgformer <- function(x, ...) {
+  cat(sprintf("bgformer: %d cells in %d clusters, %d anchors, %d latent dimensions\n",
+              length(x$clusters), nlevels(x$clusters), nrow(x$anchors), ncol(x$embedding)))
+  cat("cells per cluster:\n")
+  print(table(x$clusters, dnn = NULL))
+  cat(sprintf("confidence: median %.2f, range %.2f to %.2f\n", stats::median(x$confidence),
+              min(x$confidence), max(x$confidence)))
+  invisible(x)
+}

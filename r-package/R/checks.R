@@ -1,0 +1,138 @@
+# What is wrong is said in one sentence, in R's words, before Python starts.
+
+need_package <- function(name, command) {
+  if (!requireNamespace(name, quietly = TRUE)) {
+    stop("the R package '", name, "' is needed and not installed; run ", command, ".",
+         call. = FALSE)
+  }
+}
+
+# anndata2ri reads counts from a SingleCellExperiment, whatever kind of object they came in.
+need_single_cell_experiment <- function() {
+  need_package("SingleCellExperiment", "BiocManager::install(\"SingleCellExperiment\")")
+}
+
+is_name <- function(x) {
+  is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x)
+}
+
+check_names <- function(reduction.name = "x", reduction.key = "X_", cluster.name = "x") {
+  if (!is_name(reduction.name)) {
+    stop("reduction.name must be one name, such as \"bgformer\".", call. = FALSE)
+  }
+  if (!is_name(reduction.key) || !grepl("^[[:alnum:]]+_$", reduction.key)) {
+    stop("reduction.key must be letters and digits with a closing underscore, such as \"BGF_\".",
+         call. = FALSE)
+  }
+  if (!is_name(cluster.name)) {
+    stop("cluster.name must be one name, such as \"bgformer_clusters\".", call. = FALSE)
+  }
+}
+
+check_dots <- function(...) {
+  if (...length() > 0) {
+    stop("unknown argument ", paste(sQuote(...names(), FALSE), collapse = ", "), ".",
+         call. = FALSE)
+  }
+}
+
+as_count <- function(x, name) {
+  if (is.null(x)) {
+    return(NULL)
+  }
+  whole <- is.numeric(x) && length(x) == 1 && !is.na(x) && x == round(x) &&
+    abs(x) <= .Machine$integer.max
+  if (!whole) {
+    stop(name, " must be one whole number.", call. = FALSE)
+  }
+  as.integer(x)
+}
+
+as_number <- function(x, name) {
+  if (is.null(x)) {
+    return(NULL)
+  }
+  if (!is.numeric(x) || length(x) != 1 || !is.finite(x)) {
+    stop(name, " must be one number.", call. = FALSE)
+  }
+  as.numeric(x)
+}
+
+# R users write 50, Python wants an integer.
+as_python <- function(x) {
+  whole <- is.double(x) && length(x) == 1 && !is.na(x) && x == round(x) &&
+    abs(x) <= .Machine$integer.max
+  if (whole) as.integer(x) else x
+}
+
+batch_column <- function(batch.var, cells) {
+  if (is.null(batch.var)) {
+    return(NULL)
+  }
+  if (!is_name(batch.var)) {
+    stop("batch.var must be the name of one column of the cells' metadata.", call. = FALSE)
+  }
+  if (!batch.var %in% colnames(cells)) {
+    stop("batch.var = '", batch.var, "' is not a column of the cells' metadata (there: ",
+         listed(colnames(cells)), ").", call. = FALSE)
+  }
+  cells[[batch.var]]
+}
+
+check_unique <- function(names, what, where, remedy) {
+  twice <- names[duplicated(names)]
+  if (length(twice) > 0) {
+    stop(length(twice), " ", what, " names of ", where, " are duplicated (the first: '", twice[1],
+         "'); make them unique with ", remedy, ".", call. = FALSE)
+  }
+}
+
+# `hint` is a promise: other layers are looked at only when these counts are wrong.
+check_counts <- function(counts, where, hint) {
+  if (nrow(counts) == 0 || ncol(counts) == 0) {
+    stop(where, " is empty (", nrow(counts), " genes x ", ncol(counts), " cells).", call. = FALSE)
+  }
+  check_unique(rownames(counts), "gene", where, "make.unique()")
+  check_unique(colnames(counts), "cell", where, "make.unique()")
+  check_values(counts, where, hint)
+  empty <- which(Matrix::colSums(counts) == 0)
+  if (length(empty) > 0) {
+    stop(length(empty), " of ", ncol(counts), " cells have no counts in ", where, " (the first: '",
+         place(colnames(counts), empty[1]), "'); remove them first.", call. = FALSE)
+  }
+}
+
+check_values <- function(counts, where, hint) {
+  wrong <- list(
+    "values that are missing or infinite" = function(x) !is.finite(x),
+    "negative values" = function(x) x < 0,
+    "values that are not whole numbers" = function(x) x != round(x)
+  )
+  for (what in names(wrong)) {
+    bad <- wrong[[what]](counts@x)
+    if (any(bad)) {
+      first <- which(bad)[1]
+      gene <- place(rownames(counts), counts@i[first] + 1L)
+      cell <- place(colnames(counts), findInterval(first - 1L, counts@p))
+      stop(where, " holds ", what, " (", format(counts@x[first], digits = 4), " in gene '", gene,
+           "', cell '", cell, "'), so it is not raw counts; ", hint, ".", call. = FALSE)
+    }
+  }
+}
+
+looks_like_counts <- function(counts) {
+  head <- as_sparse(counts[, seq_len(min(200, ncol(counts))), drop = FALSE])
+  length(head@x) > 0 && all(is.finite(head@x) & head@x >= 0 & head@x == round(head@x))
+}
+
+place <- function(names, at) {
+  if (is.null(names)) at else names[at]
+}
+
+listed <- function(names, most = 5) {
+  if (length(names) == 0) {
+    return("none")
+  }
+  text <- paste0("'", utils::head(names, most), "'", collapse = ", ")
+  if (length(names) > most) paste0(text, ", ...") else text
+}

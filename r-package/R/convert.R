@@ -1,0 +1,216 @@
+# Counts out of each kind of object, and through anndata2ri into Python.
+
+# Where Python looks up the counts of the run in progress; nothing is written to globalenv().
+bridge <- new.env(parent = emptyenv())
+
+is_matrix <- function(x) {
+  # DelayedMatrix: counts on disk; IterableMatrix: the same in BPCells
+  is.matrix(x) || inherits(x, c("Matrix", "DelayedMatrix", "IterableMatrix"))
+}
+
+as_sparse <- function(x) {
+  if (is.matrix(x) && !is.numeric(x) && !is.logical(x)) {
+    stop("the matrix holds values of type '", typeof(x), "'; counts are numbers.", call. = FALSE)
+  }
+  if (inherits(x, "dgCMatrix")) {
+    return(x)
+  }
+  if (is.matrix(x) || inherits(x, "Matrix")) {
+    for (class in c("dMatrix", "generalMatrix", "CsparseMatrix")) {
+      x <- methods::as(x, class)
+    }
+    return(x)
+  }
+  methods::as(x, "dgCMatrix")
+}
+
+choose_assay <- function(object, assay, layer, verbose) {
+  there <- SeuratObject::Assays(object)
+  if (!is.null(assay)) {
+    if (!is_name(assay) || !assay %in% there) {
+      stop("assay '", assay[1], "' is not in the object (there: ", listed(there), ").",
+           call. = FALSE)
+    }
+    return(assay)
+  }
+  assay <- SeuratObject::DefaultAssay(object)
+  data <- object[[assay]]
+  # the "counts" of SCTransform are corrected, not raw, and an integrated assay has none
+  if (!inherits(data, "SCTAssay") && layer %in% layers_of(data)) {
+    return(assay)
+  }
+  source <- intersect(c(source_of(data), "RNA"), there)
+  if (length(source) == 0 || !layer %in% layers_of(object[[source[1]]])) {
+    return(assay)
+  }
+  if (verbose) {
+    message("The default assay '", assay, "' holds no raw counts: taking them from assay '",
+            source[1], "'.")
+  }
+  source[1]
+}
+
+source_of <- function(data) {
+  if (!inherits(data, "SCTAssay")) {
+    return(NULL)
+  }
+  unique(unlist(lapply(data@SCTModel.list, function(model) model@umi.assay)))
+}
+
+# Names of the layers that hold something, of any version's assay; split layers count as one.
+layers_of <- function(data) {
+  if (inherits(data, "StdAssay")) {
+    names <- seurat5("Layers")(data)
+    return(unique(c(names, sub("\\..*$", "", names))))
+  }
+  slots <- c("counts", "data", "scale.data")
+  slots[vapply(slots, function(name) length(methods::slot(data, name)) > 0, logical(1))]
+}
+
+# Seurat 4 lacks these, so they cannot be named as SeuratObject::Layers.
+seurat5 <- function(name) {
+  getExportedValue("SeuratObject", name)
+}
+
+seurat_counts <- function(object, assay, layer) {
+  data <- object[[assay]]
+  if (!is_name(layer) || !layer %in% layers_of(data)) {
+    stop("assay '", assay, "' has no layer '", layer[1], "' (there: ", listed(layers_of(data)),
+         ").", call. = FALSE)
+  }
+  if (!inherits(data, "StdAssay")) {
+    return(methods::slot(data, layer))
+  }
+  if (!layer %in% seurat5("Layers")(data)) {
+    data <- seurat5("JoinLayers")(data, layers = layer) # a copy; the caller's stays split
+  }
+  counts <- seurat5("LayerData")(data, layer = layer)
+  if (ncol(counts) != ncol(object)) {
+    stop("layer '", layer, "' of assay '", assay, "' has ", ncol(counts), " of the object's ",
+         ncol(object), " cells; give a layer with all of them.", call. = FALSE)
+  }
+  counts[, colnames(object), drop = FALSE]
+}
+
+suggest_layer <- function(object, assay, layer) {
+  for (name in setdiff(layers_of(object[[assay]]), layer)) {
+    counts <- tryCatch(seurat_counts(object, assay, name), error = function(e) NULL)
+    if (!is.null(counts) && looks_like_counts(counts)) {
+      return(sprintf("layer '%s' looks like counts: use layer = \"%s\"", name, name))
+    }
+  }
+  "give the raw counts, before normalisation and logarithm"
+}
+
+sce_counts <- function(object, name) {
+  there <- SummarizedExperiment::assayNames(object)
+  if (!is_name(name) || !name %in% there) {
+    stop("assay '", name[1], "' is not in the object (there: ", listed(there), ").",
+         call. = FALSE)
+  }
+  counts <- SummarizedExperiment::assay(object, name, withDimnames = FALSE)
+  dimnames(counts) <- dimnames(object)
+  counts
+}
+
+suggest_assay <- function(object, name) {
+  for (other in setdiff(SummarizedExperiment::assayNames(object), name)) {
+    if (looks_like_counts(sce_counts(object, other))) {
+      return(sprintf("assay '%s' looks like counts: use layer = \"%s\"", other, other))
+    }
+  }
+  "give the raw counts, before normalisation and logarithm"
+}
+
+# One run: checked counts in, a list of class "bgformer" out.
+fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key) {
+  counts <- as_sparse(counts)
+  if (!is.null(features)) {
+    counts <- counts[known_features(features, rownames(counts), where), , drop = FALSE]
+    if (is.null(settings$n_top_genes)) {
+      settings$n_top_genes <- nrow(counts) # the caller has chosen already
+    }
+  }
+  check_counts(counts, where, hint)
+  if (anyNA(batch)) {
+    stop("batch.var: ", sum(is.na(batch)), " of ", length(batch), " cells have no batch; fill in ",
+         "the missing values first.", call. = FALSE)
+  }
+  as_result(send_counts(counts, batch, batch.var, python_arguments(settings)), counts, key)
+}
+
+known_features <- function(features, genes, where) {
+  missing <- setdiff(features, genes)
+  if (length(missing) > 0) {
+    stop(length(missing), " of ", length(features), " features are not genes of ", where, " (",
+         listed(missing), ").", call. = FALSE)
+  }
+  unique(features)
+}
+
+python_arguments <- function(settings) {
+  if (is.null(names(settings)) || any(!nzchar(names(settings)))) {
+    stop("further arguments of RunBGFormer() must be named, such as max_steps = 500.",
+         call. = FALSE)
+  }
+  if (is.null(settings$seed.use)) {
+    stop("seed.use must be one whole number.", call. = FALSE)
+  }
+  own <- list(
+    n_clusters = as_count(settings$n.clusters, "n.clusters"),
+    resolution = as_number(settings$resolution, "resolution"),
+    seed = as_count(settings$seed.use, "seed.use"),
+    device = settings$device,
+    verbose = isTRUE(settings$verbose)
+  )
+  further <- settings[setdiff(names(settings), c("n.clusters", "resolution", "seed.use", "device",
+                                                 "verbose"))]
+  c(Filter(Negate(is.null), own), lapply(further, as_python))
+}
+
+# anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else.
+send_counts <- function(counts, batch, batch.var, arguments) {
+  need_single_cell_experiment()
+  cells <- S4Vectors::make_zero_col_DFrame(ncol(counts))
+  if (!is.null(batch)) {
+    cells[[batch.var]] <- as.character(batch)
+  }
+  on.exit(rm(list = ls(bridge), envir = bridge))
+  bridge$counts <- SingleCellExperiment::SingleCellExperiment(
+    assays = list(counts = counts), colData = cells
+  )
+  ask_python(function(python) {
+    python$run(name = "counts", batch_key = batch.var, arguments = arguments)
+  })
+}
+
+as_result <- function(answer, counts, key) {
+  cells <- colnames(counts)
+  dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
+  weights <- methods::new(
+    "dgCMatrix",
+    x = as.vector(answer$weights$data), i = as.vector(answer$weights$indices),
+    p = as.vector(answer$weights$indptr), Dim = as.integer(answer$weights$shape),
+    Dimnames = list(cells, NULL)
+  )
+  structure(
+    list(
+      clusters = stats::setNames(factor(answer$labels, answer$levels), cells),
+      confidence = stats::setNames(as.vector(answer$confidence), cells),
+      embedding = matrix(answer$embedding, nrow = ncol(counts),
+                         dimnames = list(cells, dimensions)),
+      params = answer$params,
+      version = answer$version,
+      seed = answer$seed,
+      resolution = answer$resolution,
+      n.clusters = length(answer$levels),
+      genes = as.vector(answer$genes),
+      history = lapply(answer$history, as.vector),
+      anchors = matrix(answer$anchors, ncol = length(dimensions),
+                       dimnames = list(NULL, dimensions)),
+      anchor.clusters = factor(as.character(as.vector(answer$anchor_clusters)), answer$levels),
+      weights = weights
+    ),
+    class = "bgformer"
+  )
+}

@@ -1,0 +1,169 @@
+#' Install the Python packages that bgformer needs
+#'
+#' Makes a virtual environment and installs torch, anndata, anndata2ri, rpy2 and the rest into it,
+#' in versions that work with this R and this reticulate. bgformer uses it from then on, unless
+#' another Python was chosen with `RETICULATE_PYTHON` or `reticulate::use_python()`. The Python
+#' side of bgformer itself comes with this package and is not installed.
+#'
+#' @param envname Name of the virtual environment. bgformer finds `"r-bgformer"` by itself; any
+#'   other must be chosen with [reticulate::use_virtualenv()].
+#' @param python Path of the Python (3.10 or later, with a shared library) to make it from; `NULL`
+#'   lets reticulate choose.
+#' @param ... Passed to [reticulate::virtualenv_install()], such as `pip_options` for another
+#'   build of torch.
+#'
+#' @return The path of the environment, invisibly.
+#' @examples
+#' \dontrun{
+#' install_bgformer()
+#' # torch without CUDA, which is much smaller
+#' install_bgformer(pip_options = "--extra-index-url https://download.pytorch.org/whl/cpu")
+#' }
+#' @export
+install_bgformer <- function(envname = environment_name, python = NULL, ...) {
+  need_single_cell_experiment()
+  path <- reticulate::virtualenv_create(envname, python = python, packages = FALSE)
+  version <- python_report(reticulate::virtualenv_python(envname), character())$version
+  if (is.null(version) || version_number(version) < oldest_python) {
+    stop("the environment at ", path, " has Python ", version, "; bgformer needs ", oldest_python,
+         " or later: delete it with reticulate::virtualenv_remove(\"", envname, "\") and give ",
+         "install_bgformer(python = ) the path of a newer one.", call. = FALSE)
+  }
+  reticulate::virtualenv_install(envname, packages = pip_requirements(), ...)
+  if (reticulate::py_available()) {
+    message("Restart R: this session runs another Python already.")
+  } else if (envname != environment_name) {
+    message("Call reticulate::use_virtualenv(\"", envname, "\") before the first run.")
+  }
+  invisible(path)
+}
+
+#' Say which Python bgformer uses, and what is missing
+#'
+#' Prints the versions of R, Python and their packages, the device a model would be trained on,
+#' what is missing or of a wrong version, and the command that mends it. Python is asked in a
+#' process of its own, so nothing is started in this one.
+#'
+#' @return Invisibly, a list of `python` (path, or `NULL`), `python_version`, `chosen_by`,
+#'   `packages` (a data frame of name, version and what is needed), `device`, `problems` and
+#'   `command` (sentences and commands; empty if all is well).
+#' @examples
+#' \donttest{
+#' bgformer_sitrep()
+#' }
+#' @export
+bgformer_sitrep <- function() {
+  needed <- python_requirements()
+  chosen <- chosen_python()
+  report <- python_report(chosen$path, needed$name)
+  have <- stats::setNames(report$packages[needed$name], needed$name)
+  found <- !is.null(report$version)
+  result <- list(
+    python = if (found) chosen$path,
+    python_version = report$version,
+    chosen_by = chosen$by,
+    packages = data.frame(name = needed$name, version = unname(have),
+                          needed = sub("^[a-z0-9]+", "", pip_requirements(needed))),
+    device = report$device,
+    problems = if (found) python_problems(report$version, have) else no_python(chosen),
+    command = character()
+  )
+  if (length(result$problems) > 0) {
+    result$command <- if (found) {
+      mending(chosen$path, report$version, have)
+    } else {
+      "bgformer::install_bgformer()"
+    }
+  }
+  bioconductor <- "SingleCellExperiment"
+  if (!nzchar(system.file(package = bioconductor))) {
+    result$problems <- c(result$problems, "the R package SingleCellExperiment is not installed")
+    result$command <- c(result$command, "BiocManager::install(\"SingleCellExperiment\")")
+  }
+  print_sitrep(result)
+  invisible(result)
+}
+
+no_python <- function(chosen) {
+  if (is.null(chosen$by)) {
+    return("no Python was chosen and there is no virtual environment 'r-bgformer'")
+  }
+  if (identical(chosen$by, "reticulate::py_require()")) {
+    return(character()) # reticulate makes one at the first run
+  }
+  paste("the Python chosen by", chosen$by, "cannot be run")
+}
+
+print_sitrep <- function(result) {
+  versions <- vapply(c("reticulate", "SingleCellExperiment", "Seurat"), function(name) {
+    if (nzchar(system.file(package = name))) {
+      paste(name, utils::packageVersion(name))
+    } else {
+      paste(name, "not installed")
+    }
+  }, character(1))
+  writeLines(c(
+    paste("bgformer", utils::packageVersion("bgformer")),
+    paste0("R ", getRversion(), ": ", paste(versions, collapse = ", ")),
+    if (is.null(result$python)) {
+      paste0("Python: none yet", if (!is.null(result$chosen_by)) paste0(" (", result$chosen_by, ")"))
+    } else {
+      c(
+        sprintf("Python %s: %s (%s)", result$python_version, result$python, result$chosen_by),
+        sprintf("  %-12s %-14s %s", result$packages$name,
+                ifelse(is.na(result$packages$version), "missing", result$packages$version),
+                result$packages$needed),
+        paste("Device:", result$device)
+      )
+    }
+  ))
+  if (length(result$problems) == 0) {
+    writeLines("All is well.")
+  } else {
+    writeLines(c(paste("Problem:", result$problems), paste("To mend it, run:", result$command)))
+  }
+}
+
+# Asks a Python, in a process of its own, for its version, the packages' versions and the device.
+python_report <- function(python, packages) {
+  report <- list(version = NULL, packages = stats::setNames(rep(NA_character_, length(packages)),
+                                                            packages), device = "unknown")
+  if (is.null(python)) {
+    return(report)
+  }
+  script <- tempfile(fileext = ".py")
+  on.exit(unlink(script))
+  writeLines(c(
+    "import sys",
+    "from importlib import metadata",
+    "print('version', '.'.join(map(str, sys.version_info[:3])), sep='\\t')",
+    "for name in sys.argv[1:]:",
+    "    try:",
+    "        print(name, metadata.version(name), sep='\\t')",
+    "    except metadata.PackageNotFoundError:",
+    "        pass",
+    "if sys.argv[1:]:",
+    "    import torch",
+    "    gpu = torch.cuda.is_available()",
+    "    mps = torch.backends.mps.is_available()",
+    "    print('device', 'cuda (' + torch.cuda.get_device_name() + ')' if gpu else",
+    "          'mps' if mps else 'cpu', sep='\\t')"
+  ), script)
+  lines <- tryCatch(
+    suppressWarnings(system2(python, c(shQuote(script), packages), stdout = TRUE, stderr = FALSE)),
+    error = function(e) character()
+  )
+  pairs <- strsplit(grep("\t", lines, value = TRUE, fixed = TRUE), "\t", fixed = TRUE)
+  values <- stats::setNames(vapply(pairs, `[`, "", 2), vapply(pairs, `[`, "", 1))
+  known <- intersect(packages, names(values))
+  report$packages[known] <- values[known]
+  if ("version" %in% names(values)) {
+    report$version <- values[["version"]]
+  }
+  if ("device" %in% names(values)) {
+    report$device <- values[["device"]]
+  } else if (!is.null(report$version)) {
+    report$device <- "none, because torch cannot be loaded"
+  }
+  report
+}

@@ -1,0 +1,116 @@
+#' Cluster again at another resolution, without training
+#'
+#' Clusters the anchors that [RunBGFormer()] stored in the object, and gives every cell the cluster
+#' that most of its weight goes to. It takes well under a second for any number of cells, and needs
+#' nothing but the object: one that was saved and read again will do, and so will a subset of its
+#' cells.
+#'
+#' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
+#'   class `bgformer`.
+#' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
+#' @param n.clusters Number of clusters, in place of a resolution. With neither, the number is
+#'   found as [RunBGFormer()] finds it.
+#' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
+#'   [RunBGFormer()].
+#' @param ... Not used.
+#'
+#' @return The object with new clusters and confidence, stored as [RunBGFormer()] stores them; the
+#'   latent space and the anchors stay as they are.
+#'
+#' @examples
+#' \dontrun{
+#' object <- RunBGFormer(object)
+#' object <- ReclusterBGFormer(object, resolution = 0.8)
+#' object <- ReclusterBGFormer(object, n.clusters = 5, cluster.name = "five_clusters")
+#' }
+#' @export
+ReclusterBGFormer <- function(object, ...) {
+  UseMethod("ReclusterBGFormer")
+}
+
+#' @rdname ReclusterBGFormer
+#' @export
+ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NULL,
+                                     cluster.name = NULL, ...) {
+  need_package("SeuratObject", "install.packages(\"SeuratObject\")")
+  check_dots(...)
+  fitted <- fitted_for(methods::slot(object, "tools")[[tool_name]], colnames(object))
+  cluster.name <- new_name(cluster.name, fitted)
+  object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name)
+  command <- SeuratObject::LogSeuratCommand(object, return.command = TRUE)
+  methods::slot(command, "assay.used") <- fitted$assay # no argument to read it from here
+  object[[methods::slot(command, "name")]] <- command
+  object
+}
+
+#' @rdname ReclusterBGFormer
+#' @export
+ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.clusters = NULL,
+                                                   cluster.name = NULL, ...) {
+  need_single_cell_experiment()
+  check_dots(...)
+  fitted <- fitted_for(S4Vectors::metadata(object)$bgformer, colnames(object), ncol(object))
+  cluster.name <- new_name(cluster.name, fitted)
+  store_sce(object, partition(fitted, resolution, n.clusters), cluster.name)
+}
+
+#' @rdname ReclusterBGFormer
+#' @export
+ReclusterBGFormer.bgformer <- function(object, resolution = NULL, n.clusters = NULL, ...) {
+  check_dots(...)
+  partition(object, resolution, n.clusters)
+}
+
+#' @export
+ReclusterBGFormer.default <- function(object, ...) {
+  stop("ReclusterBGFormer() takes what RunBGFormer() returned: a Seurat object, a ",
+       "SingleCellExperiment or a list of class 'bgformer'; this is of class '",
+       class(object)[1], "'.", call. = FALSE)
+}
+
+# The stored model, its weights cut to the cells that the object has now, in their order.
+fitted_for <- function(fitted, cells, n = length(cells)) {
+  if (is.null(fitted$weights)) {
+    stop("this object has no bgformer model; call RunBGFormer() first.", call. = FALSE)
+  }
+  if (is.null(cells) && nrow(fitted$weights) == n) {
+    return(fitted)
+  }
+  at <- match(cells, rownames(fitted$weights))
+  if (length(at) != n || anyNA(at)) {
+    stop(max(1L, sum(is.na(at))), " of ", n, " cells were not there when RunBGFormer() was called ",
+         "(added or renamed since); call it again.", call. = FALSE)
+  }
+  fitted$weights <- fitted$weights[at, , drop = FALSE]
+  fitted
+}
+
+new_name <- function(cluster.name, fitted) {
+  if (is.null(cluster.name)) {
+    return(fitted$cluster.name)
+  }
+  check_names(cluster.name = cluster.name)
+  cluster.name
+}
+
+partition <- function(fitted, resolution, n.clusters) {
+  if (!is.null(resolution) && !is.null(n.clusters)) {
+    stop("give resolution or n.clusters, not both.", call. = FALSE)
+  }
+  weights <- fitted$weights
+  resolution <- as_number(resolution, "resolution")
+  n.clusters <- as_count(n.clusters, "n.clusters")
+  answer <- ask_python(function(python) {
+    # arrays, because reticulate would turn plain vectors into lists
+    python$recluster(
+      data = array(weights@x), indices = array(weights@i), indptr = array(weights@p),
+      shape = dim(weights), resolution = resolution, n_clusters = n.clusters, seed = fitted$seed
+    )
+  })
+  fitted$clusters <- stats::setNames(factor(answer$labels, answer$levels), rownames(weights))
+  fitted$confidence <- stats::setNames(as.vector(answer$confidence), rownames(weights))
+  fitted$anchor.clusters <- factor(answer$anchor_clusters, answer$levels)
+  fitted$resolution <- answer$resolution
+  fitted$n.clusters <- length(answer$levels)
+  fitted
+}
