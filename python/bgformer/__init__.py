@@ -1,8 +1,27 @@
 """bgformer: cluster single-cell RNA-seq data with attention between cells and anchors."""
 
-from bgformer import pl, tl
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from bgformer._version import __version__
-from bgformer.counts import CountsError
-from bgformer.model import BGFormer
+
+if TYPE_CHECKING:
+    from bgformer import pl, tl
+    from bgformer.counts import CountsError
+    from bgformer.model import BGFormer
 
 __all__ = ["BGFormer", "CountsError", "__version__", "pl", "tl"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: `bgformer --help` need not wait for torch."""
+    if name in ("pl", "tl"):
+        return import_module(f"bgformer.{name}")
+    if name in ("BGFormer", "CountsError"):
+        module = import_module("bgformer.model" if name == "BGFormer" else "bgformer.counts")
+        return getattr(module, name)
+    raise AttributeError(f"module 'bgformer' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

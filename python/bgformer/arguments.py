@@ -1,0 +1,32 @@
+"""Checks of arguments: one clear sentence for a value that cannot be meant."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+
+def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number from `least` to `most`, or raise ValueError."""
+    is_whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
+    if not is_whole or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}; it must be a whole number {limits}.")
+    return int(value)
+
+
+def whole_or_auto(name: str, value: object) -> int | str:
+    """Return a positive whole number or "auto", or raise ValueError."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"{name} is '{value}'; it must be a whole number or 'auto'.")
+    return whole(name, value)
+
+
+def positive(name: str, value: object) -> float:
+    """Return a finite number above 0, or raise ValueError."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not value > 0:
+        raise ValueError(f"{name} is {value!r}; it must be a number above 0.")
+    return float(value)
