@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 MIN_CELLS = 20
 """Fewer cells than this cannot say anything about clusters."""
@@ -52,7 +55,9 @@ class CountData:
         return self.counts.shape[1]
 
 
-def read_counts(adata: AnnData, layer: str | None = None) -> sparse.csr_matrix:
+def read_counts(
+    adata: AnnData, layer: str | None = None, min_cells: int = MIN_CELLS
+) -> sparse.csr_matrix:
     """Return the counts of `adata` as CSR float32, checked; `adata` itself is not changed.
 
     Parameters
@@ -61,6 +66,8 @@ def read_counts(adata: AnnData, layer: str | None = None) -> sparse.csr_matrix:
         Cells x genes; dense or sparse of any integer or floating type, in memory or backed.
     layer
         Name of the layer that holds the counts; None for ``X``.
+    min_cells
+        Least number of cells: what a fit needs, unless said otherwise.
 
     Returns
     -------
@@ -81,11 +88,12 @@ def read_counts(adata: AnnData, layer: str | None = None) -> sparse.csr_matrix:
         raise CountsError(f"adata.X is empty{_hint(adata, layer)}.")
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise CountsError(
-            f"the matrix is empty ({adata.n_obs} cells x {adata.n_vars} genes); give cells x genes."
+            f"the matrix is empty ({adata.n_obs} cells x {adata.n_vars} genes); give cells x "
+            f"genes with counts."
         )
-    if adata.n_obs < MIN_CELLS:
+    if adata.n_obs < min_cells:
         raise CountsError(
-            f"{adata.n_obs} cells are too few to cluster; at least {MIN_CELLS} are needed."
+            f"{adata.n_obs} cells are too few to cluster; at least {min_cells} are needed."
         )
     check_unique(adata.obs_names, "cell", "adata.obs_names_make_unique()")
     check_unique(adata.var_names, "gene", "adata.var_names_make_unique()")
@@ -110,7 +118,8 @@ def _as_csr(matrix: object) -> sparse.csr_matrix:
     else:
         counts = sparse.csr_matrix(np.asarray(matrix))
     if counts.dtype != np.float32:
-        counts = counts.astype(np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
+            counts = counts.astype(np.float32)
     elif sparse.issparse(matrix) and np.shares_memory(counts.data, getattr(matrix, "data", ())):
         if counts.has_canonical_format and counts.data.all():
             return counts  # read only from here on, so the caller's memory can be shared

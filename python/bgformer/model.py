@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anndata
 import numpy as np
 import torch
 from anndata import AnnData
 
 from bgformer import anchors as anchor_graph
 from bgformer import counts as count_matrix
-from bgformer import storage
+from bgformer import readers, storage
+from bgformer._version import __version__
+from bgformer.arguments import positive, whole, whole_or_auto
 from bgformer.codebook import kmeans_centres
 from bgformer.counts import CountData
 from bgformer.network import Network
@@ -93,17 +94,20 @@ class BGFormer:
         seed: int = 0,
         verbose: bool = True,
     ) -> None:
-        self.n_clusters = _count_or_auto("n_clusters", n_clusters)
-        self.n_anchors = _count_or_auto("n_anchors", n_anchors)
-        if not resolution > 0:
-            raise ValueError(f"resolution is {resolution}; it must be above 0.")
-        self.resolution = float(resolution)
-        self.n_top_genes = _count("n_top_genes", n_top_genes)
-        self.n_latent = _count("n_latent", n_latent)
-        self.max_steps = _count("max_steps", max_steps)
+        self.n_clusters = whole_or_auto("n_clusters", n_clusters)
+        self.n_anchors = whole_or_auto("n_anchors", n_anchors)
+        self.resolution = positive("resolution", resolution)
+        self.n_top_genes = whole("n_top_genes", n_top_genes)
+        self.n_latent = whole("n_latent", n_latent)
+        self.max_steps = whole("max_steps", max_steps)
         self.device = device
-        self.seed = _count("seed", seed, least=0)
+        self.seed = whole("seed", seed, least=0, most=2**32 - 1)
         self.verbose = verbose
+        if "auto" not in (self.n_clusters, self.n_anchors) and self.n_clusters > self.n_anchors:
+            raise ValueError(
+                f"n_clusters is {self.n_clusters}, but n_anchors only {self.n_anchors}: clusters "
+                f"are made of anchors, so ask for fewer clusters or more anchors."
+            )
         if self.n_latent % 4:
             raise ValueError(f"n_latent is {n_latent}; it must be a multiple of 4 (the heads).")
 
@@ -119,7 +123,8 @@ class BGFormer:
         Parameters
         ----------
         adata
-            Cells x genes with raw counts, or the path of an .h5ad file.
+            Cells x genes with raw counts, or the path of an .h5ad file, a 10x .h5 file or a
+            matrix-market folder.
         layer
             Layer that holds the counts; None for ``X``.
         batch_key
@@ -153,14 +158,15 @@ class BGFormer:
                 f"anchors, {device.type}",
                 verbose=self.verbose,
             )
-            self.history_ = train(
-                self.network_,
-                data,
-                objective=Objective(),
-                schedule=replace(Schedule(), max_steps=self.max_steps),
-                seed=self.seed,
-                progress=Progress(self.max_steps, verbose=self.verbose),
-            )
+            with Progress(self.max_steps, verbose=self.verbose) as progress:
+                self.history_ = train(
+                    self.network_,
+                    data,
+                    objective=Objective(),
+                    schedule=replace(Schedule(), max_steps=self.max_steps),
+                    seed=self.seed,
+                    progress=progress,
+                )
             self.latent_ = embed(self.network_, data)
             unit = anchor_graph.unit_rows(self.latent_)
             rows = np.random.default_rng(self.seed).permutation(len(unit))[:20_000]
@@ -209,7 +215,7 @@ class BGFormer:
         """
         self._check_fitted()
         adata = _read(adata)
-        counts = count_matrix.read_counts(adata, layer)
+        counts = count_matrix.read_counts(adata, layer, min_cells=1)
         at = adata.var_names.get_indexer(self.genes_)
         found = at >= 0
         if found.mean() < _MIN_SHARED_GENES:
@@ -232,14 +238,20 @@ class BGFormer:
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell as an integer, shape (n,), by the fitted anchors."""
-        return self._vote(adata, layer)[0]
+        return self.assign(self.embed(adata, layer=layer))[0]
 
     def confidence(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the confidence in each cell's cluster, shape (n,), 0..1.
 
         It is the share of the cell's anchor weights that lies on anchors of its cluster.
         """
-        return self._vote(adata, layer)[1]
+        return self.assign(self.embed(adata, layer=layer))[1]
+
+    def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return cluster and confidence, both (n,), of cells that `embed` gave the latent of."""
+        self._check_fitted()
+        weights = anchor_graph.anchor_weights(latent, self.anchors_)
+        return anchor_graph.vote(weights, self.partition_.anchor_clusters)
 
     def save(self, directory: str | Path) -> None:
         """Write the model into a folder: tensors as safetensors, the rest as JSON.
@@ -265,6 +277,7 @@ class BGFormer:
         } | {f"history.{name}": values for name, values in self.history_.items()}
         tensors |= {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
         description = {
+            "version": __version__,
             "settings": self.settings(),
             "median_counts": self.median_counts_,
             "resolution": self.partition_.resolution,
@@ -284,6 +297,7 @@ class BGFormer:
         ValueError
             If a file is damaged, or was written by a newer version.
         """
+        chosen = pick_device(device)
         tensors, description = storage.read(directory)
         with storage.damage_reported(directory):
             model = cls(**description["settings"] | {"device": device})
@@ -295,7 +309,7 @@ class BGFormer:
                 for k, v in tensors.items()
                 if k.startswith("network.")
             }
-            model.network_ = Network.from_state(network).to(pick_device(device))
+            model.network_ = Network.from_state(network).to(chosen)
             model.history_ = {
                 k.removeprefix("history."): v.numpy()
                 for k, v in tensors.items()
@@ -327,12 +341,6 @@ class BGFormer:
         )
         return {name: getattr(self, name) for name in names}
 
-    def _vote(self, adata: AnnData | str | Path, layer: str | None) -> tuple:
-        """Return labels and confidence of cells by the fitted anchors."""
-        latent = self.embed(adata, layer=layer)
-        weights = anchor_graph.anchor_weights(latent, self.anchors_)
-        return anchor_graph.vote(weights, self.partition_.anchor_clusters)
-
     def _count_data(
         self,
         counts: sparse.csr_matrix,
@@ -354,17 +362,19 @@ class BGFormer:
 
     def _new_network(self, data: CountData, device: torch.device) -> Network:
         """Return an untrained network for the data, seeded."""
-        torch.manual_seed(self.seed)
         mean, scale = count_matrix.log_moments(data)
         gene_means = np.asarray(data.counts.mean(axis=0)).ravel()
-        return Network(
-            mean,
-            scale,
-            np.log(gene_means + 1e-4),
-            n_batches=len(self.batches_),
-            n_anchors=self._anchors_for(data.n_cells),
-            n_latent=self.n_latent,
-        ).to(device)
+        with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
+            torch.random.default_generator.manual_seed(self.seed)
+            network = Network(
+                mean,
+                scale,
+                np.log(gene_means + 1e-4),
+                n_batches=len(self.batches_),
+                n_anchors=self._anchors_for(data.n_cells),
+                n_latent=self.n_latent,
+            )
+        return network.to(device)
 
     def _anchors_for(self, n_cells: int) -> int:
         """Return the number of anchors for n cells."""
@@ -396,29 +406,11 @@ class BGFormer:
 
 
 def _read(source: AnnData | str | Path) -> AnnData:
-    """Return an AnnData from itself or from the path of an .h5ad file."""
+    """Return an AnnData from itself or from a file."""
     if isinstance(source, AnnData):
         return source
     if not isinstance(source, str | Path):
         raise TypeError(
-            f"adata is a {type(source).__name__}; give an AnnData or the path of an .h5ad file."
+            f"adata is a {type(source).__name__}; give an AnnData or the path of a file."
         )
-    if not Path(source).is_file():
-        raise FileNotFoundError(f"there is no file '{source}'.")
-    return anndata.read_h5ad(source)
-
-
-def _count(name: str, value: object, least: int = 1) -> int:
-    """Return a whole number of at least `least`, or say which argument is not one."""
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
-    return int(value)
-
-
-def _count_or_auto(name: str, value: object) -> int | str:
-    """Return a positive whole number or "auto"."""
-    if isinstance(value, str):
-        if value != "auto":
-            raise ValueError(f"{name} is '{value}'; it must be a whole number or 'auto'.")
-        return value
-    return _count(name, value)
+    return readers.read(source)

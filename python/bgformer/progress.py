@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class Progress:
     """Report steps, loss and seconds left on standard error.
 
     A terminal or a notebook sees one line rewritten in place; anything else (a log file, a pipe,
-    R) gets a plain line for every tenth of the work, so that logs stay short.
+    R) gets a plain line for every tenth of the work, so that logs stay short. Used as a context
+    manager, it ends that line when the work stops early.
 
     Parameters
     ----------
@@ -27,6 +33,21 @@ class Progress:
         self.in_place = sys.stderr.isatty() or "ipykernel" in sys.modules
         self._shown_at = 0.0
         self._tenth = 0
+        self._unfinished = False
+
+    def __enter__(self) -> Progress:
+        """Return the line itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End a line that is being rewritten, so that what follows starts on its own."""
+        if self._unfinished:
+            print(file=sys.stderr, flush=True)
 
     def update(self, step: int, loss: float) -> None:
         """Say that `step` steps are done and the last loss."""
@@ -35,8 +56,11 @@ class Progress:
         left = (time.monotonic() - self.started) / step * (self.total - step)
         text = f"bgformer: step {step}/{self.total}, loss {loss:.4f}, {left:.0f} s left"
         if self.in_place:
-            end = "\n" if step == self.total else ""
-            print(f"\r{text:<70}", end=end, file=sys.stderr, flush=True)
+            # A line wider than the terminal would wrap, and could not be rewritten.
+            width = min(79, shutil.get_terminal_size().columns - 1)
+            self._unfinished = step != self.total
+            end = "" if self._unfinished else "\n"
+            print(f"\r{text[:width]:<{width}}", end=end, file=sys.stderr, flush=True)
         else:
             print(text, file=sys.stderr, flush=True)
 

@@ -44,9 +44,13 @@ def write(
         (partial / _DESCRIPTION).write_text(text, encoding="utf-8")
         partial.chmod(0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            os.replace(target, old / "old")
-            os.replace(partial, target)
+            old = partial.with_name(f"{partial.name}-old")
+            os.replace(target, old)
+            try:
+                os.replace(partial, target)
+            except BaseException:
+                os.replace(old, target)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(partial, target)
@@ -77,11 +81,11 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
             raise FileNotFoundError(f"there is no saved model in '{folder}' ({name} is missing).")
     with damage_reported(folder):
         description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-        found = description["format"]
-    if found > FORMAT:
+        is_newer = description["format"] > FORMAT
+    if is_newer:
         raise ValueError(
-            f"the model in '{folder}' was saved by a newer bgformer (format {found}, this one "
-            f"reads up to {FORMAT}); update bgformer to load it."
+            f"the model in '{folder}' was saved by a newer bgformer (format "
+            f"{description['format']}, this one reads up to {FORMAT}); update bgformer to load it."
         )
     with damage_reported(folder):
         return load_file(folder / _TENSORS), description
@@ -92,9 +96,7 @@ def damage_reported(directory: str | Path) -> Iterator[None]:
     """Turn whatever reading a damaged file raises into one sentence."""
     try:
         yield
-    except (SafetensorError, KeyError, TypeError, RuntimeError, UnicodeDecodeError) as error:
-        raise _damaged(directory, error) from error
-    except json.JSONDecodeError as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise _damaged(directory, error) from error
 
 

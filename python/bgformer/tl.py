@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from scipy import sparse
 
 from bgformer._version import __version__
 from bgformer.anchors import DEFAULT_RESOLUTION, Partition, partition
+from bgformer.arguments import positive, whole_or_auto
 from bgformer.model import BGFormer
 from bgformer.training import Schedule, one_thread
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 
 def cluster(
@@ -88,6 +87,8 @@ def cluster(
     CountsError, ValueError
         If the counts or a setting cannot be used; `adata` is then unchanged.
     """
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
     model = BGFormer(
         n_clusters=n_clusters,
         resolution=resolution,
@@ -99,10 +100,36 @@ def cluster(
         seed=seed,
         verbose=verbose,
     ).fit(adata, layer=layer, batch_key=batch_key)
-    adata = adata.copy() if copy else adata
+    adata = _copy(adata) if copy else adata
+    store(adata, model, layer=layer, batch_key=batch_key, key_added=key_added)
+    return adata if copy else None
+
+
+def store(
+    adata: AnnData,
+    model: BGFormer,
+    *,
+    layer: str | None = None,
+    batch_key: str | None = None,
+    key_added: str = "bgformer",
+) -> None:
+    """Add the results of a model to the cells it was fitted to, as :func:`cluster` does.
+
+    Parameters
+    ----------
+    adata
+        The cells, in the order of the fit.
+    model
+        Fitted to them.
+    layer, batch_key
+        As given to the fit; noted among the parameters.
+    key_added
+        Name of the results.
+    """
     params = model.settings() | {"layer": layer, "batch_key": batch_key}
     adata.obsm[f"X_{key_added}"] = model.latent_
     adata.obsm[f"{key_added}_anchors"] = model.weights_
+    adata.obsm.pop(f"X_{key_added}_umap", None)  # drawn from an earlier latent
     adata.uns[key_added] = {
         "params": {name: value for name, value in params.items() if value is not None},
         "version": __version__,
@@ -112,14 +139,13 @@ def cluster(
         "genes": model.genes_.astype(object),
     }
     _store(adata, key_added, model.partition_)
-    return adata if copy else None
 
 
 def recluster(
     adata: AnnData,
     *,
     resolution: float | None = None,
-    n_clusters: int | None = None,
+    n_clusters: int | str = "auto",
     key_added: str = "bgformer",
     copy: bool = False,
 ) -> AnnData | None:
@@ -130,9 +156,9 @@ def recluster(
     adata
         With the results of :func:`cluster`.
     resolution
-        Resolution of the clustering; higher gives more clusters.
+        Resolution of the clustering; higher gives more clusters. None for the default.
     n_clusters
-        Number of clusters wanted instead.
+        Number of clusters wanted instead, or "auto" to let the resolution decide.
     key_added
         Name under which :func:`cluster` stored its results.
     copy
@@ -148,16 +174,41 @@ def recluster(
     ValueError
         If `adata` has no results under this name, or the request cannot be met.
     """
-    if key_added not in adata.uns or f"{key_added}_anchors" not in adata.obsm:
-        raise ValueError(
-            f"adata has no results named '{key_added}'; run bgformer.tl.cluster(adata) first."
-        )
+    stored = results(adata, key_added)
+    resolution = None if resolution is None else positive("resolution", resolution)
+    n_clusters = whole_or_auto("n_clusters", n_clusters)
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     with one_thread():
-        found = partition(weights, resolution, n_clusters, seed=int(adata.uns[key_added]["seed"]))
-    adata = adata.copy() if copy else adata
+        found = partition(
+            weights,
+            resolution,
+            None if n_clusters == "auto" else n_clusters,
+            seed=int(stored["seed"]),
+        )
+    adata = _copy(adata) if copy else adata
     _store(adata, key_added, found)
     return adata if copy else None
+
+
+def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
+    """Return ``uns[key]``, what :func:`cluster` stored under this name.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no results under this name.
+    """
+    parts = ((key, adata.uns), (key, adata.obs), (f"X_{key}", adata.obsm))
+    if not all(name in place for name, place in (*parts, (f"{key}_anchors", adata.obsm))):
+        raise ValueError(
+            f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
+        )
+    return adata.uns[key]
+
+
+def _copy(adata: AnnData) -> AnnData:
+    """Return a copy in memory; AnnData copies a backed one only into another file."""
+    return adata.to_memory() if adata.isbacked else adata.copy()
 
 
 def _store(adata: AnnData, key: str, found: Partition) -> None:

@@ -178,7 +178,10 @@ def train(
         parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, total_steps=schedule.max_steps, pct_start=0.1
+        optimizer,
+        schedule.learning_rate,
+        total_steps=schedule.max_steps,
+        pct_start=max(0.1, min(0.9, 1.5 / schedule.max_steps)),  # a rise of 0 steps divides by 0
     )
     revival = Revival(network, schedule.revive_every)
     anchors_at = int(schedule.warm_up * schedule.max_steps)
