@@ -14,7 +14,7 @@ import igraph
 import numpy as np
 from scipy import sparse
 
-DEFAULT_RESOLUTION = 0.6
+DEFAULT_RESOLUTION = 0.8
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
 _BLOCK = 65_536

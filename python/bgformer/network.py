@@ -11,6 +11,11 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
 
+_MAX_STANDARDISED = 10.0
+"""Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
+otherwise outweigh every marker in those three."""
+
+
 class ZINBParameters(NamedTuple):
     """Parameters of the zero-inflated negative binomial, before any size factor.
 
@@ -151,7 +156,7 @@ class Network(nn.Module):
             1 where a value may be seen and 0 where it is masked (b x g or 1 x g); a masked gene
             looks like one at its mean.
         """
-        x = (log_counts - self.gene_mean) / self.gene_scale
+        x = ((log_counts - self.gene_mean) / self.gene_scale).clamp(max=_MAX_STANDARDISED)
         if keep is not None:
             x = x * keep
         query = self.encoder_out(F.gelu(self.encoder_norm(self.encoder_in(x))))

@@ -175,7 +175,7 @@ def train(
         dec = _DEC(network, data, centroids)
         parameters.append(dec.centroids)
     optimizer = torch.optim.AdamW(
-        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
     )
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
