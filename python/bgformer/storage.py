@@ -34,8 +34,7 @@ def write(
         If `directory` exists and is not a saved model.
     """
     target = Path(directory)
-    if target.exists() and not (target / _DESCRIPTION).is_file():
-        raise FileExistsError(f"'{target}' exists and is not a saved model; choose another name.")
+    check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -56,6 +55,19 @@ def write(
             os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(directory: str | Path) -> None:
+    """Raise FileExistsError if a folder exists that is not a saved model to be replaced."""
+    if Path(directory).exists() and not holds_model(directory):
+        raise FileExistsError(
+            f"'{directory}' exists and is not a saved model; choose another name."
+        )
+
+
+def holds_model(directory: str | Path) -> bool:
+    """Tell whether a path is a folder with a saved model."""
+    return (Path(directory) / _DESCRIPTION).is_file()
 
 
 def _umask() -> int:
