@@ -1,9 +1,21 @@
 """Data that several test modules share."""
 
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
 import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
 
+import bgformer as bgf
+import pbmc700 as pbmc700_module
 from pbmc700 import load_pbmc700
+
+STEPS = 30
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +27,83 @@ def _pbmc700() -> ad.AnnData:
 def pbmc700(_pbmc700: ad.AnnData) -> ad.AnnData:
     """700 real blood cells × 765 genes, counts in X (CSR), labels in obs["cell_type"]."""
     return _pbmc700.copy()
+
+
+@pytest.fixture
+def cells(_pbmc700: ad.AnnData) -> ad.AnnData:
+    """The first 150 of the blood cells, for what is fitted many times."""
+    return _pbmc700[:150].copy()
+
+
+@pytest.fixture(scope="session")
+def model(_pbmc700: ad.AnnData) -> bgf.BGFormer:
+    """A model fitted to the 700 cells; tests must not change it."""
+    return bgf.BGFormer(max_steps=STEPS, seed=0, verbose=False).fit(_pbmc700)
+
+
+@pytest.fixture(scope="session")
+def _clustered(_pbmc700: ad.AnnData) -> ad.AnnData:
+    return bgf.tl.cluster(_pbmc700, max_steps=STEPS, seed=0, verbose=False, copy=True)
+
+
+@pytest.fixture
+def clustered(_clustered: ad.AnnData) -> ad.AnnData:
+    """The 700 cells with the results of tl.cluster."""
+    return _clustered.copy()
+
+
+@pytest.fixture
+def unchanged():
+    """Check that an AnnData is the same, part by part, after a block as before it."""
+
+    @contextmanager
+    def check(adata: ad.AnnData):
+        before = adata.copy()
+        keys = _keys(adata)
+        yield
+        assert _keys(adata) == keys
+        pd.testing.assert_frame_equal(adata.obs, before.obs)
+        pd.testing.assert_frame_equal(adata.var, before.var)
+        for now, then in [
+            (adata.X, before.X),
+            *((adata.layers[k], before.layers[k]) for k in adata.layers),
+        ]:
+            assert type(now) is type(then)
+            if hasattr(now, "indptr"):
+                np.testing.assert_array_equal(now.indices, then.indices)
+                now, then = now.data, then.data
+            if now is not None:
+                np.testing.assert_array_equal(now, then)
+
+    return check
+
+
+def _keys(adata: ad.AnnData) -> list:
+    return [list(part) for part in (adata.uns, adata.obsm, adata.obsp, adata.layers, adata.varm)]
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """The environment in which another Python process finds this package and the data."""
+    folders = [Path(bgf.__file__).parents[1], Path(pbmc700_module.__file__).parent]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
+        "MPLBACKEND": "agg",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def run_python(environment):
+    """Run Python in a process of its own: ``run_python(*arguments, **environment)``."""
+
+    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
