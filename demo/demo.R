@@ -23,7 +23,12 @@ suppressPackageStartupMessages({
   library(ggplot2)
   library(bgformer)
 })
-options(Seurat.warn.umap.uwot = FALSE)
+options(Seurat.warn.umap.uwot = FALSE, Seurat.limma.wilcox.msg = FALSE) # notices, not warnings
+
+add_known <- function(object, known) {
+  if (!is.null(known)) object$known <- known
+  object
+}
 
 read_seurat <- function(path) {
   object <- tryCatch(readRDS(path), error = function(e) {
@@ -36,8 +41,7 @@ read_seurat <- function(path) {
     fail(path, " has no column '", labels, "' of known labels; its columns are: ",
          toString(colnames(object[[]])), ".")
   }
-  object$known <- if (!is.null(labels)) as.character(object[[]][[labels]])
-  object
+  add_known(object, if (!is.null(labels)) as.character(object[[]][[labels]]))
 }
 
 read_with_python <- function(path) {
@@ -51,9 +55,7 @@ read_with_python <- function(path) {
     "dgCMatrix", x = as.numeric(cells$x), i = as.integer(cells$i), p = as.integer(cells$p),
     Dim = c(length(genes), length(cells$cells)), Dimnames = list(genes, cells$cells)
   )
-  object <- CreateSeuratObject(counts)
-  object$known <- cells$labels
-  object
+  add_known(CreateSeuratObject(counts), cells$labels)
 }
 
 cells <- if (kind == "rds") read_seurat(path) else read_with_python(path)
@@ -114,7 +116,7 @@ umap <- function(by, title, ...) {
 }
 n_clusters <- nlevels(cells$bgformer_clusters)
 left <- umap("bgformer_clusters", sprintf("bgformer: %d clusters", n_clusters),
-             label = TRUE, label.size = 6) + NoLegend()
+             label = TRUE, label.size = 6, repel = n_clusters > 12) + NoLegend()
 right <- if (has_labels) {
   umap("known", "known labels")
 } else {
@@ -125,7 +127,8 @@ pictures <- c(
   save_picture("umap.png", patchwork::wrap_plots(left, right), 12, 5),
   save_picture(
     "markers.png",
-    DotPlot(cells, features = markers, dot.scale = 7) +
+    # it warns of fewer than five clusters, which is what the cells may have
+    suppressWarnings(DotPlot(cells, features = markers, dot.scale = 7)) +
       labs(x = NULL, y = "bgformer cluster") +
       theme(axis.text.x = element_text(angle = 45, hjust = 1, size = 11)),
     11, max(4.4, 3.2 + 0.28 * n_clusters)
@@ -134,6 +137,7 @@ pictures <- c(
 
 if (has_labels) {
   cat("\nKnown labels (rows) in clusters (columns)\n")
+  options(width = 160)
   print(unclass(table(cells$known, cells$bgformer_clusters, dnn = NULL)))
   agreement <- igraph::compare(
     as.integer(factor(cells$known)), as.integer(cells$bgformer_clusters), "adjusted.rand"

@@ -1,5 +1,6 @@
 """Read cells from the files the demo takes and hand them to R."""
 
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -58,6 +59,8 @@ def read_cells(path: str | None = None, labels: str | None = None) -> dict:
 
 
 def _read_file(path: Path) -> ad.AnnData:
+    # names that occur twice are told apart in read_cells
+    warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
     try:
         return ad.read_h5ad(path) if path.suffix == ".h5ad" else sc.read_10x_h5(path)
     except Exception as error:  # h5py, anndata and scanpy each raise their own kinds
