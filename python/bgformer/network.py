@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
-
 _MAX_STANDARDISED = 10.0
 """Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
 otherwise outweigh every marker in those three."""
@@ -104,8 +103,9 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         n_genes = len(gene_mean)
-        self.register_buffer("gene_mean", torch.as_tensor(gene_mean, dtype=torch.float32))
-        self.register_buffer("gene_scale", torch.as_tensor(gene_scale, dtype=torch.float32))
+        # Copies: two buffers on one array would hold the same values after a state is loaded.
+        self.register_buffer("gene_mean", torch.tensor(gene_mean, dtype=torch.float32))
+        self.register_buffer("gene_scale", torch.tensor(gene_scale, dtype=torch.float32))
         self.register_buffer("anchors_ready", torch.tensor(False))
         self.encoder_in = nn.Linear(n_genes, n_hidden)
         self.encoder_norm = nn.LayerNorm(n_hidden)
