@@ -41,7 +41,9 @@ def write(
         save_file({name: t.contiguous() for name, t in tensors.items()}, partial / _TENSORS)
         text = json.dumps({"format": FORMAT} | description, indent=1)
         (partial / _DESCRIPTION).write_text(text, encoding="utf-8")
-        partial.chmod(0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
+        # mkdtemp and safetensors make what their owner alone can read.
+        partial.chmod(0o777 & ~_umask())
+        (partial / _TENSORS).chmod(0o666 & ~_umask())
         if target.exists():
             old = partial.with_name(f"{partial.name}-old")
             os.replace(target, old)
