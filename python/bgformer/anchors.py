@@ -200,6 +200,11 @@ class _AnchorGraph:
                 high, finest = middle, found
         while finest.max() + 1 > k:
             finest = self._merge_closest(finest)
+        if finest.max() + 1 < k:
+            raise ValueError(
+                f"n_clusters is {k}, but the anchors can be parted into {finest.max() + 1} or "
+                f"fewer; ask for fewer clusters, or cluster with more anchors."
+            )
         return finest, high
 
     def _between(self, clusters: np.ndarray) -> np.ndarray:
@@ -207,15 +212,23 @@ class _AnchorGraph:
         member = sparse.csr_matrix((np.ones(len(clusters)), (np.arange(len(clusters)), clusters)))
         between = (member.T @ self.links @ member).toarray()
         mass = between.sum(axis=1)
-        between /= np.outer(mass, mass)
+        between /= np.maximum(np.outer(mass, mass), 1e-300)  # some may have no cell at all
         np.fill_diagonal(between, -np.inf)
         return between
 
     def _merge_closest(self, clusters: np.ndarray) -> np.ndarray:
-        """Merge the two clusters with the most links for their sizes."""
-        between = self._between(clusters)
-        a, b = np.unravel_index(between.argmax(), between.shape)
-        return self._without_empty(np.where(clusters == b, a, clusters))
+        """Merge the two clusters with the most links for their sizes.
+
+        The merged pair can win all cells of a third cluster; such a pair is passed over, so that
+        there is one cluster fewer and not two.
+        """
+        rows, columns = np.triu_indices(clusters.max() + 1, k=1)
+        order = np.argsort(-self._between(clusters)[rows, columns], kind="stable")
+        for a, b in zip(rows[order], columns[order], strict=True):
+            merged = self._without_empty(np.where(clusters == b, a, clusters))
+            if merged.max() == clusters.max() - 1:
+                break
+        return merged
 
     def _without_empty(self, clusters: np.ndarray) -> np.ndarray:
         """Give the anchors of clusters that win no cell to the cluster they are most linked to."""
