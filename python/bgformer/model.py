@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -139,8 +140,14 @@ class BGFormer:
         CountsError, ValueError
             If the counts or a setting cannot be used; see the message.
         """
+        fitted = copy.copy(self)  # a fit that fails or is interrupted leaves this model as it was
+        fitted._fit(_read(adata), layer, batch_key)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _fit(self, adata: AnnData, layer: str | None, batch_key: str | None) -> None:
+        """Fit, setting one attribute after the other."""
         device = pick_device(self.device)
-        adata = _read(adata)
         counts = count_matrix.read_counts(adata, layer)
         if self.n_clusters != "auto" and self.n_clusters > adata.n_obs:
             raise ValueError(
@@ -175,7 +182,6 @@ class BGFormer:
             self.weights_ = anchor_graph.anchor_weights(self.latent_, self.anchors_)
         self.recluster()
         say(f"{self.partition_.anchor_clusters.max() + 1} clusters", verbose=self.verbose)
-        return self
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None
