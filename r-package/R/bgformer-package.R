@@ -6,5 +6,8 @@
 #' [install_bgformer()] installs what it needs, [bgformer_sitrep()] tells what is there.
 #' Python starts at the first call that needs it, never on `library(bgformer)`.
 #'
+#' @importFrom Matrix colSums
+#' @importFrom methods as slot slot<-
+#' @importFrom stats setNames
 #' @keywords internal
 "_PACKAGE"

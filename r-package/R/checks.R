@@ -95,7 +95,7 @@ check_counts <- function(counts, where, hint) {
   check_unique(rownames(counts), "gene", where, "make.unique()")
   check_unique(colnames(counts), "cell", where, "make.unique()")
   check_values(counts, where, hint)
-  empty <- which(Matrix::colSums(counts) == 0)
+  empty <- which(colSums(counts) == 0)
   if (length(empty) > 0) {
     stop(length(empty), " of ", ncol(counts), " cells have no counts in ", where, " (the first: '",
          place(colnames(counts), empty[1]), "'); remove them first.", call. = FALSE)

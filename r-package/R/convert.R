@@ -17,11 +17,11 @@ as_sparse <- function(x) {
   }
   if (is.matrix(x) || inherits(x, "Matrix")) {
     for (class in c("dMatrix", "generalMatrix", "CsparseMatrix")) {
-      x <- methods::as(x, class)
+      x <- as(x, class)
     }
     return(x)
   }
-  methods::as(x, "dgCMatrix")
+  as(x, "dgCMatrix")
 }
 
 choose_assay <- function(object, assay, layer, verbose) {
@@ -64,7 +64,7 @@ layers_of <- function(data) {
     return(unique(c(names, sub("\\..*$", "", names))))
   }
   slots <- c("counts", "data", "scale.data")
-  slots[vapply(slots, function(name) length(methods::slot(data, name)) > 0, logical(1))]
+  slots[vapply(slots, function(name) length(slot(data, name)) > 0, logical(1))]
 }
 
 # Seurat 4 lacks these, so they cannot be named as SeuratObject::Layers.
@@ -79,7 +79,7 @@ seurat_counts <- function(object, assay, layer) {
          ").", call. = FALSE)
   }
   if (!inherits(data, "StdAssay")) {
-    return(methods::slot(data, layer))
+    return(slot(data, layer))
   }
   if (!layer %in% seurat5("Layers")(data)) {
     data <- seurat5("JoinLayers")(data, layers = layer) # a copy; the caller's stays split
@@ -109,7 +109,7 @@ sce_counts <- function(object, name) {
          call. = FALSE)
   }
   counts <- SummarizedExperiment::assay(object, name, withDimnames = FALSE)
-  dimnames(counts) <- dimnames(object)
+  dimnames(counts) <- list(rownames(object), colnames(object))
   counts
 }
 
@@ -126,7 +126,8 @@ suggest_assay <- function(object, name) {
 fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key) {
   counts <- as_sparse(counts)
   if (!is.null(features)) {
-    counts <- counts[known_features(features, rownames(counts), where), , drop = FALSE]
+    features <- known_features(features, rownames(counts), where)
+    counts <- counts[features, , drop = FALSE]
     if (is.null(settings$n_top_genes)) {
       settings$n_top_genes <- nrow(counts) # the caller has chosen already
     }
@@ -171,6 +172,7 @@ python_arguments <- function(settings) {
 # anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else.
 send_counts <- function(counts, batch, batch.var, arguments) {
   need_single_cell_experiment()
+  counts <- with_names(counts)
   cells <- S4Vectors::make_zero_col_DFrame(ncol(counts))
   if (!is.null(batch)) {
     cells[[batch.var]] <- as.character(batch)
@@ -184,6 +186,14 @@ send_counts <- function(counts, batch, batch.var, arguments) {
   })
 }
 
+# Python's messages name genes and cells, so that all need a name there.
+with_names <- function(counts) {
+  names <- Map(function(given, kind, n) if (is.null(given)) paste0(kind, seq_len(n)) else given,
+               list(rownames(counts), colnames(counts)), c("gene", "cell"), dim(counts))
+  dimnames(counts) <- unname(names)
+  counts
+}
+
 as_result <- function(answer, counts, key) {
   cells <- colnames(counts)
   dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
@@ -195,8 +205,8 @@ as_result <- function(answer, counts, key) {
   )
   structure(
     list(
-      clusters = stats::setNames(factor(answer$labels, answer$levels), cells),
-      confidence = stats::setNames(as.vector(answer$confidence), cells),
+      clusters = setNames(factor(answer$labels, answer$levels), cells),
+      confidence = setNames(as.vector(answer$confidence), cells),
       embedding = matrix(answer$embedding, nrow = ncol(counts),
                          dimnames = list(cells, dimensions)),
       params = answer$params,

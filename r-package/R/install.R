@@ -56,14 +56,14 @@ bgformer_sitrep <- function() {
   needed <- python_requirements()
   chosen <- chosen_python()
   report <- python_report(chosen$path, needed$name)
-  have <- stats::setNames(report$packages[needed$name], needed$name)
+  have <- setNames(report$packages[needed$name], needed$name)
   found <- !is.null(report$version)
   result <- list(
     python = if (found) chosen$path,
     python_version = report$version,
     chosen_by = chosen$by,
     packages = data.frame(name = needed$name, version = unname(have),
-                          needed = sub("^[a-z0-9]+", "", pip_requirements(needed))),
+                          needed = sub("^[^>]+", "", pip_requirements(needed))),
     device = report$device,
     problems = if (found) python_problems(report$version, have) else no_python(chosen),
     command = character()
@@ -106,11 +106,11 @@ print_sitrep <- function(result) {
     paste("bgformer", utils::packageVersion("bgformer")),
     paste0("R ", getRversion(), ": ", paste(versions, collapse = ", ")),
     if (is.null(result$python)) {
-      paste0("Python: none yet", if (!is.null(result$chosen_by)) paste0(" (", result$chosen_by, ")"))
+      paste("Python: none yet", if (!is.null(result$chosen_by)) paste("from", result$chosen_by))
     } else {
       c(
         sprintf("Python %s: %s (%s)", result$python_version, result$python, result$chosen_by),
-        sprintf("  %-12s %-14s %s", result$packages$name,
+        sprintf("  %-13s %-14s %s", result$packages$name,
                 ifelse(is.na(result$packages$version), "missing", result$packages$version),
                 result$packages$needed),
         paste("Device:", result$device)
@@ -126,7 +126,7 @@ print_sitrep <- function(result) {
 
 # Asks a Python, in a process of its own, for its version, the packages' versions and the device.
 python_report <- function(python, packages) {
-  report <- list(version = NULL, packages = stats::setNames(rep(NA_character_, length(packages)),
+  report <- list(version = NULL, packages = setNames(rep(NA_character_, length(packages)),
                                                             packages), device = "unknown")
   if (is.null(python)) {
     return(report)
@@ -154,7 +154,7 @@ python_report <- function(python, packages) {
     error = function(e) character()
   )
   pairs <- strsplit(grep("\t", lines, value = TRUE, fixed = TRUE), "\t", fixed = TRUE)
-  values <- stats::setNames(vapply(pairs, `[`, "", 2), vapply(pairs, `[`, "", 1))
+  values <- setNames(vapply(pairs, `[`, "", 2), vapply(pairs, `[`, "", 1))
   known <- intersect(packages, names(values))
   report$packages[known] <- values[known]
   if ("version" %in% names(values)) {

@@ -7,14 +7,14 @@ session <- new.env(parent = emptyenv()) # holds bgformer.rbridge once it is load
 # What Python must have, as in pyproject.toml, within what this R and this reticulate can use.
 python_requirements <- function(r = getRversion(),
                                 reticulate = utils::packageVersion("reticulate")) {
-  needed <- data.frame(
-    name = c("torch", "numpy", "scipy", "pandas", "anndata", "scanpy", "igraph", "safetensors",
-             "h5py", "matplotlib", "anndata2ri", "rpy2"),
-    least = c("2.2", "1.24", "1.11", "2.0", "0.10", "1.10", "0.10.8", "0.4",
-              "3.8", "3.7", "2.0", "3.5.11"),
-    below = NA_character_,
-    why = NA_character_
+  least <- c(
+    torch = "2.5", numpy = "1.24", scipy = "1.11", pandas = "2.0", anndata = "0.10",
+    scanpy = "1.10", igraph = "0.10.8", "scikit-learn" = "1.3", statsmodels = "0.14",
+    threadpoolctl = "3.1", safetensors = "0.4", h5py = "3.8", matplotlib = "3.7",
+    anndata2ri = "2.0", rpy2 = "3.5.11"
   )
+  needed <- data.frame(name = names(least), least = unname(least), below = NA_character_,
+                       why = NA_character_)
   limit <- function(name, below, why) {
     needed[needed$name == name, c("below", "why")] <<- list(below, why)
   }
@@ -172,33 +172,59 @@ load_bridge <- function() {
   sys <- reticulate::import("sys", convert = FALSE)
   source <- system.file("python", package = "bgformer", mustWork = TRUE)
   sys$path$insert(0L, source) # the Python source that belongs to this package, before any other
-  load <- function(module) {
-    tryCatch(
-      reticulate::import(module, delay_load = FALSE),
-      error = function(e) {
-        stop("Python at ", reticulate::py_config()$python, " could not load ", module, " (",
-             first_line(e), "); see bgformer_sitrep().", call. = FALSE)
-      }
-    )
-  }
-  load("torch") # before anything that brings another OpenMP runtime: two of them end the process
-  version <- load("bgformer")$`__version__`
+  load_torch() # before anything that brings another OpenMP runtime: two of them end the process
+  version <- load_module("bgformer")$`__version__`
   if (version != as.character(utils::packageVersion("bgformer"))) {
     stop("Python's bgformer ", version, " is loaded already, and this R package is version ",
          utils::packageVersion("bgformer"), "; restart R.", call. = FALSE)
   }
-  load("bgformer.rbridge")
+  load_module("bgformer.rbridge")
+}
+
+load_module <- function(name) {
+  tryCatch(
+    reticulate::import(name, delay_load = FALSE),
+    error = function(e) {
+      stop("Python at ", reticulate::py_config()$python, " could not load ", name, " (",
+           first_line(e), "); see bgformer_sitrep().", call. = FALSE)
+    }
+  )
+}
+
+# R's BLAS has the same symbols as the one inside torch, and on Linux the first that was loaded wins:
+# torch would multiply matrices with R's, which is many times slower where that is the reference
+# BLAS, and rounds otherwise than in Python. RTLD_DEEPBIND lets torch see its own first.
+load_torch <- function() {
+  sys <- reticulate::import("sys")
+  os <- reticulate::import("os")
+  if (!reticulate::py_has_attr(os, "RTLD_DEEPBIND")) { # macOS and Windows keep them apart
+    load_module("torch")
+    return()
+  }
+  if ("torch" %in% names(sys$modules)) {
+    warning("Python's torch was loaded before bgformer, so it may be slow and its results may ",
+            "differ slightly from Python's; call RunBGFormer() first in a new session.",
+            call. = FALSE)
+  }
+  flags <- sys$getdlopenflags()
+  sys$setdlopenflags(bitwOr(flags, os$RTLD_DEEPBIND))
+  on.exit(sys$setdlopenflags(flags))
+  load_module("torch")
 }
 
 # Lets `ask` call one function of bgformer.rbridge; its errors and warnings become R's.
 ask_python <- function(ask) {
+  # any call of reticulate makes .Random.seed, though nothing is drawn
+  if (!exists(".Random.seed", globalenv(), inherits = FALSE)) {
+    on.exit(rm(".Random.seed", envir = globalenv()))
+  }
   bridge <- python_bridge()
   # R's collector must not find dead Python objects while rpy2 calls R, because rpy2 lets go of
   # Python's lock for that, and freeing one without the lock ends the process
   gc(verbose = FALSE)
   # rpy2 loads R packages in its own way, and R warns about its library paths each time
   old <- options(warn = -1)
-  on.exit(options(old))
+  on.exit(options(old), add = TRUE)
   answer <- ask(bridge)
   options(old)
   if (!is.null(answer$error)) {

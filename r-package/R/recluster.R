@@ -34,12 +34,12 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
                                      cluster.name = NULL, ...) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_dots(...)
-  fitted <- fitted_for(methods::slot(object, "tools")[[tool_name]], colnames(object))
+  fitted <- fitted_for(slot(object, "tools")[[tool_name]], colnames(object))
   cluster.name <- new_name(cluster.name, fitted)
   object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name)
   command <- SeuratObject::LogSeuratCommand(object, return.command = TRUE)
-  methods::slot(command, "assay.used") <- fitted$assay # no argument to read it from here
-  object[[methods::slot(command, "name")]] <- command
+  slot(command, "assay.used") <- fitted$assay # no argument to read it from here
+  object[[slot(command, "name")]] <- command
   object
 }
 
@@ -107,8 +107,8 @@ partition <- function(fitted, resolution, n.clusters) {
       shape = dim(weights), resolution = resolution, n_clusters = n.clusters, seed = fitted$seed
     )
   })
-  fitted$clusters <- stats::setNames(factor(answer$labels, answer$levels), rownames(weights))
-  fitted$confidence <- stats::setNames(as.vector(answer$confidence), rownames(weights))
+  fitted$clusters <- setNames(factor(answer$labels, answer$levels), rownames(weights))
+  fitted$confidence <- setNames(as.vector(answer$confidence), rownames(weights))
   fitted$anchor.clusters <- factor(answer$anchor_clusters, answer$levels)
   fitted$resolution <- answer$resolution
   fitted$n.clusters <- length(answer$levels)

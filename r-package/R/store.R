@@ -15,11 +15,11 @@ confidence_name <- function(cluster.name) {
 
 store_seurat <- function(object, result, cluster.name) {
   cells <- colnames(object)
-  object[[cluster.name]] <- stats::setNames(result$clusters, cells)
-  object[[confidence_name(cluster.name)]] <- stats::setNames(result$confidence, cells)
-  SeuratObject::Idents(object) <- stats::setNames(result$clusters, cells)
+  object[[cluster.name]] <- setNames(result$clusters, cells)
+  object[[confidence_name(cluster.name)]] <- setNames(result$confidence, cells)
+  SeuratObject::Idents(object) <- setNames(result$clusters, cells)
   # `Tool<-` names the entry after its caller, which ReclusterBGFormer() would change
-  methods::slot(object, "tools")[[tool_name]] <- kept(result, cluster.name)
+  slot(object, "tools")[[tool_name]] <- kept(result, cluster.name)
   object
 }
 

@@ -1,0 +1,43 @@
+# Many conversions and short runs in one R process: does it live, and does memory stay flat?
+#   Rscript benchmarks/r_stress.R [N]      N: 200 unless given
+# Prints R's own memory and the process's, in MB, at the start, a tenth of the way, and the end.
+
+arguments <- commandArgs(trailingOnly = TRUE)
+n <- if (length(arguments) > 0) as.integer(arguments[1]) else 200L
+suppressPackageStartupMessages({
+  library(SeuratObject)
+  library(bgformer)
+})
+
+process_mb <- function() {
+  status <- readLines(file.path("/proc", Sys.getpid(), "status"))
+  as.numeric(gsub("[^0-9]", "", grep("^VmRSS", status, value = TRUE))) / 1024
+}
+report <- function(run, started) {
+  in_r <- sum(gc()[, 2])
+  cat(sprintf("run %3d: R %.1f MB, process %.0f MB, %.1f s\n", run, in_r, process_mb(),
+              as.numeric(difftime(Sys.time(), started, units = "secs"))))
+  in_r
+}
+
+pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+object <- CreateSeuratObject(pbmc$counts)
+started <- Sys.time()
+invisible(report(0L, started))
+for (run in seq_len(n)) {
+  # garbage that R will want to collect, and Python objects in it
+  garbage <- lapply(1:20, function(i) reticulate::r_to_py(rnorm(1000)))
+  cells <- sample(ncol(object), 300)
+  short <- RunBGFormer(object[, cells], max_steps = 2, n_anchors = 30, seed.use = run,
+                       verbose = FALSE)
+  stopifnot(identical(colnames(short), colnames(object[, cells])), !anyNA(short$bgformer_clusters))
+  short <- ReclusterBGFormer(short, resolution = 1)
+  if (run == max(1L, n %/% 10L)) {
+    early <- report(run, started)
+  } else if (run %% 50 == 0 && run < n) {
+    invisible(report(run, started))
+  }
+}
+late <- report(n, started)
+cat(sprintf("%d runs, no crash; R's memory grew by %.1f MB after run %d\n", n, late - early,
+            max(1L, n %/% 10L)))

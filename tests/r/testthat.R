@@ -1,0 +1,4 @@
+library(testthat)
+library(bgformer)
+
+test_check("bgformer")

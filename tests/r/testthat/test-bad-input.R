@@ -1,0 +1,132 @@
+spoilt <- function(value, matrix = counts) {
+  matrix@x[1] <- value
+  matrix
+}
+
+test_that("values that are not counts are named, with gene and cell", {
+  for (value in list(-1, 0.5, NA, Inf)) {
+    said <- error_of(run(spoilt(value)))
+    expect_match(said, sprintf("in gene '%s', cell '%s'", rownames(counts)[counts@i[1] + 1],
+                               colnames(counts)[1]), fixed = TRUE)
+  }
+  expect_match(error_of(run(spoilt(-1))), "the matrix holds negative values \\(-1 in gene")
+  expect_match(error_of(run(spoilt(0.5))), "values that are not whole numbers \\(0.5 in gene")
+  expect_match(error_of(run(spoilt(NA))), "values that are missing or infinite \\(NA in gene")
+  expect_match(error_of(run(spoilt(Inf))), "values that are missing or infinite \\(Inf in gene")
+})
+
+test_that("a layer that looks like counts is suggested", {
+  object <- Seurat::NormalizeData(seurat_object(), verbose = FALSE)
+  said <- error_of(run(object, layer = "data"))
+  expect_match(said, "layer 'data' of assay 'RNA' holds values that are not whole numbers")
+  expect_match(said, "layer 'counts' looks like counts: use layer = \"counts\"", fixed = TRUE)
+  sce <- sce_object()
+  SummarizedExperiment::assay(sce, "logcounts") <- log1p(counts)
+  expect_match(error_of(run(sce, layer = "logcounts")),
+               "assay 'counts' looks like counts: use layer = \"counts\"", fixed = TRUE)
+  expect_match(error_of(run(log1p(counts))), "give the raw counts, before normalisation")
+})
+
+test_that("a wrong assay or layer is named, with those that are there", {
+  expect_match(error_of(run(seurat_object(), assay = "ADT")),
+               "assay 'ADT' is not in the object (there: 'RNA')", fixed = TRUE)
+  expect_match(error_of(run(seurat_object(), layer = "raw")),
+               "assay 'RNA' has no layer 'raw' (there: 'counts'", fixed = TRUE)
+  expect_match(error_of(run(sce_object(), layer = "raw")),
+               "assay 'raw' is not in the object (there: 'counts')", fixed = TRUE)
+})
+
+test_that("a wrong batch is named", {
+  expect_match(error_of(run(seurat_object(), batch.var = "dnor")),
+               "batch.var = 'dnor' is not a column of the cells' metadata (there: 'orig.ident'",
+               fixed = TRUE)
+  expect_match(error_of(run(sce_object(), batch.var = "dnor")), "(there: 'donor')", fixed = TRUE)
+  expect_match(error_of(run(counts, batch.var = "donor")),
+               "batch.var has 1 values for 234 cells")
+  object <- seurat_object()
+  object$donor[1:2] <- NA
+  expect_match(error_of(run(object, batch.var = "donor")),
+               "batch.var: 2 of 234 cells have no batch")
+})
+
+test_that("features that are not there are named", {
+  expect_match(error_of(run(seurat_object(), features = c("NKG7", "nkg7", "foo"))),
+               "2 of 3 features are not genes of layer 'counts' of assay 'RNA' ('nkg7', 'foo')",
+               fixed = TRUE)
+})
+
+test_that("names that cannot be stored under are refused", {
+  expect_match(error_of(run(seurat_object(), reduction.key = "B-F")), "reduction.key must be")
+  expect_match(error_of(run(seurat_object(), reduction.name = "")), "reduction.name must be")
+  expect_match(error_of(run(seurat_object(), reduction.name = "RNA")),
+               "reduction.name = 'RNA' is the name of an assay")
+  expect_match(error_of(run(seurat_object(), cluster.name = 1)), "cluster.name must be")
+})
+
+test_that("duplicated names are named", {
+  cells <- counts
+  colnames(cells)[2] <- colnames(cells)[1]
+  expect_match(error_of(run(cells)),
+               sprintf("1 cell names of the matrix are duplicated \\(the first: '%s'\\)",
+                       colnames(cells)[1]))
+  genes <- counts
+  rownames(genes)[2] <- rownames(genes)[1]
+  expect_match(error_of(run(sce_object(genes))),
+               "1 gene names of assay 'counts' are duplicated \\(the first: 'HES4'\\)")
+})
+
+test_that("cells without counts, too few cells and empty matrices are refused", {
+  empty <- counts
+  empty[, 5] <- 0
+  expect_match(error_of(run(empty)), sprintf("1 of 234 cells have no counts.*'%s'",
+                                             colnames(counts)[5]))
+  expect_match(error_of(run(counts[, 1:5])), "5 cells are too few")
+  expect_match(error_of(run(counts[0, ])), "the matrix is empty (0 genes x 234 cells)",
+               fixed = TRUE)
+  expect_match(error_of(run(counts[, 0])), "the matrix is empty")
+})
+
+test_that("settings that cannot be used are refused", {
+  expect_match(error_of(run(counts, n.clusters = 1000)),
+               "n_clusters is 1000, but there are only 234 cells")
+  expect_match(error_of(run(counts, n.clusters = 2.5)), "n.clusters must be one whole number")
+  expect_match(error_of(run(counts, resolution = "high")), "resolution must be one number")
+  expect_match(error_of(run(counts, resolution = -1)), "resolution is -1")
+  expect_match(error_of(run(counts, seed.use = NULL)), "seed.use must be one whole number")
+  expect_match(error_of(run(counts, seed.use = "a")), "seed.use must be one whole number")
+  expect_match(error_of(run(counts, device = "abacus")), "abacus")
+  expect_match(error_of(run(counts, steps = 5)),
+               "RunBGFormer() has no argument 'steps'; further arguments are max_steps",
+               fixed = TRUE)
+  expect_match(error_of(RunBGFormer(seurat_object(), NULL, "counts", NULL, 3, NULL, NULL, "b",
+                                    "B_", "c", "cpu", 1L, FALSE, 5)),
+               "further arguments of RunBGFormer() must be named", fixed = TRUE)
+})
+
+test_that("a GPU asked for where there is none is refused", {
+  if (!reticulate::import("torch")$cuda$is_available()) {
+    expect_match(error_of(run(counts, device = "cuda")), "cuda")
+  } else {
+    expect_s3_class(run(counts, device = "cuda"), "bgformer")
+  }
+})
+
+test_that("an object of another class is named", {
+  expect_match(error_of(run(data.frame(a = 1))), "this is of class 'data.frame'")
+  expect_match(error_of(run("counts.h5ad")), "this is of class 'character'")
+  expect_match(error_of(run(matrix(letters, 2))), "values of type 'character'")
+})
+
+test_that("a failed run leaves nothing behind", {
+  object <- seurat_object()
+  kept <- object
+  set.seed(1)
+  random <- .Random.seed
+  before <- ls(globalenv(), all.names = TRUE)
+  error_of(run(object, n_latent = 7)) # Python refuses it, after the conversion
+  error_of(run(object, n.clusters = 1000))
+  expect_identical(object, kept)
+  expect_identical(.Random.seed, random)
+  expect_identical(ls(globalenv(), all.names = TRUE), before)
+  expect_identical(ls(get("bridge", asNamespace("bgformer"))), character())
+})

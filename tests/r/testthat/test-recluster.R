@@ -1,0 +1,67 @@
+object <- run(seurat_object(), max_steps = 20)
+
+test_that("the resolution of the run gives the clusters of the run", {
+  again <- ReclusterBGFormer(object)
+  expect_identical(again$bgformer_clusters, object$bgformer_clusters)
+  expect_equal(again$bgformer_confidence, object$bgformer_confidence, tolerance = 1e-6)
+})
+
+test_that("more resolution gives more clusters, and a number gives that number", {
+  fine <- ReclusterBGFormer(object, resolution = 3)
+  coarse <- ReclusterBGFormer(object, resolution = 0.1)
+  expect_gt(nlevels(fine$bgformer_clusters), nlevels(coarse$bgformer_clusters))
+  expect_identical(Seurat::Idents(fine), fine$bgformer_clusters)
+  four <- ReclusterBGFormer(object, n.clusters = 4)
+  expect_identical(levels(four$bgformer_clusters), as.character(0:3))
+  expect_identical(Seurat::Tool(four, "RunBGFormer")$n.clusters, 4L)
+  expect_identical(four[["bgformer"]], object[["bgformer"]])
+})
+
+test_that("a column of its own leaves the first clusters alone", {
+  both <- ReclusterBGFormer(object, n.clusters = 2, cluster.name = "two_clusters")
+  expect_identical(nlevels(both$two_clusters), 2L)
+  expect_identical(both$bgformer_clusters, object$bgformer_clusters)
+})
+
+test_that("it needs only the object, from a file and in another session", {
+  file <- tempfile(fileext = ".rds")
+  saveRDS(object, file)
+  said <- new_r(sprintf('
+    suppressPackageStartupMessages(library(bgformer))
+    object <- ReclusterBGFormer(readRDS("%s"), n.clusters = 4)
+    cat("labels:", as.character(object$bgformer_clusters), "\n")', file))
+  labels <- ReclusterBGFormer(object, n.clusters = 4)$bgformer_clusters
+  expect_identical(trimws(grep("^labels:", said, value = TRUE)),
+                   paste(c("labels:", as.character(labels)), collapse = " "))
+})
+
+test_that("a subset of the cells can be clustered again, added cells cannot", {
+  half <- object[, rev(seq_len(100))]
+  again <- ReclusterBGFormer(half, n.clusters = 3)
+  expect_named(again$bgformer_clusters, colnames(half))
+  expect_identical(nlevels(again$bgformer_clusters), 3L)
+  renamed <- Seurat::RenameCells(object, add.cell.id = "x")
+  expect_match(error_of(ReclusterBGFormer(renamed)),
+               "234 of 234 cells were not there when RunBGFormer\\(\\) was called")
+})
+
+test_that("SingleCellExperiment and list are clustered again alike", {
+  sce <- ReclusterBGFormer(run(sce_object(), max_steps = 20), n.clusters = 4)
+  list <- ReclusterBGFormer(run(counts, max_steps = 20), n.clusters = 4)
+  four <- ReclusterBGFormer(object, n.clusters = 4)
+  expect_identical(sce$bgformer_clusters, unname(four$bgformer_clusters))
+  expect_identical(list$clusters, four$bgformer_clusters)
+  expect_identical(list$n.clusters, 4L)
+})
+
+test_that("what cannot be done is said", {
+  expect_match(error_of(ReclusterBGFormer(seurat_object())),
+               "this object has no bgformer model; call RunBGFormer\\(\\) first")
+  expect_match(error_of(ReclusterBGFormer(sce_object())), "this object has no bgformer model")
+  expect_match(error_of(ReclusterBGFormer(1:3)), "this is of class 'integer'")
+  expect_match(error_of(ReclusterBGFormer(object, resolution = 1, n.clusters = 2)),
+               "give resolution or n.clusters, not both")
+  expect_match(error_of(ReclusterBGFormer(object, resolution = -1)), "resolution is -1")
+  expect_match(error_of(ReclusterBGFormer(object, n.clusters = 1000)), "n_clusters is 1000")
+  expect_match(error_of(ReclusterBGFormer(object, resoluton = 1)), "unknown argument 'resoluton'")
+})
