@@ -1,0 +1,213 @@
+"""The estimator: settings, prediction of new cells, save and load."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import bgformer as bgf
+from bgformer.anchors import partition
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("n_clusters", 0, "n_clusters is 0; it must be a whole number of at least 1"),
+        ("n_clusters", 2.5, "n_clusters is 2.5; it must be a whole number"),
+        ("n_clusters", "many", "n_clusters is 'many'; it must be a whole number or 'auto'"),
+        ("n_clusters", None, "n_clusters is None; it must be a whole number"),
+        ("n_clusters", True, "n_clusters is True; it must be a whole number"),
+        ("n_anchors", -5, "n_anchors is -5; it must be a whole number"),
+        ("n_anchors", "5", "n_anchors is '5'; it must be a whole number or 'auto'"),
+        ("resolution", 0, "resolution is 0; it must be a number above 0"),
+        ("resolution", -0.5, "resolution is -0.5; it must be a number above 0"),
+        ("resolution", float("nan"), "resolution is nan; it must be a number above 0"),
+        ("resolution", float("inf"), "resolution is inf; it must be a number above 0"),
+        ("resolution", "high", "resolution is 'high'; it must be a number above 0"),
+        ("n_top_genes", 0, "n_top_genes is 0; it must be a whole number of at least 1"),
+        ("n_latent", 30, "n_latent is 30; it must be a multiple of 4"),
+        ("max_steps", 0, "max_steps is 0; it must be a whole number of at least 1"),
+        ("max_steps", float("inf"), "max_steps is inf; it must be a whole number"),
+        ("seed", -1, "seed is -1; it must be a whole number from 0 to 4294967295"),
+        ("seed", 2**32, "seed is 4294967296; it must be a whole number from 0"),
+        ("seed", 1.5, "seed is 1.5; it must be a whole number"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant(cells, unchanged, setting, value, message):
+    with pytest.raises(ValueError, match=message):
+        bgf.BGFormer(**{setting: value})
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, **{setting: value}, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_clusters": 151}, "n_clusters is 151, but there are only 150 cells"),
+        ({"n_anchors": 151}, "n_anchors is 151, but there are only 150 cells"),
+        ({"n_clusters": 9, "n_anchors": 8}, "n_clusters is 9, but n_anchors only 8"),
+    ],
+)
+def test_more_than_there_are_cells_or_anchors(cells, unchanged, settings, message):
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, **settings, verbose=False)
+
+
+def test_numpy_numbers_are_numbers(cells):
+    fitted = bgf.BGFormer(
+        n_clusters=np.int64(3), max_steps=np.float64(5), seed=np.int32(1), verbose=False
+    ).fit(cells)
+    assert fitted.partition_.labels.max() == 2
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 30])
+def test_as_many_clusters_as_asked_for(cells, k):
+    fitted = bgf.BGFormer(n_clusters=k, max_steps=5, verbose=False).fit(cells)
+    assert len(np.unique(fitted.partition_.labels)) == k
+
+
+def test_fit_takes_cells_alone():
+    with pytest.raises(
+        TypeError, match="adata is a ndarray; give an AnnData or the path of a file"
+    ):
+        bgf.BGFormer(verbose=False).fit(np.ones((30, 5)))
+
+
+def test_fit_takes_a_path(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    from_file = bgf.BGFormer(max_steps=5, verbose=False).fit(tmp_path / "cells.h5ad")
+    from_memory = bgf.BGFormer(max_steps=5, verbose=False).fit(cells)
+    np.testing.assert_array_equal(from_file.latent_, from_memory.latent_)
+
+
+def test_fit_changes_nothing(cells, unchanged):
+    with unchanged(cells):
+        bgf.BGFormer(max_steps=3, verbose=False).fit(cells)
+
+
+def test_cells_without_counts_in_the_genes_used_are_reported(cells):
+    counts = cells.X.toarray()
+    counts[0] = 0
+    counts[:, 399] = 0
+    counts[0, 399] = 1  # a gene that no other cell has, and that is therefore not used
+    cells.X = sparse.csr_matrix(counts)
+    name = cells.obs_names[0]
+    with pytest.warns(
+        UserWarning, match=rf"1 cells have no counts in the \d+ genes used .*'{name}'"
+    ):
+        fitted = bgf.BGFormer(max_steps=3, verbose=False).fit(cells)
+    assert len(fitted.partition_.labels) == 150
+    assert np.isfinite(fitted.latent_).all()
+
+
+def test_predicting_the_training_cells_gives_their_clusters(pbmc700, model):
+    np.testing.assert_array_equal(model.predict(pbmc700), model.partition_.labels)
+    np.testing.assert_array_equal(model.confidence(pbmc700), model.partition_.confidence)
+    np.testing.assert_allclose(model.embed(pbmc700), model.latent_, atol=1e-6)
+
+
+def test_a_cell_is_predicted_alone_as_among_others(pbmc700, model):
+    some = [3, 80, 650]
+    alone = np.concatenate([model.predict(pbmc700[[i]].copy()) for i in some])
+    np.testing.assert_array_equal(alone, model.partition_.labels[some])
+
+
+def test_genes_are_matched_by_name(pbmc700, model):
+    order = np.random.default_rng(0).permutation(pbmc700.n_vars)
+    shuffled = pbmc700[:, order].copy()
+    np.testing.assert_array_equal(model.predict(shuffled), model.partition_.labels)
+
+
+def test_missing_genes_are_treated_as_masked_with_a_warning(pbmc700, model):
+    part = pbmc700[:, 60:].copy()
+    with pytest.warns(
+        UserWarning, match=r"60 of the model's \d+ genes are missing in the new cells"
+    ):
+        found = model.predict(part)
+    assert (found == model.partition_.labels).mean() > 0.85
+
+
+def test_too_few_shared_genes_are_refused(pbmc700, model, unchanged):
+    part = pbmc700[:, :200].copy()
+    with (
+        unchanged(part),
+        pytest.raises(ValueError, match=r"only 200 of the model's \d+ genes .*half"),
+    ):
+        model.predict(part)
+
+
+def test_an_unfitted_model_says_so(cells, tmp_path):
+    blank = bgf.BGFormer()
+    for use in (blank.predict, blank.embed, blank.confidence):
+        with pytest.raises(
+            ValueError, match=r"this model is not fitted yet; call fit\(adata\) first"
+        ):
+            use(cells)
+    with pytest.raises(ValueError, match="not fitted yet"):
+        blank.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="not fitted yet"):
+        blank.recluster()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reclustering_changes_what_is_predicted(cells):
+    fitted = bgf.BGFormer(max_steps=6, verbose=False).fit(cells)
+    found = fitted.recluster(n_clusters=4)
+    assert len(np.unique(found.labels)) == 4
+    np.testing.assert_array_equal(fitted.predict(cells), found.labels)
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(cells, pbmc700, monkeypatch):
+    fitted = bgf.BGFormer(max_steps=6, verbose=False).fit(cells)
+    before = fitted.predict(cells)
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bgformer.model.embed", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(pbmc700[200:, :500].copy())
+    monkeypatch.undo()
+    np.testing.assert_array_equal(fitted.predict(cells), before)
+
+
+def test_batches_are_taken_into_account(cells):
+    cells.obs["donor"] = np.where(np.arange(150) % 2, "a", "b")
+    with_batch = bgf.BGFormer(max_steps=6, verbose=False).fit(cells, batch_key="donor")
+    without = bgf.BGFormer(max_steps=6, verbose=False).fit(cells)
+    assert with_batch.batches_ == ["a", "b"]
+    assert not np.allclose(with_batch.latent_, without.latent_)
+    np.testing.assert_array_equal(with_batch.predict(cells), with_batch.partition_.labels)
+
+
+def test_save_and_load_give_the_same_model(pbmc700, model, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = bgf.BGFormer.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(pbmc700), model.predict(pbmc700))
+    np.testing.assert_array_equal(loaded.embed(pbmc700), model.embed(pbmc700))
+    np.testing.assert_array_equal(loaded.confidence(pbmc700), model.confidence(pbmc700))
+    np.testing.assert_array_equal(loaded.latent_, model.latent_)
+    np.testing.assert_array_equal(loaded.partition_.labels, model.partition_.labels)
+    assert loaded.partition_.resolution == model.partition_.resolution
+    assert loaded.settings() == model.settings()
+    assert set(loaded.history_) == set(model.history_)
+    expected = partition(model.weights_, 2.0, seed=model.seed)
+    np.testing.assert_array_equal(loaded.recluster(resolution=2.0).labels, expected.labels)
+
+
+def test_a_loaded_model_can_be_saved_again(model, tmp_path, pbmc700):
+    model.save(tmp_path / "one")
+    bgf.BGFormer.load(tmp_path / "one").save(tmp_path / "two")
+    two = bgf.BGFormer.load(tmp_path / "two")
+    np.testing.assert_array_equal(two.predict(pbmc700), model.partition_.labels)
+
+
+def test_a_model_loads_in_a_fresh_process(model, tmp_path, run_python):
+    model.save(tmp_path / "model")
+    script = (
+        "import sys, numpy as np, bgformer as bgf\n"
+        "from pbmc700 import load_pbmc700\n"
+        "np.save(sys.argv[2], bgf.BGFormer.load(sys.argv[1]).predict(load_pbmc700()))\n"
+    )
+    done = run_python("-c", script, tmp_path / "model", tmp_path / "labels.npy")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "labels.npy"), model.partition_.labels)

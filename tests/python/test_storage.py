@@ -1,0 +1,226 @@
+"""A saved model: complete or not there, and a clear word when it cannot be read."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import bgformer as bgf
+from bgformer import storage
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def rewrite(saved, **changes):
+    path = saved / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_model_is_tensors_and_json_alone(saved):
+    assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
+    description = json.loads((saved / "model.json").read_text())
+    assert description["format"] == storage.FORMAT
+    assert description["version"] == bgf.__version__
+    assert all(
+        isinstance(t, torch.Tensor) for t in load_file(saved / "model.safetensors").values()
+    )
+
+
+@pytest.mark.parametrize("missing", ["model.json", "model.safetensors"])
+def test_a_missing_file_is_named(saved, missing):
+    (saved / missing).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"no saved model in '.*model' .{missing} is missing"
+    ):
+        bgf.BGFormer.load(saved)
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no saved model in '.*nowhere'"):
+        bgf.BGFormer.load(tmp_path / "nowhere")
+
+
+def cut_tensors(saved):
+    path = saved / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip_header(saved):
+    path = saved / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[:8] = b"\xff" * 8
+    path.write_bytes(raw)
+
+
+def empty_tensors(saved):
+    (saved / "model.safetensors").write_bytes(b"")
+
+
+def pickled(saved):
+    torch.save({"latent": torch.zeros(3)}, saved / "model.safetensors")
+
+
+def cut_json(saved):
+    path = saved / "model.json"
+    path.write_text(path.read_text()[:200])
+
+
+def binary_json(saved):
+    (saved / "model.json").write_bytes(b"\xff\xfe\x00\x80")
+
+
+def not_an_object(saved):
+    (saved / "model.json").write_text("[1, 2]")
+
+
+def no_format(saved):
+    path = saved / "model.json"
+    description = json.loads(path.read_text())
+    del description["format"]
+    path.write_text(json.dumps(description))
+
+
+def format_of_another_kind(saved):
+    rewrite(saved, format="one")
+
+
+def no_settings(saved):
+    rewrite(saved, settings=None)
+
+
+def impossible_setting(saved):
+    settings = json.loads((saved / "model.json").read_text())["settings"]
+    rewrite(saved, settings=settings | {"n_latent": -3})
+
+
+def without_a_tensor(saved):
+    tensors = load_file(saved / "model.safetensors")
+    del tensors["anchors"]
+    save_file(tensors, saved / "model.safetensors")
+
+
+def tensor_of_another_shape(saved):
+    tensors = load_file(saved / "model.safetensors")
+    tensors["network.encoder_in.weight"] = tensors["network.encoder_in.weight"][
+        :, :-1
+    ].contiguous()
+    save_file(tensors, saved / "model.safetensors")
+
+
+def weights_that_do_not_fit(saved):
+    tensors = load_file(saved / "model.safetensors")
+    tensors["weights.indptr"] = tensors["weights.indptr"][:-3].contiguous()
+    save_file(tensors, saved / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_tensors,
+        flip_header,
+        empty_tensors,
+        pickled,
+        cut_json,
+        binary_json,
+        not_an_object,
+        no_format,
+        format_of_another_kind,
+        no_settings,
+        impossible_setting,
+        without_a_tensor,
+        tensor_of_another_shape,
+        weights_that_do_not_fit,
+    ],
+)
+def test_a_damaged_file_is_said_to_be_damaged(saved, damage):
+    damage(saved)
+    with pytest.raises(
+        ValueError, match=r"the model in '.*' is damaged .*save it again"
+    ) as caught:
+        bgf.BGFormer.load(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_newer_format_is_not_called_damaged(saved):
+    rewrite(saved, format=storage.FORMAT + 1, settings="something new")
+    with pytest.raises(
+        ValueError, match=r"saved by a newer bgformer .*update bgformer to load it"
+    ):
+        bgf.BGFormer.load(saved)
+
+
+def test_a_gpu_asked_for_where_there_is_none_is_not_called_damage(saved):
+    with pytest.raises(ValueError, match="device 'cuda:99' was asked for"):
+        bgf.BGFormer.load(saved, device="cuda:99")
+
+
+def test_what_is_not_a_model_is_not_overwritten(model, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "today.txt").write_text("keep")
+    (tmp_path / "file").write_text("keep")
+    for name in ("notes", "file"):
+        with pytest.raises(FileExistsError, match=f"{name}' exists and is not a saved model"):
+            model.save(tmp_path / name)
+    assert (tmp_path / "notes" / "today.txt").read_text() == "keep"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "notes"]
+
+
+def test_a_model_replaces_a_model(model, saved, cells):
+    other = bgf.BGFormer(max_steps=3, verbose=False).fit(cells)
+    other.save(saved)
+    np.testing.assert_array_equal(bgf.BGFormer.load(saved).latent_, other.latent_)
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", ["save_file", "json.dumps", "os.replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_nothing_and_loses_nothing(
+    model, saved, monkeypatch, step, error
+):
+    def fail(*args, **kwargs):
+        raise error
+
+    before = {p.name: p.read_bytes() for p in saved.iterdir()}
+    monkeypatch.setattr(f"bgformer.storage.{step}", fail)
+    for target in (saved, saved.with_name("new")):
+        with pytest.raises(type(error)):
+            model.save(target)
+    monkeypatch.undo()
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+    assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
+
+
+def test_a_model_that_cannot_take_its_place_gives_the_old_one_back(model, saved, monkeypatch):
+    real, calls = os.replace, []
+
+    def second_fails(source, target):
+        calls.append(source)
+        if len(calls) == 2:
+            raise OSError("disk full")
+        real(source, target)
+
+    monkeypatch.setattr("bgformer.storage.os.replace", second_fails)
+    with pytest.raises(OSError, match="disk full"):
+        model.save(saved)
+    monkeypatch.undo()
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+    np.testing.assert_array_equal(bgf.BGFormer.load(saved).latent_, model.latent_)
+
+
+def test_a_model_is_as_readable_as_any_other_file(model, tmp_path):
+    before = os.umask(0o022)
+    try:
+        model.save(tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o755
+    for path in (tmp_path / "model").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644

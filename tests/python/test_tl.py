@@ -1,0 +1,211 @@
+"""Results on AnnData: where they are, that they last, and that they are the same again."""
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import bgformer as bgf
+
+THREADED_RUN = """
+import sys
+import numpy as np, torch
+torch.set_num_threads(int(sys.argv[1]))
+import bgformer as bgf
+from pbmc700 import load_pbmc700
+adata = load_pbmc700()
+bgf.tl.cluster(adata, max_steps=30, seed=0, verbose=False)
+np.savez(sys.argv[2], labels=adata.obs["bgformer"].to_numpy(str), latent=adata.obsm["X_bgformer"])
+"""
+
+
+def test_results_are_where_they_should_be(clustered):
+    labels = clustered.obs["bgformer"]
+    k = len(labels.cat.categories)
+    assert list(labels.cat.categories) == [str(i) for i in range(k)]
+    sizes = labels.value_counts(sort=False).to_numpy()
+    assert (sizes > 0).all()
+    assert (np.diff(sizes) <= 0).all()  # "0" is the largest
+    confidence = clustered.obs["bgformer_confidence"]
+    assert confidence.between(0, 1).all()
+    latent = clustered.obsm["X_bgformer"]
+    assert latent.dtype == np.float32
+    assert np.isfinite(latent).all()
+    weights = clustered.obsm["bgformer_anchors"]
+    assert sparse.issparse(weights)
+    np.testing.assert_allclose(np.asarray(weights.sum(1)).ravel(), 1, atol=1e-5)
+    stored = clustered.uns["bgformer"]
+    assert stored["version"] == bgf.__version__
+    assert stored["seed"] == 0
+    assert stored["n_clusters"] == k
+    assert stored["anchors"].shape == (weights.shape[1], latent.shape[1])
+    assert stored["anchor_clusters"].shape == (weights.shape[1],)
+    assert stored["anchor_clusters"].max() + 1 == k
+    assert set(stored["genes"]) <= set(clustered.var_names)
+    assert len(stored["history"]["loss"]) == len(stored["history"]["step"]) == 30
+    json.dumps(stored["params"])  # plain numbers and strings
+
+
+def test_clusters_are_about_cell_types(clustered):
+    from sklearn.metrics import adjusted_rand_score
+
+    assert adjusted_rand_score(clustered.obs["cell_type"], clustered.obs["bgformer"]) > 0.3
+
+
+def test_the_rest_is_left_alone(cells, unchanged):
+    before = cells.copy()
+    bgf.tl.cluster(cells, max_steps=5, verbose=False)
+    assert list(cells.obs_names) == list(before.obs_names)
+    assert list(cells.obs) == ["cell_type", "bgformer", "bgformer_confidence"]
+    assert (cells.X != before.X).nnz == 0
+    assert list(cells.uns) == ["bgformer"]
+    assert set(cells.obsm) == {"X_bgformer", "bgformer_anchors"}
+
+
+def test_copy_leaves_the_original_alone(cells, unchanged):
+    with unchanged(cells):
+        found = bgf.tl.cluster(cells, max_steps=5, copy=True, verbose=False)
+    assert "bgformer" in found.obs
+    with unchanged(found):
+        other = bgf.tl.recluster(found, n_clusters=4, copy=True)
+    assert other.uns["bgformer"]["n_clusters"] == 4
+    assert len(other.obs["bgformer"].cat.categories) == 4
+    assert found.uns["bgformer"]["n_clusters"] == len(found.obs["bgformer"].cat.categories)
+
+
+def test_results_under_another_name(cells):
+    bgf.tl.cluster(cells, max_steps=5, key_added="fine", verbose=False)
+    assert {"fine", "fine_confidence"} <= set(cells.obs)
+    assert set(cells.obsm) == {"X_fine", "fine_anchors"}
+    assert list(cells.uns) == ["fine"]
+    bgf.tl.recluster(cells, n_clusters=3, key_added="fine")
+    assert cells.obs["fine"].nunique() == 3
+    with pytest.raises(ValueError, match="adata has no results named 'bgformer'"):
+        bgf.tl.recluster(cells)
+
+
+def test_cluster_takes_cells_alone(tmp_path):
+    with pytest.raises(TypeError, match="adata is a str; give an AnnData"):
+        bgf.tl.cluster(str(tmp_path), verbose=False)
+
+
+def test_no_results_yet(cells, unchanged):
+    message = r"adata has no results named 'bgformer'; run bgformer.tl.cluster\(adata\) first."
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.recluster(cells)
+
+
+def test_results_survive_a_file_and_can_be_reclustered_there(clustered, tmp_path):
+    clustered.write_h5ad(tmp_path / "cells.h5ad")
+    read = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    pd.testing.assert_frame_equal(read.obs, clustered.obs)
+    np.testing.assert_array_equal(read.obsm["X_bgformer"], clustered.obsm["X_bgformer"])
+    assert (read.obsm["bgformer_anchors"] != clustered.obsm["bgformer_anchors"]).nnz == 0
+    for part in ("anchors", "anchor_clusters", "genes"):
+        np.testing.assert_array_equal(read.uns["bgformer"][part], clustered.uns["bgformer"][part])
+    for name, values in clustered.uns["bgformer"]["history"].items():
+        np.testing.assert_array_equal(read.uns["bgformer"]["history"][name], values)
+    assert read.uns["bgformer"]["params"] == clustered.uns["bgformer"]["params"]
+    for adata in (read, clustered):
+        bgf.tl.recluster(adata, resolution=2.0)
+    pd.testing.assert_frame_equal(read.obs, clustered.obs)
+
+
+def test_reclustering_at_the_same_resolution_changes_nothing(clustered):
+    before = clustered.obs.copy()
+    bgf.tl.recluster(clustered, resolution=clustered.uns["bgformer"]["resolution"])
+    pd.testing.assert_frame_equal(clustered.obs, before)
+
+
+def test_reclustering_does_not_train(clustered, monkeypatch):
+    latent = clustered.obsm["X_bgformer"].copy()
+    monkeypatch.setattr("bgformer.model.train", None)
+    bgf.tl.recluster(clustered, resolution=3.0)
+    assert clustered.uns["bgformer"]["resolution"] == 3.0
+    assert clustered.uns["bgformer"]["n_clusters"] == clustered.obs["bgformer"].nunique()
+    np.testing.assert_array_equal(clustered.obsm["X_bgformer"], latent)
+    for k in (1, 2, 5, 13, 30):
+        bgf.tl.recluster(clustered, n_clusters=k)
+        assert clustered.obs["bgformer"].nunique() == k
+        assert (np.diff(clustered.obs["bgformer"].value_counts(sort=False)) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"resolution": 0}, "resolution is 0; it must be a number above 0"),
+        ({"resolution": "x"}, "resolution is 'x'; it must be a number above 0"),
+        ({"n_clusters": 0}, "n_clusters is 0; it must be a whole number"),
+        ({"n_clusters": 2.5}, "n_clusters is 2.5; it must be a whole number"),
+        ({"n_clusters": 701}, r"n_clusters is 701, but the 700 cells and \d+ anchors allow 1 to"),
+    ],
+)
+def test_a_request_that_cannot_be_met_changes_nothing(clustered, unchanged, request_, message):
+    stored = {k: np.copy(v) for k, v in clustered.uns["bgformer"].items() if k != "history"}
+    with unchanged(clustered), pytest.raises(ValueError, match=message):
+        bgf.tl.recluster(clustered, **request_)
+    for name, value in stored.items():
+        np.testing.assert_array_equal(clustered.uns["bgformer"][name], value)
+
+
+def test_some_of_the_cells_can_be_reclustered(clustered):
+    part = clustered[clustered.obs["bgformer"] == "0"].copy()
+    bgf.tl.recluster(part, resolution=2.0)
+    assert part.obs["bgformer"].notna().all()
+    assert part.obs["bgformer"].nunique() == part.uns["bgformer"]["n_clusters"]
+
+
+def test_clustering_again_forgets_the_umap_of_before(cells):
+    bgf.tl.cluster(cells, max_steps=3, verbose=False)
+    cells.obsm["X_bgformer_umap"] = np.zeros((cells.n_obs, 2))
+    bgf.tl.recluster(cells, n_clusters=2)
+    assert "X_bgformer_umap" in cells.obsm  # the latent is the same
+    bgf.tl.cluster(cells, max_steps=4, verbose=False)
+    assert "X_bgformer_umap" not in cells.obsm
+
+
+def test_cells_on_disk(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    bgf.tl.cluster(backed, max_steps=5, verbose=False)
+    in_memory = bgf.tl.cluster(backed, max_steps=5, verbose=False, copy=True)
+    bgf.tl.cluster(cells, max_steps=5, verbose=False)
+    for found in (backed, in_memory):
+        pd.testing.assert_series_equal(found.obs["bgformer"], cells.obs["bgformer"])
+    assert not in_memory.isbacked
+    backed.file.close()
+
+
+@pytest.mark.filterwarnings("ignore::anndata.ImplicitModificationWarning")
+def test_a_view_gives_what_its_copy_gives(pbmc700):
+    view = pbmc700[100:250]
+    copied = view.copy()
+    for adata in (view, copied):
+        bgf.tl.cluster(adata, max_steps=5, verbose=False)
+    pd.testing.assert_series_equal(view.obs["bgformer"], copied.obs["bgformer"])
+    assert "bgformer" not in pbmc700.obs
+
+
+def test_batches_are_noted(cells):
+    cells.obs["donor"] = np.where(np.arange(150) % 2, "a", "b")
+    bgf.tl.cluster(cells, batch_key="donor", max_steps=3, verbose=False)
+    assert cells.uns["bgformer"]["params"]["batch_key"] == "donor"
+
+
+def test_one_and_two_threads_in_two_processes_give_the_same(run_python, clustered, tmp_path):
+    found = []
+    for threads in ("1", "2"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        path = tmp_path / f"{threads}.npz"
+        variables = dict.fromkeys(names, threads)
+        done = run_python("-c", THREADED_RUN, threads, path, **variables)
+        assert done.returncode == 0, done.stderr
+        found.append(np.load(path))
+    for name in ("labels", "latent"):
+        np.testing.assert_array_equal(found[0][name], found[1][name])
+    # And in a third, this one.
+    np.testing.assert_array_equal(found[0]["labels"], clustered.obs["bgformer"].to_numpy(str))
+    np.testing.assert_array_equal(found[0]["latent"], clustered.obsm["X_bgformer"])
