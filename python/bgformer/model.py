@@ -327,6 +327,8 @@ class BGFormer:
                 *(tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr")),
                 n_anchors=len(model.anchors_),
             )
+            if len(model.latent_) != model.weights_.shape[0]:
+                raise ValueError("latent and weights are of different numbers of cells")
             model.partition_ = anchor_graph.assign(
                 model.weights_, tensors["anchor_clusters"].numpy(), description["resolution"]
             )
