@@ -1,0 +1,186 @@
+"""Plots: what is drawn, what is stored, and that the caller's own UMAP stays."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("agg")
+
+from matplotlib import pyplot as plt
+
+import bgformer as bgf
+
+# scanpy 1.11 calls Colormap.set_bad, which matplotlib 3.11 is about to deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:The set_bad function:PendingDeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def _with_umap(_clustered):
+    adata = _clustered.copy()
+    bgf.pl.embedding(adata)
+    plt.close("all")
+    return adata
+
+
+@pytest.fixture
+def drawn(_with_umap):
+    """The clustered cells, their UMAP computed."""
+    return _with_umap.copy()
+
+
+def n_points(axis):
+    return sum(len(part.get_offsets()) for part in axis.collections)
+
+
+def test_a_umap_is_computed_once_and_kept_apart(clustered, drawn, monkeypatch):
+    import scanpy as sc
+
+    mine = np.full((clustered.n_obs, 2), 7.0)
+    clustered.obsm["X_umap"] = mine.copy()
+    uns = set(clustered.uns)
+    axis = bgf.pl.embedding(clustered)
+    umap = clustered.obsm["X_bgformer_umap"]
+    assert umap.shape == (clustered.n_obs, 2)
+    assert np.isfinite(umap).all()
+    np.testing.assert_array_equal(clustered.obsm["X_umap"], mine)
+    assert set(clustered.uns) - uns == {"bgformer_colors"}
+    assert n_points(axis) == clustered.n_obs
+    # Seeded: the same as the one made in the fixture, from the same results.
+    np.testing.assert_array_equal(umap, drawn.obsm["X_bgformer_umap"])
+    monkeypatch.setattr(sc.tl, "umap", None)
+    bgf.pl.embedding(clustered)
+
+
+def test_groups_apart_in_the_latent_are_apart_in_the_umap(drawn):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    labels = drawn.obs["bgformer"].to_numpy()
+    near = KNeighborsClassifier(10).fit(drawn.obsm["X_bgformer_umap"], labels)
+    assert near.score(drawn.obsm["X_bgformer_umap"], labels) > 0.9
+
+
+def test_clusters_are_named_on_the_cells(drawn):
+    axis = bgf.pl.embedding(drawn)
+    names = {text.get_text() for text in axis.texts}
+    assert set(drawn.obs["bgformer"].cat.categories) <= names
+    assert axis.get_title() == "bgformer"
+
+
+def test_several_columns_give_several_panels(drawn):
+    axes = bgf.pl.embedding(drawn, color=["bgformer", "confidence", "cell_type", "CD79A"])
+    assert [axis.get_title() for axis in axes] == ["bgformer", "confidence", "cell_type", "CD79A"]
+    legend = axes[2].get_legend()
+    assert {text.get_text() for text in legend.get_texts()} == set(
+        drawn.obs["cell_type"].cat.categories
+    )
+
+
+@pytest.mark.parametrize("k", [5, 20, 45])
+def test_many_clusters_stay_readable(drawn, k):
+    bgf.tl.recluster(drawn, n_clusters=k)
+    axis = bgf.pl.embedding(drawn)
+    axis.figure.canvas.draw()
+    shown = axis.texts if axis.get_legend() is None else axis.get_legend().get_texts()
+    assert {text.get_text() for text in shown} == {str(i) for i in range(k)}
+    renderer = axis.figure.canvas.get_renderer()
+    page = axis.figure.bbox
+    for text in shown:
+        box = text.get_window_extent(renderer)
+        assert page.x0 <= box.x0
+        assert box.x1 <= page.x1
+    # The cells keep their room beside the legend.
+    assert axis.get_window_extent().height * 0.8 < axis.get_window_extent().width
+
+
+def test_axes_of_the_caller_are_drawn_into(drawn):
+    figure, axis = plt.subplots()
+    assert bgf.pl.embedding(drawn, color="cell_type", ax=axis) is axis
+    assert plt.get_fignums() == [figure.number]
+    with pytest.raises(ValueError, match="ax holds one panel, but color names 2"):
+        bgf.pl.embedding(drawn, color=["bgformer", "cell_type"], ax=axis)
+
+
+@pytest.mark.parametrize("name", ["umap.png", "umap.pdf"])
+def test_a_figure_is_saved(drawn, tmp_path, name):
+    assert bgf.pl.embedding(drawn, save=tmp_path / name) is not None
+    assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_show_shows_and_returns_nothing(drawn, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(1))
+    assert bgf.pl.embedding(drawn, show=True) is None
+    assert bgf.pl.training(drawn, show=True) is None
+    assert len(shown) == 2
+    assert bgf.pl.embedding(drawn, show=False) is not None
+    assert len(shown) == 2
+
+
+def test_options_reach_scanpy(drawn):
+    axis = bgf.pl.embedding(drawn, title="mine", legend_loc=None, size=3)
+    assert axis.get_title() == "mine"
+    assert not axis.texts
+    assert axis.collections[0].get_sizes()[0] == 3
+
+
+def test_a_column_that_is_not_there(drawn):
+    with pytest.raises(ValueError, match=r"'batch' is neither a column of adata.obs nor a gene"):
+        bgf.pl.embedding(drawn, color="batch")
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("plot", [bgf.pl.embedding, bgf.pl.training])
+def test_no_results_yet(cells, unchanged, plot):
+    message = r"adata has no results named 'bgformer'; run bgformer.tl.cluster\(adata\) first."
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        plot(cells)
+
+
+def test_training_shows_the_loss_and_every_term(clustered, model):
+    history = clustered.uns["bgformer"]["history"]
+    for axes in (bgf.pl.training(clustered), bgf.pl.training(model)):
+        titles = [axis.get_title() for axis in axes]
+        assert titles[0] == "loss"
+        assert {"ZINB", "self-supervised", "commitment"} <= set(titles)
+        raw, smooth = axes[0].get_lines()
+        np.testing.assert_array_equal(raw.get_xdata(), history["step"])
+        np.testing.assert_array_equal(raw.get_ydata(), history["loss"])
+        assert len(smooth.get_ydata()) == len(history["step"])
+        assert raw.get_alpha() < 0.5
+
+
+def test_a_smooth_line_is_smoother_and_starts_with_its_term(clustered):
+    history = clustered.uns["bgformer"]["history"]
+    n = 400
+    late = np.where(np.arange(n) < 100, np.nan, 1.0)
+    noise = np.random.default_rng(0).normal(size=n)
+    clustered.uns["bgformer"]["history"] = {
+        "step": np.arange(1, n + 1),
+        "loss": 5 + noise,
+        "commitment": late,
+    }
+    loss, commitment = bgf.pl.training(clustered)
+    raw, smooth = (line.get_ydata() for line in loss.get_lines())
+    assert np.std(smooth) < 0.5 * np.std(raw)
+    np.testing.assert_array_equal(np.isnan(commitment.get_lines()[1].get_ydata()), np.isnan(late))
+    assert len(history["loss"]) == 30
+
+
+def test_training_of_a_model_that_is_not_fitted():
+    with pytest.raises(ValueError, match="this model is not fitted yet"):
+        bgf.pl.training(bgf.BGFormer())
+
+
+def test_plots_work_on_results_from_a_file(drawn, tmp_path):
+    import anndata
+
+    drawn.write_h5ad(tmp_path / "cells.h5ad")
+    read = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    assert n_points(bgf.pl.embedding(read, color="cell_type")) == read.n_obs
+    assert len(bgf.pl.training(read)) >= 4
