@@ -3,16 +3,19 @@
 The R package calls this inside its own process, where reticulate runs Python and rpy2 attaches to
 the R that is running. What goes back is numbers, strings, lists and dictionaries of these only,
 because older versions of reticulate cannot convert anything else. An error goes back as a sentence
-under ``"error"``, so that R shows it without Python's traceback.
+under ``"error"``, so that R shows it without Python's traceback, and an interrupt as
+``"interrupted"``.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import functools
 import inspect
 import logging
 import signal
+import threading
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,6 +27,7 @@ from bgformer import anchors, tl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from anndata import AnnData
 
@@ -34,20 +38,23 @@ _EXPECTED_ERRORS = (ValueError, TypeError, FileNotFoundError)
 
 
 def _answer(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Return errors under ``"error"`` and warnings under ``"warnings"`` instead of raising."""
+    """Return errors, warnings and interrupts to R instead of raising them."""
 
     @functools.wraps(function)
     def answered(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        with warnings.catch_warnings(record=True) as caught:
+        with _interrupts_for_python(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
             try:
                 answer = function(*args, **kwargs)
+            except KeyboardInterrupt:
+                answer = {"interrupted": True}
             except _EXPECTED_ERRORS as error:
                 answer = {"error": str(error)}
             except Exception as error:  # R shows one sentence whatever went wrong
                 answer = {"error": f"Python stopped with {type(error).__name__}: {error}"}
-        return {"error": None, **answer, "warnings": [str(one.message) for one in caught]}
+        plain = {"error": None, "interrupted": False}
+        return {**plain, **answer, "warnings": [str(one.message) for one in caught]}
 
     return answered
 
@@ -70,7 +77,7 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
     ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
     ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
     (strings), ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``; and
-    ``error`` (a sentence, or None) and ``warnings`` (sentences).
+    ``error`` (a sentence, or None), ``warnings`` (sentences) and ``interrupted``.
     """
     _check_arguments(arguments)
     adata = _from_r(name)
@@ -125,7 +132,7 @@ def recluster(
     Returns
     -------
     ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``anchor_clusters`` (strings),
-    ``resolution``; and ``error`` and ``warnings`` as from :func:`run`.
+    ``resolution``; and ``error``, ``warnings`` and ``interrupted`` as from :func:`run`.
     """
     weights = sparse.csc_matrix((data, indices, indptr), shape=shape).tocsr()
     found = anchors.partition(weights, resolution=resolution, n_clusters=n_clusters, seed=seed)
@@ -175,15 +182,8 @@ def _from_r(name: str) -> AnnData:
 
 @contextmanager
 def _r_attached() -> Iterator[None]:
-    """Let rpy2 attach to the running R without its warning about that, and without its Ctrl-C.
-
-    On import rpy2 takes SIGINT for Python alone, after which R could not be interrupted any more.
-    reticulate had set a handler that serves both, so that one is put back: first Python's, then
-    the one in C, which Python cannot see.
-    """
+    """Let rpy2 attach to the running R without its warning about that."""
     logger = logging.getLogger("rpy2.rinterface_lib.embedded")
-    in_python = signal.getsignal(signal.SIGINT)
-    in_c = _getsig(signal.SIGINT)
     logger.addFilter(_not_attached)
     try:
         with warnings.catch_warnings():
@@ -193,14 +193,41 @@ def _r_attached() -> Iterator[None]:
             yield
     finally:
         logger.removeFilter(_not_attached)
-        if in_python is not None:
-            signal.signal(signal.SIGINT, in_python)
-        _setsig(signal.SIGINT, in_c)
 
 
 def _not_attached(record: logging.LogRecord) -> bool:
     """Drop the log record that says the same as the warning."""
     return not record.getMessage().startswith(_ATTACHED)
+
+
+@contextmanager
+def _interrupts_for_python() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt here, and put reticulate's way back afterwards.
+
+    The handler of reticulate 1.28 calls R in the middle of Python's work, and R may then jump over
+    Python's frames, which ends the process some time later. rpy2 sets a handler too, on import,
+    and with that one R itself could not be interrupted any more. So both of reticulate's are put
+    back: Python's, and the one in C, which Python cannot see.
+    """
+    in_python = signal.getsignal(signal.SIGINT)
+    in_c = _getsig(signal.SIGINT)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        if in_python is not None:
+            signal.signal(signal.SIGINT, in_python)
+        _setsig(signal.SIGINT, in_c)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but never within an import: half a module fails at the next run."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            threading.Timer(0.05, _thread.interrupt_main).start()  # ask again
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 _getsig = ctypes.pythonapi.PyOS_getsig

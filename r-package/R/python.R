@@ -125,7 +125,8 @@ python_bridge <- function() {
   if (is.null(session$rbridge)) {
     start_python()
     check_python()
-    session$rbridge <- load_bridge()
+    # an interrupt in reticulate's import can end the process
+    session$rbridge <- suspendInterrupts(load_bridge())
   }
   session$rbridge
 }
@@ -227,6 +228,10 @@ ask_python <- function(ask) {
   on.exit(options(old), add = TRUE)
   answer <- ask(bridge)
   options(old)
+  if (answer$interrupted) {
+    signalCondition(structure(list(), class = c("interrupt", "condition")))
+    invokeRestart("abort") # nobody caught it: back to the prompt, or the end of a script
+  }
   if (!is.null(answer$error)) {
     stop(answer$error, call. = FALSE)
   }
