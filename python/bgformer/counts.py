@@ -18,8 +18,6 @@ MIN_CELLS_PER_GENE = 3
 """A gene seen in fewer cells carries no information on groups of cells."""
 
 
-SCALE_FLOOR = 1.0
-"""Least scale of a gene, in units of the median one."""
 
 
 class CountsError(ValueError):
@@ -286,14 +284,13 @@ def log_normalised(data: CountData) -> sparse.csr_matrix:
 def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and scale of each gene's log-normalised counts, both (g,).
 
-    The scale is the standard deviation, but no less than a fraction of the median one: a gene seen
-    in three cells would otherwise weigh as much as a marker when those three are in the batch.
+    The scale is the standard deviation, kept off zero for a gene that hardly varies.
     """
     log_counts = log_normalised(data).astype(np.float64)
     mean = np.asarray(log_counts.mean(axis=0)).ravel()
     square = np.asarray(log_counts.multiply(log_counts).mean(axis=0)).ravel()
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return mean, np.maximum(deviation, max(SCALE_FLOOR * float(np.median(deviation)), 1e-3))
+    return mean, np.maximum(deviation, 1e-3)
 
 
 def cut_genes(counts: sparse.csr_matrix, at: np.ndarray) -> sparse.csr_matrix:
