@@ -334,8 +334,8 @@ class BGFormer:
             )
         return model
 
-    def settings(self) -> dict[str, int | float | str | bool]:
-        """Return the arguments that would make this model again."""
+    def settings(self) -> dict[str, int | float | str]:
+        """Return the arguments that decide what this model finds."""
         names = (
             "n_clusters",
             "resolution",
@@ -345,7 +345,6 @@ class BGFormer:
             "max_steps",
             "device",
             "seed",
-            "verbose",
         )
         return {name: getattr(self, name) for name in names}
 
