@@ -39,10 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     the signal's number if interrupted.
     """
     options = _parser().parse_args(arguments)
-    # SIGTERM as an exception, so that what is half-written is removed on the way out.
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        with warnings.catch_warnings():
+        with _signals_raised(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("default", UserWarning)
             warnings.showwarning = _show_warning
@@ -51,16 +49,42 @@ def main(arguments: list[str] | None = None) -> int:
         reason = str(error).strip() or type(error).__name__
         print(f"bgformer: error: {' '.join(reason.split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except _InterruptedError as error:
         print("bgformer: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return 128 + error.number
     return 0
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+class _InterruptedError(BaseException):
+    """A signal asked the command to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raise SIGINT and SIGTERM as exceptions, so that nothing half-written is left behind.
+
+    Python swallows an exception that happens to be raised inside a destructor, of which torch has
+    many; so an alarm raises it again, until it has come through.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        signal.setitimer(signal.ITIMER_REAL, 2.0)
+        raise _InterruptedError(received[0])
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

@@ -1,0 +1,320 @@
+"""The command: what it writes, how it refuses, and what an interrupted run leaves behind."""
+
+import signal
+import subprocess
+import sys
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import bgformer as bgf
+from bgformer.cli import main
+
+# Writes in full and then lingers, as a large file does on a slow disk.
+LINGERING_WRITE = """
+import sys, time
+import anndata
+write = anndata.AnnData.write_h5ad
+def lingering(self, path):
+    write(self, path)
+    print("written", flush=True)
+    time.sleep(120)
+anndata.AnnData.write_h5ad = lingering
+from bgformer.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def cells_file(cells, tmp_path):
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    return tmp_path / "cells.h5ad"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out.h5ad"
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail and return its one line."""
+    try:
+        status = main([str(argument) for argument in arguments])
+    except SystemExit as stopped:  # how argparse leaves
+        status = stopped.code
+    told = capsys.readouterr()
+    assert status == 2
+    assert told.out == ""
+    lines = told.err.splitlines()
+    assert len(lines) == 1, told.err
+    assert lines[0].startswith("bgformer: error: ")
+    assert lines[0].endswith(".")
+    return lines[0]
+
+
+def test_clustering_a_file_is_clustering_in_python(cells, cells_file, out, capsys):
+    status = main(["cluster", str(cells_file), "-o", str(out), "--max-steps", "6", "--seed", "3"])
+    assert status == 0
+    assert "bgformer: step 6/6" in capsys.readouterr().err
+    found = anndata.read_h5ad(out)
+    bgf.tl.cluster(cells, max_steps=6, seed=3, verbose=False)
+    pd.testing.assert_frame_equal(found.obs, cells.obs)
+    np.testing.assert_array_equal(found.obsm["X_bgformer"], cells.obsm["X_bgformer"])
+    assert found.uns["bgformer"]["params"] == cells.uns["bgformer"]["params"]
+    assert sorted(p.name for p in out.parent.iterdir()) == ["cells.h5ad", "out.h5ad"]
+
+
+def test_every_option_reaches_the_model(cells, tmp_path, out, capsys):
+    cells.layers["counts"] = cells.X.copy()
+    cells.X = cells.X.astype(float).log1p()
+    cells.obs["donor"] = np.where(np.arange(cells.n_obs) % 2, "a", "b")
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    options = (
+        "--n-clusters 4 --resolution 1.5 --batch-key donor --layer counts --seed 5 "
+        "--n-top-genes 100 --max-steps 5 --device cpu --quiet"
+    )
+    assert main(["cluster", str(tmp_path / "cells.h5ad"), "-o", str(out), *options.split()]) == 0
+    assert capsys.readouterr() == ("", "")
+    found = anndata.read_h5ad(out)
+    params = found.uns["bgformer"]["params"]
+    expected = {
+        "n_clusters": 4,
+        "resolution": 1.5,
+        "batch_key": "donor",
+        "layer": "counts",
+        "seed": 5,
+        "n_top_genes": 100,
+        "max_steps": 5,
+        "device": "cpu",
+    }
+    assert {name: params[name] for name in expected} == expected
+    assert found.obs["bgformer"].nunique() == 4
+    assert len(found.uns["bgformer"]["genes"]) == 100
+
+
+def test_a_saved_model_labels_cells_and_tells_what_it_is(cells, cells_file, out, tmp_path, capsys):
+    model = tmp_path / "model"
+    command = ["cluster", str(cells_file), "-o", str(out), "--max-steps", "6", "--quiet"]
+    assert main([*command, "--save-model", str(model)]) == 0
+    labelled = tmp_path / "labelled.h5ad"
+    assert main(["predict", str(model), str(cells_file), "-o", str(labelled)]) == 0
+    clustered, predicted = anndata.read_h5ad(out), anndata.read_h5ad(labelled)
+    pd.testing.assert_frame_equal(predicted.obs, clustered.obs)
+    np.testing.assert_allclose(
+        predicted.obsm["X_bgformer"], clustered.obsm["X_bgformer"], atol=1e-6
+    )
+    k = clustered.obs["bgformer"].nunique()
+    assert capsys.readouterr().err == f"bgformer: 150 cells in {k} of {k} clusters\n"
+
+    assert main(["info", str(model)]) == 0
+    told = capsys.readouterr().out
+    assert f"a model of bgformer {bgf.__version__}" in told
+    assert f"clusters: {k}, from 15 anchors" in told
+    assert main(["info", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "150 cells x 765 genes" in told
+    sizes = clustered.obs["bgformer"].value_counts(sort=False)
+    assert f"{k} clusters of {', '.join(map(str, sizes))} cells" in told
+
+
+def test_info_tells_versions_and_device(capsys):
+    import torch
+
+    assert main(["info"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert f"bgformer {bgf.__version__}" in told
+    assert f"torch {torch.__version__}" in told
+    assert told[-1].split()[0] == "device"
+
+
+def test_new_cells_that_lack_genes_are_warned_of_in_one_line(cells, model, out, tmp_path, capsys):
+    model.save(tmp_path / "model")
+    cells[:, 50:].write_h5ad(tmp_path / "part.h5ad")
+    command = ["predict", tmp_path / "model", tmp_path / "part.h5ad", "-o", out, "--quiet"]
+    assert main([str(word) for word in command]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("bgformer: warning: 50 of the model's ")
+
+
+def test_what_cannot_be_used_is_one_line_and_status_2(cells, cells_file, out, tmp_path, capsys):
+    cells.X = cells.X.astype(float).log1p()
+    cells.write_h5ad(tmp_path / "log.h5ad")
+    (tmp_path / "broken.h5ad").write_bytes(b"nothing")
+    (tmp_path / "folder").mkdir()
+    before = sorted(p.name for p in tmp_path.iterdir())
+    go = ["--max-steps", "3", "--quiet"]
+    for arguments, message in [
+        (["cluster", tmp_path / "no.h5ad", "-o", out], "there is no file"),
+        (
+            ["cluster", tmp_path / "log.h5ad", "-o", out],
+            "X holds values that are not whole numbers",
+        ),
+        (["cluster", tmp_path / "broken.h5ad", "-o", out], "cannot be read as an .h5ad file"),
+        (["cluster", tmp_path / "folder", "-o", out], "has no matrix.mtx"),
+        (
+            ["cluster", cells_file, "-o", out, "--layer", "raw"],
+            "layer 'raw' is not in adata.layers",
+        ),
+        (["cluster", cells_file, "-o", out, "--batch-key", "donor"], "batch_key 'donor' is not"),
+        (["cluster", cells_file, "-o", out, "--n-clusters", "151"], "only 150 cells"),
+        (
+            ["cluster", cells_file, "-o", out, "--n-clusters", "x"],
+            "'x' is neither a number nor auto",
+        ),
+        (["cluster", cells_file, "-o", out, "--resolution", "0"], "resolution is 0.0; it must be"),
+        (["cluster", cells_file, "-o", out, "--device", "cuda:99"], "finds none on this machine"),
+        (["cluster", cells_file, "-o", tmp_path / "out.txt"], "must be named .h5ad"),
+        (["cluster", cells_file, "-o", tmp_path / "no" / "out.h5ad"], "there is no folder"),
+        (["cluster", cells_file, "-o", cells_file], "exists; give another name, or --force"),
+        (
+            ["cluster", cells_file, "-o", out, "--save-model", tmp_path / "folder"],
+            "folder' exists",
+        ),
+        (
+            ["cluster", cells_file, "-o", out, "--force", "--save-model", tmp_path / "folder"],
+            "folder' exists and is not a saved model",
+        ),
+    ]:
+        assert message in fails(capsys, *arguments, *go)
+    assert "there is no saved model in" in fails(
+        capsys, "predict", tmp_path / "folder", cells_file, "-o", out
+    )
+    assert "there is no file" in fails(capsys, "info", tmp_path / "no.h5ad")
+    assert "required: cluster | predict | info" in fails(capsys)
+    assert "required: -o/--output" in fails(capsys, "cluster", cells_file)
+    assert "invalid choice: 'cut'" in fails(capsys, "cut", cells_file)
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_a_file_can_take_the_results_itself_with_force(cells_file):
+    command = ["cluster", str(cells_file), "-o", str(cells_file), "--max-steps", "3", "--quiet"]
+    assert main([*command, "--force"]) == 0
+    assert "bgformer" in anndata.read_h5ad(cells_file).obs
+    assert [p.name for p in cells_file.parent.iterdir()] == ["cells.h5ad"]
+
+
+def test_a_link_stays_a_link(cells_file, tmp_path):
+    link = tmp_path / "link.h5ad"
+    link.symlink_to(cells_file)
+    command = [
+        "cluster",
+        str(cells_file),
+        "-o",
+        str(link),
+        "--max-steps",
+        "3",
+        "--quiet",
+        "--force",
+    ]
+    assert main(command) == 0
+    assert link.is_symlink()
+    assert "bgformer" in anndata.read_h5ad(cells_file).obs
+
+
+def test_a_write_that_fails_leaves_nothing(cells_file, out, tmp_path, capsys, monkeypatch):
+    def full(self, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(anndata.AnnData, "write_h5ad", full)
+    command = ["cluster", cells_file, "-o", out, "--max-steps", "3", "--quiet"]
+    status = main([str(word) for word in [*command, "--save-model", tmp_path / "model"]])
+    assert status == 2
+    assert capsys.readouterr().err == "bgformer: error: [Errno 28] No space left on device\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["cells.h5ad"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_a_killed_run_leaves_no_output(cells_file, out, environment, number, status):
+    out.write_bytes(b"of an earlier run")
+    options = ["--force", "--max-steps", "3", "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", LINGERING_WRITE, "cluster", cells_file, "-o", out, *options],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "written\n", process.communicate()[1]
+    process.send_signal(number)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    assert "Traceback" not in told
+    assert out.read_bytes() == b"of an earlier run"
+    left = sorted(p.name for p in out.parent.iterdir() if not p.name.startswith("."))
+    assert left == ["cells.h5ad", "out.h5ad"]
+    if number != signal.SIGKILL:  # which lets no process clean up
+        assert len(list(out.parent.iterdir())) == 2
+
+
+def test_an_interrupted_training_says_so_and_leaves_nothing(cells_file, out, environment):
+    command = ["-m", "bgformer", "cluster", cells_file, "-o", out, "--max-steps", "100000"]
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "anchors" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    try:
+        told = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "bgformer: interrupted"
+    assert [p.name for p in out.parent.iterdir()] == ["cells.h5ad"]
+
+
+def test_an_interrupt_that_a_destructor_swallows_is_not_lost(run_python):
+    script = (
+        "import os, signal, sys, time\n"
+        "from bgformer import cli\n"
+        "class Swallowing:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(0.1)\n"
+        "def work(options):\n"
+        "    Swallowing()\n"
+        "    time.sleep(60)\n"
+        "cli._info = work\n"
+        "sys.exit(cli.main(['info']))\n"
+    )
+    done = run_python("-c", script)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "bgformer: interrupted"
+
+
+def test_help_does_not_wait_for_torch(run_python):
+    script = (
+        "import sys\n"
+        "from bgformer.cli import main\n"
+        "try:\n    main(['cluster', '--help'])\n"
+        "except SystemExit as stopped:\n    assert stopped.code == 0\n"
+        "assert not {'torch', 'scanpy', 'anndata', 'numpy'} & set(sys.modules)\n"
+    )
+    done = run_python("-c", script)
+    assert done.returncode == 0, done.stderr
+    for option in ("--n-clusters", "--resolution", "--batch-key", "--layer", "--seed", "--force"):
+        assert option in done.stdout
+
+
+def test_the_module_is_the_command(run_python):
+    done = run_python("-m", "bgformer", "--version")
+    assert (done.returncode, done.stdout) == (0, f"bgformer {bgf.__version__}\n")
+
+
+def test_the_state_of_a_caller_is_left_alone(capsys):
+    import warnings
+
+    filters, handler = list(warnings.filters), signal.getsignal(signal.SIGTERM)
+    main(["info"])
+    assert warnings.filters == filters
+    assert signal.getsignal(signal.SIGTERM) == handler
