@@ -182,7 +182,8 @@ def _from_r(name: str) -> AnnData:
 
 @contextmanager
 def _r_attached() -> Iterator[None]:
-    """Let rpy2 attach to the running R without its warning about that."""
+    """Let rpy2 attach to the running R without its warning about that, and without Ctrl-C."""
+    handler = signal.getsignal(signal.SIGINT)
     logger = logging.getLogger("rpy2.rinterface_lib.embedded")
     logger.addFilter(_not_attached)
     try:
@@ -193,6 +194,7 @@ def _r_attached() -> Iterator[None]:
             yield
     finally:
         logger.removeFilter(_not_attached)
+        signal.signal(signal.SIGINT, handler)
 
 
 def _not_attached(record: logging.LogRecord) -> bool:
@@ -205,9 +207,9 @@ def _interrupts_for_python() -> Iterator[None]:
     """Let Ctrl-C raise KeyboardInterrupt here, and put reticulate's way back afterwards.
 
     The handler of reticulate 1.28 calls R in the middle of Python's work, and R may then jump over
-    Python's frames, which ends the process some time later. rpy2 sets a handler too, on import,
-    and with that one R itself could not be interrupted any more. So both of reticulate's are put
-    back: Python's, and the one in C, which Python cannot see.
+    Python's frames, which ends the process some time later. With any other handler R itself could
+    not be interrupted any more, so that both of reticulate's are put back: Python's, and the one
+    in C, which Python cannot see.
     """
     in_python = signal.getsignal(signal.SIGINT)
     in_c = _getsig(signal.SIGINT)

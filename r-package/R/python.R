@@ -215,17 +215,13 @@ load_torch <- function() {
 
 # Lets `ask` call one function of bgformer.rbridge; its errors and warnings become R's.
 ask_python <- function(ask) {
-  # any call of reticulate makes .Random.seed, though nothing is drawn
-  if (!exists(".Random.seed", globalenv(), inherits = FALSE)) {
-    on.exit(rm(".Random.seed", envir = globalenv()))
-  }
   bridge <- python_bridge()
   # R's collector must not find dead Python objects while rpy2 calls R, because rpy2 lets go of
   # Python's lock for that, and freeing one without the lock ends the process
   gc(verbose = FALSE)
   # rpy2 loads R packages in its own way, and R warns about its library paths each time
   old <- options(warn = -1)
-  on.exit(options(old), add = TRUE)
+  on.exit(options(old))
   answer <- ask(bridge)
   options(old)
   if (answer$interrupted) {
@@ -239,6 +235,18 @@ ask_python <- function(ask) {
     warning(sentence, call. = FALSE)
   }
   answer
+}
+
+# Packages written in C++, as reticulate is, leave a .Random.seed where there was none, though nothing
+# is drawn from it. Called on exit with what has_seed() said at the start.
+has_seed <- function() {
+  exists(".Random.seed", globalenv(), inherits = FALSE)
+}
+
+drop_new_seed <- function(before) {
+  if (!before && has_seed()) {
+    rm(".Random.seed", envir = globalenv())
+  }
 }
 
 first_line <- function(condition) {
