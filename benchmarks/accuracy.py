@@ -16,9 +16,9 @@ import platform
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anndata
-import numpy as np
 import pandas as pd
 import scanpy as sc
 from sklearn.cluster import KMeans
@@ -26,19 +26,22 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import bgformer as bgf
 
+if TYPE_CHECKING:
+    import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 def ours(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """bgformer, defaults."""
+    """Ours, defaults."""
     batch_key = "batch" if "batch" in adata.obs else None
     bgf.tl.cluster(adata, seed=seed, batch_key=batch_key, verbose=False)
     return adata.obs["bgformer"].to_numpy()
 
 
 def ours_given_k(adata: anndata.AnnData, seed: int, n_clusters: int) -> np.ndarray:
-    """bgformer, true K: the model that `ours` has just trained, cut into K clusters."""
+    """Ours, true K: the model that `ours` has just trained, cut into K clusters."""
     bgf.tl.recluster(adata, n_clusters=n_clusters)
     return adata.obs["bgformer"].to_numpy()
 
@@ -55,7 +58,7 @@ def scanpy_pca(adata: anndata.AnnData, seed: int) -> None:
 
 
 def scanpy_leiden(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """scanpy's Leiden, resolution 1."""
+    """Leiden as scanpy runs it, resolution 1."""
     scanpy_pca(adata, seed)
     sc.pp.neighbors(adata, random_state=seed)
     sc.tl.leiden(adata, random_state=seed, flavor="igraph", n_iterations=-1, directed=False)
@@ -67,8 +70,8 @@ def pca_kmeans(adata: anndata.AnnData, seed: int, n_clusters: int) -> np.ndarray
     return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(adata.obsm["X_pca"])
 
 
-# Each row: the name in the table, the method, and whether it starts from the raw counts (True) or
-# goes on from what the row before left in the AnnData; a method with n_clusters is given the truth.
+# Each row: the name in the table; the method; whether it starts from the raw counts or goes on
+# from what the row before left in the AnnData; whether it is given the true number of clusters.
 METHODS = [
     ("bgformer", ours, True, False),
     ("bgformer, true K", ours_given_k, False, True),
@@ -117,7 +120,9 @@ def table(scores: pd.DataFrame) -> str:
         )
     for method, rows in scores.groupby("method", sort=False):
         by_set = rows.groupby("set")[["ARI", "NMI"]].mean().mean()
-        lines.append(f"| **mean of sets** | {method} | {by_set['ARI']:.3f} | {by_set['NMI']:.3f} | | |")
+        lines.append(
+            f"| **mean of sets** | {method} | {by_set['ARI']:.3f} | {by_set['NMI']:.3f} | | |"
+        )
     return "\n".join(lines)
 
 

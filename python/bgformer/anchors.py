@@ -8,16 +8,41 @@ the number of cells, so any resolution can be tried at once.
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import igraph
 import numpy as np
 from scipy import sparse
 
+from bgformer.codebook import kmeans_centres
+from bgformer.training import embed
+
+if TYPE_CHECKING:
+    from bgformer.counts import CountData
+    from bgformer.network import Network
+
 DEFAULT_RESOLUTION = 0.8
+MAX_ANCHORS = 256
+"""Anchors chosen by "auto" for all but the smallest data sets."""
+CELLS_PER_ANCHOR = 10
+"""With fewer cells per anchor than this, "auto" takes fewer anchors."""
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
 _BLOCK = 65_536
+_ANCHOR_CELLS = 20_000
+"""Cells that the anchors of the graph are set from."""
+
+
+class Placement(NamedTuple):
+    """Where the cells stand among the anchors.
+
+    `latent` is n x d float32, `anchors` m x d float32 of unit length, and `weights` (CSR n x m)
+    the weights of the cells on the anchors.
+    """
+
+    latent: np.ndarray
+    anchors: np.ndarray
+    weights: sparse.csr_matrix
 
 
 class Partition(NamedTuple):
@@ -39,6 +64,37 @@ class Partition(NamedTuple):
     confidence: np.ndarray
     anchor_clusters: np.ndarray
     resolution: float
+
+
+def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> int:
+    """Return the number of anchors for n cells: the one given, or for "auto" a fitting one.
+
+    Raises
+    ------
+    ValueError
+        If more anchors than cells are asked for.
+    """
+    if n_anchors != "auto":
+        if n_anchors > n_cells:
+            raise ValueError(f"n_anchors is {n_anchors}, but there are only {n_cells} cells.")
+        return n_anchors
+    wanted = max(2, min(MAX_ANCHORS, n_cells // CELLS_PER_ANCHOR))
+    if n_clusters != "auto":
+        wanted = max(wanted, min(n_cells, 4 * n_clusters))
+    return wanted
+
+
+def place(network: Network, data: CountData, seed: int) -> Placement:
+    """Embed all cells and set the anchors of the graph among them.
+
+    The graph's anchors are k-means centres of the cells by direction, as many as the network has:
+    refitted, because the tokens that cells attend to follow the loss and not the cells' density.
+    """
+    latent = embed(network, data)
+    rows = np.random.default_rng(seed).permutation(len(latent))[:_ANCHOR_CELLS]
+    centres = kmeans_centres(unit_rows(latent[rows]), network.anchors.shape[0], seed)
+    anchors = unit_rows(centres)
+    return Placement(latent, anchors, anchor_weights(latent, anchors))
 
 
 def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix:

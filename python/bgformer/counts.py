@@ -1,7 +1,8 @@
-"""Counts in: check them, choose genes, compute size factors, cut minibatches."""
+"""Counts in: check them, attach size factors, log-normalise."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
 MIN_CELLS = 20
 """Fewer cells than this cannot say anything about clusters."""
-MIN_CELLS_PER_GENE = 3
-"""A gene seen in fewer cells carries no information on groups of cells."""
-
-
 
 
 class CountsError(ValueError):
@@ -33,14 +30,17 @@ class CountData:
     counts
         Raw counts, n cells x g genes, CSR float32.
     size_factors
-        Counts per cell in all genes over their median in the training cells, shape (n,).
+        Counts per cell in these genes over their median in the training cells, shape (n,).
     batch
         Batch of each cell as a code from 0, shape (n,).
+    median_counts
+        The median that the size factors are relative to.
     """
 
     counts: sparse.csr_matrix
     size_factors: np.ndarray
     batch: np.ndarray
+    median_counts: float
 
     @property
     def n_cells(self) -> int:
@@ -198,78 +198,36 @@ def read_batch(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[
     return codes.astype(np.int64), [str(name) for name in names]
 
 
-def select_genes(
-    counts: sparse.csr_matrix, n_top_genes: int, batch: np.ndarray | None = None
-) -> np.ndarray:
-    """Choose highly variable genes, by the variance of standardised counts.
-
-    The variance that counts of a given mean have is read off a lowess curve of log variance on
-    log mean; a gene ranks by the variance of its counts in units of that expectation, counts
-    clipped at sqrt(n) standard deviations (Stuart et al. 2019, doi:10.1016/j.cell.2019.05.031,
-    "vst"). With batches, genes are ranked within each and the ranks' medians are compared.
+def with_size_factors(
+    counts: sparse.csr_matrix, batch: np.ndarray, median_counts: float | None = None
+) -> CountData:
+    """Attach size factors: each cell's counts in these genes over the median of cells with any.
 
     Parameters
     ----------
     counts
         n cells x g genes.
-    n_top_genes
-        How many to keep; all usable genes are kept if there are no more than this.
     batch
         Batch codes, shape (n,).
-
-    Returns
-    -------
-    Indices of the chosen genes, ascending.
-
-    Raises
-    ------
-    CountsError
-        If no gene is seen in at least three cells.
+    median_counts
+        The training cells' median, for new cells; None to take the median of these.
     """
-    n_cells = np.diff(counts.tocsc().indptr)
-    usable = np.flatnonzero(n_cells >= MIN_CELLS_PER_GENE)
-    if usable.size == 0:
-        raise CountsError(
-            f"no gene is left after selection: none is seen in {MIN_CELLS_PER_GENE} cells or "
-            f"more; check that rows are cells and columns genes."
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    if median_counts is None:
+        median_counts = float(np.median(totals[totals > 0]))
+    size_factors = np.maximum(totals, 1) / median_counts
+    return CountData(counts, size_factors.astype(np.float32), batch, median_counts)
+
+
+def warn_blank(data: CountData, names: pd.Index) -> None:
+    """Report cells without any count in the model's genes."""
+    blank = np.flatnonzero(np.diff(data.counts.indptr) == 0)
+    if blank.size:
+        warnings.warn(
+            f"{blank.size} cells have no counts in the {data.n_genes} genes used (the first: "
+            f"'{names[blank[0]]}'); their clusters mean nothing: consider removing them.",
+            stacklevel=3,
         )
-    if usable.size <= n_top_genes:
-        return usable
-    codes = np.zeros(counts.shape[0], dtype=int) if batch is None else batch
-    ranks = []
-    for code in np.unique(codes):
-        scores = standardised_variance(counts[codes == code][:, usable])
-        ranks.append(np.argsort(np.argsort(-scores, kind="stable"), kind="stable"))
-    best = np.argsort(np.median(ranks, axis=0), kind="stable")[:n_top_genes]
-    return np.sort(usable[best])
-
-
-def standardised_variance(counts: sparse.csr_matrix) -> np.ndarray:
-    """Variance of each gene's counts over the variance expected at its mean, shape (g,)."""
-    from statsmodels.nonparametric.smoothers_lowess import lowess
-
-    n = counts.shape[0]
-    columns = counts.tocsc().astype(np.float64)
-    mean = np.asarray(columns.mean(axis=0)).ravel()
-    square = np.asarray(columns.multiply(columns).mean(axis=0)).ravel()
-    variance = (square - mean**2) * n / max(n - 1, 1)
-    varies = variance > 0
-    if varies.sum() < 10:  # no curve through so few genes
-        return variance
-    log_mean, log_variance = np.log10(mean[varies]), np.log10(variance[varies])
-    expected = np.full(len(mean), np.inf)
-    expected[varies] = 10 ** lowess(
-        log_variance, log_mean, frac=0.3, delta=0.01 * np.ptp(log_mean), return_sorted=False
-    )
-    ceiling = mean + np.sqrt(n * expected)
-    clipped = columns.copy()
-    gene_of = np.repeat(np.arange(len(mean)), np.diff(columns.indptr))
-    clipped.data = np.minimum(clipped.data, ceiling[gene_of])
-    total = np.asarray(clipped.sum(axis=0)).ravel()
-    total_square = np.asarray(clipped.multiply(clipped).sum(axis=0)).ravel()
-    scores = (n * mean**2 + total_square - 2 * total * mean) / (max(n - 1, 1) * expected)
-    scores[~varies] = -1.0
-    return scores
 
 
 def log_normalised(data: CountData) -> sparse.csr_matrix:
@@ -291,16 +249,6 @@ def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
     square = np.asarray(log_counts.multiply(log_counts).mean(axis=0)).ravel()
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     return mean, np.maximum(deviation, 1e-3)
-
-
-def cut_genes(counts: sparse.csr_matrix, at: np.ndarray) -> sparse.csr_matrix:
-    """Return the columns `at`, in that order, with an empty column where `at` is negative."""
-    found = np.flatnonzero(at >= 0)
-    place = sparse.csr_matrix(
-        (np.ones(len(found), dtype=counts.dtype), (at[found], found)),
-        shape=(counts.shape[1], len(at)),
-    )
-    return sparse.csr_matrix(counts @ place)
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from anndata import AnnData
 
 from bgformer import anchors as anchor_graph
 from bgformer import counts as count_matrix
 from bgformer import readers, storage
 from bgformer._version import __version__
 from bgformer.arguments import positive, whole, whole_or_auto
-from bgformer.codebook import kmeans_centres
-from bgformer.counts import CountData
+from bgformer.genes import match_genes, select_genes
 from bgformer.network import Network
 from bgformer.progress import Progress, say
-from bgformer.training import Objective, Schedule, embed, one_thread, pick_device, train
+from bgformer.refinement import refine
+from bgformer.training import (
+    Objective,
+    Schedule,
+    embed,
+    network_for,
+    one_thread,
+    pick_device,
+    train,
+)
 
 if TYPE_CHECKING:
-    from scipy import sparse
+    from pathlib import Path
+
+    from anndata import AnnData
 
     from bgformer.anchors import Partition
-
-MAX_ANCHORS = 256
-"""Anchors chosen by "auto" for all but the smallest data sets."""
-CELLS_PER_ANCHOR = 10
-"""With fewer cells per anchor than this, "auto" takes fewer anchors."""
-_MIN_SHARED_GENES = 0.5
-"""Share of the model's genes that new cells must have."""
+    from bgformer.counts import CountData
 
 
 class BGFormer:
@@ -58,6 +59,8 @@ class BGFormer:
         "auto" (cuda, then mps, then cpu) or a torch device.
     seed
         The same seed gives the same clusters on the same kind of machine.
+    objective
+        Weights of the terms of the loss; None for the defaults of `training.Objective`.
     verbose
         Show progress.
 
@@ -93,6 +96,7 @@ class BGFormer:
         max_steps: int = Schedule.max_steps,
         device: str = "auto",
         seed: int = 0,
+        objective: Objective | None = None,
         verbose: bool = True,
     ) -> None:
         self.n_clusters = whole_or_auto("n_clusters", n_clusters)
@@ -103,6 +107,7 @@ class BGFormer:
         self.max_steps = whole("max_steps", max_steps)
         self.device = device
         self.seed = whole("seed", seed, least=0, most=2**32 - 1)
+        self.objective = objective or Objective()
         self.verbose = verbose
         if "auto" not in (self.n_clusters, self.n_anchors) and self.n_clusters > self.n_anchors:
             raise ValueError(
@@ -141,7 +146,7 @@ class BGFormer:
             If the counts or a setting cannot be used; see the message.
         """
         fitted = copy.copy(self)  # a fit that fails or is interrupted leaves this model as it was
-        fitted._fit(_read(adata), layer, batch_key)
+        fitted._fit(readers.as_anndata(adata), layer, batch_key)
         self.__dict__ = fitted.__dict__
         return self
 
@@ -154,34 +159,62 @@ class BGFormer:
                 f"n_clusters is {self.n_clusters}, but there are only {adata.n_obs} cells."
             )
         batch, self.batches_ = count_matrix.read_batch(adata, batch_key)
-        chosen = count_matrix.select_genes(counts, self.n_top_genes, batch)
+        chosen = select_genes(counts, self.n_top_genes, batch)
         self.genes_ = np.asarray(adata.var_names[chosen], dtype=str)
-        data = self._count_data(counts[:, chosen], batch, fitting=True)
-        self._warn_unseen(data.counts, adata.obs_names)
+        data = count_matrix.with_size_factors(counts[:, chosen], batch)
+        count_matrix.warn_blank(data, adata.obs_names)
+        self.median_counts_ = data.median_counts
+        n_anchors = anchor_graph.choose_number(data.n_cells, self.n_anchors, self.n_clusters)
         with one_thread():
-            self.network_ = self._new_network(data, device)
+            self.network_ = network_for(
+                data,
+                n_batches=len(self.batches_),
+                n_anchors=n_anchors,
+                n_latent=self.n_latent,
+                seed=self.seed,
+            ).to(device)
             say(
-                f"{data.n_cells} cells x {data.n_genes} genes, {self.network_.anchors.shape[0]} "
-                f"anchors, {device.type}",
+                f"{data.n_cells} cells x {data.n_genes} genes, {n_anchors} anchors, {device.type}",
                 verbose=self.verbose,
             )
             with Progress(self.max_steps, verbose=self.verbose) as progress:
                 self.history_ = train(
                     self.network_,
                     data,
-                    objective=Objective(),
+                    objective=self.objective,
                     schedule=replace(Schedule(), max_steps=self.max_steps),
                     seed=self.seed,
                     progress=progress,
                 )
-            self.latent_ = embed(self.network_, data)
-            unit = anchor_graph.unit_rows(self.latent_)
-            rows = np.random.default_rng(self.seed).permutation(len(unit))[:20_000]
-            centres = kmeans_centres(unit[rows], self.network_.anchors.shape[0], self.seed)
-            self.anchors_ = anchor_graph.unit_rows(centres)
-            self.weights_ = anchor_graph.anchor_weights(self.latent_, self.anchors_)
-        self.recluster()
+            self._place(anchor_graph.place(self.network_, data, self.seed))
+            if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
+                self._refine(data)
         say(f"{self.partition_.anchor_clusters.max() + 1} clusters", verbose=self.verbose)
+
+    def _place(self, placed: anchor_graph.Placement) -> None:
+        """Take the cells' places among the anchors, and cluster them."""
+        self.latent_, self.anchors_, self.weights_ = placed
+        self.recluster()
+
+    def _refine(self, data: CountData) -> None:
+        """Refine network and clusters by DEC, if that helps."""
+        schedule = replace(Schedule(), max_steps=max(1, self.max_steps // 6))
+        placed = anchor_graph.Placement(self.latent_, self.anchors_, self.weights_)
+        with Progress(schedule.max_steps, verbose=self.verbose) as progress:
+            refined = refine(
+                self.network_,
+                data,
+                placed,
+                self.partition_,
+                objective=self.objective,
+                schedule=schedule,
+                seed=self.seed,
+                progress=progress,
+            )
+        say(refined.report, verbose=self.verbose)
+        if refined.kept:
+            self.network_ = refined.network
+            self._place(refined.placed)
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None
@@ -220,27 +253,17 @@ class BGFormer:
             If the model is not fitted, or too few of its genes are there.
         """
         self._check_fitted()
-        adata = _read(adata)
+        adata = readers.as_anndata(adata)
         counts = count_matrix.read_counts(adata, layer, min_cells=1)
-        at = adata.var_names.get_indexer(self.genes_)
-        found = at >= 0
-        if found.mean() < _MIN_SHARED_GENES:
-            raise ValueError(
-                f"only {found.sum()} of the model's {len(found)} genes are in adata.var_names; "
-                f"at least half are needed: give cells with the gene names of the cells fitted "
-                f"(e.g. '{self.genes_[~found][0]}')."
-            )
-        if not found.all():
-            warnings.warn(
-                f"{(~found).sum()} of the model's {len(found)} genes are missing in the new cells "
-                f"(the first: '{self.genes_[~found][0]}') and are treated as not measured.",
-                stacklevel=2,
-            )
-        cut = count_matrix.cut_genes(counts, at)
-        data = self._count_data(cut, np.zeros(adata.n_obs, dtype=np.int64), measured=found)
-        self._warn_unseen(data.counts, adata.obs_names)
+        cut, measured = match_genes(counts, adata.var_names, self.genes_)
+        # Cells with fewer genes are compared with the training cells' median in those genes.
+        expected = np.expm1(self.network_.gene_mean.cpu().numpy())
+        share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
+        batch = np.zeros(adata.n_obs, dtype=np.int64)  # only the decoder, not run here, needs it
+        data = count_matrix.with_size_factors(cut, batch, share * self.median_counts_)
+        count_matrix.warn_blank(data, adata.obs_names)
         with one_thread():
-            return embed(self.network_, data, None if found.all() else found)
+            return embed(self.network_, data, None if measured.all() else measured)
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell as an integer, shape (n,), by the fitted anchors."""
@@ -306,21 +329,15 @@ class BGFormer:
         chosen = pick_device(device)
         tensors, description = storage.read(directory)
         with storage.damage_reported(directory):
-            model = cls(**description["settings"] | {"device": device})
+            settings = description["settings"]
+            objective = Objective(**settings.pop("objective"))
+            model = cls(**settings | {"device": device, "objective": objective})
             model.genes_ = np.array(description["genes"], dtype=str)
             model.batches_ = description["batches"]
             model.median_counts_ = description["median_counts"]
-            network = {
-                k.removeprefix("network."): v
-                for k, v in tensors.items()
-                if k.startswith("network.")
-            }
-            model.network_ = Network.from_state(network).to(chosen)
-            model.history_ = {
-                k.removeprefix("history."): v.numpy()
-                for k, v in tensors.items()
-                if k.startswith("history.")
-            }
+            model.network_ = Network.from_state(storage.section(tensors, "network")).to(chosen)
+            history = storage.section(tensors, "history")
+            model.history_ = {name: values.numpy() for name, values in history.items()}
             model.latent_ = tensors["latent"].numpy()
             model.anchors_ = tensors["anchors"].numpy()
             model.weights_ = anchor_graph.weights_from_parts(
@@ -334,7 +351,7 @@ class BGFormer:
             )
         return model
 
-    def settings(self) -> dict[str, int | float | str]:
+    def settings(self) -> dict[str, Any]:
         """Return the arguments that decide what this model finds."""
         names = (
             "n_clusters",
@@ -346,78 +363,10 @@ class BGFormer:
             "device",
             "seed",
         )
-        return {name: getattr(self, name) for name in names}
-
-    def _count_data(
-        self,
-        counts: sparse.csr_matrix,
-        batch: np.ndarray,
-        *,
-        fitting: bool = False,
-        measured: np.ndarray | None = None,
-    ) -> CountData:
-        """Attach size factors: counts in the model's genes over their median in training."""
-        totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-        if fitting:
-            self.median_counts_ = float(np.median(totals[totals > 0]))
-        median = self.median_counts_
-        if measured is not None and not measured.all():
-            expected = self.network_.gene_mean.cpu().numpy()
-            median *= np.expm1(expected[measured]).sum() / np.expm1(expected).sum()
-        size_factors = np.maximum(totals, 1) / median
-        return CountData(counts, size_factors.astype(np.float32), batch)
-
-    def _new_network(self, data: CountData, device: torch.device) -> Network:
-        """Return an untrained network for the data, seeded."""
-        mean, scale = count_matrix.log_moments(data)
-        gene_means = np.asarray(data.counts.mean(axis=0)).ravel()
-        with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
-            torch.random.default_generator.manual_seed(self.seed)
-            network = Network(
-                mean,
-                scale,
-                np.log(gene_means + 1e-4),
-                n_batches=len(self.batches_),
-                n_anchors=self._anchors_for(data.n_cells),
-                n_latent=self.n_latent,
-            )
-        return network.to(device)
-
-    def _anchors_for(self, n_cells: int) -> int:
-        """Return the number of anchors for n cells."""
-        if self.n_anchors != "auto":
-            if self.n_anchors > n_cells:
-                raise ValueError(
-                    f"n_anchors is {self.n_anchors}, but there are only {n_cells} cells."
-                )
-            return self.n_anchors
-        wanted = max(2, min(MAX_ANCHORS, n_cells // CELLS_PER_ANCHOR))
-        if self.n_clusters != "auto":
-            wanted = max(wanted, min(n_cells, 4 * self.n_clusters))
-        return wanted
-
-    def _warn_unseen(self, counts: sparse.csr_matrix, names: object) -> None:
-        """Report cells without any count in the model's genes."""
-        blank = np.flatnonzero(np.diff(counts.indptr) == 0)
-        if blank.size:
-            warnings.warn(
-                f"{blank.size} cells have no counts in the {counts.shape[1]} genes used (the "
-                f"first: '{names[blank[0]]}'); their clusters mean nothing: consider removing "
-                f"them.",
-                stacklevel=3,
-            )
+        return {name: getattr(self, name) for name in names} | {
+            "objective": asdict(self.objective)
+        }
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "weights_"):
             raise ValueError("this model is not fitted yet; call fit(adata) first.")
-
-
-def _read(source: AnnData | str | Path) -> AnnData:
-    """Return an AnnData from itself or from a file."""
-    if isinstance(source, AnnData):
-        return source
-    if not isinstance(source, str | Path):
-        raise TypeError(
-            f"adata is a {type(source).__name__}; give an AnnData or the path of a file."
-        )
-    return readers.read(source)

@@ -10,6 +10,17 @@ import pandas as pd
 from scipy import io, sparse
 
 
+def as_anndata(source: anndata.AnnData | str | Path) -> anndata.AnnData:
+    """Return an AnnData as it is, or read one from a file or a folder."""
+    if isinstance(source, anndata.AnnData):
+        return source
+    if not isinstance(source, str | Path):
+        raise TypeError(
+            f"adata is a {type(source).__name__}; give an AnnData or the path of a file."
+        )
+    return read(source)
+
+
 def read(source: str | Path) -> anndata.AnnData:
     """Read cells from a file or a folder.
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the format; raised when an older bgformer could not read what is written."""
+_DAMAGE = (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)
+"""What reading a damaged file has been seen to raise."""
 _TENSORS, _DESCRIPTION = "model.safetensors", "model.json"
 
 
@@ -105,17 +107,19 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         return load_file(folder / _TENSORS), description
 
 
+def section(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names start with "prefix.", by the rest of their names."""
+    start = f"{prefix}."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
 @contextmanager
 def damage_reported(directory: str | Path) -> Iterator[None]:
     """Turn whatever reading a damaged file raises into one sentence."""
     try:
         yield
-    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise _damaged(directory, error) from error
-
-
-def _damaged(directory: str | Path, error: Exception) -> ValueError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ValueError(
-        f"the model in '{directory}' is damaged ({reason}); save it again from a fitted model."
-    )
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"the model in '{directory}' is damaged ({reason}); save it again from a fitted model."
+        ) from error

@@ -266,45 +266,10 @@ def test_read_counts_is_canonical(cells):
     np.testing.assert_array_equal(counts.toarray(), cells.X.toarray())
 
 
-def test_genes_that_vary_most_for_their_mean_are_chosen():
-    rng = np.random.default_rng(0)
-    mean = np.exp(rng.normal(0, 1, 400))
-    counts = rng.poisson(mean, size=(500, 400))
-    planted = np.sort(rng.choice(400, 20, replace=False))
-    on = rng.random((500, 20)) < 0.3
-    counts[:, planted] = rng.poisson(np.where(on, 4, 0.2) * mean[planted] + 0.3)
-    chosen = cm.select_genes(sparse.csr_matrix(counts.astype(np.float32)), 20)
-    assert len(np.intersect1d(chosen, planted)) >= 18
-
-
-def test_genes_that_differ_between_batches_alone_are_not_chosen():
-    rng = np.random.default_rng(0)
-    batch = np.repeat([0, 1], 250)
-    counts = rng.poisson(rng.uniform(1, 8, 300), size=(500, 300))
-    counts[:, :10] = rng.poisson(np.where(batch[:, None] == 0, 1, 9), size=(500, 10))
-    counts[:, 10:20] = rng.poisson(np.where(rng.random((500, 10)) < 0.5, 1, 5))
-    counts = sparse.csr_matrix(counts.astype(np.float32))
-    assert set(range(10)) <= set(cm.select_genes(counts, 20))
-    assert set(cm.select_genes(counts, 10, batch)) == set(range(10, 20))
-
-
-def test_all_usable_genes_are_kept_when_they_are_few(cells):
-    counts = cm.read_counts(cells)
-    seen_in = np.diff(counts.tocsc().indptr)
-    chosen = cm.select_genes(counts, 10_000)
-    np.testing.assert_array_equal(chosen, np.flatnonzero(seen_in >= cm.MIN_CELLS_PER_GENE))
-
-
-def test_cut_genes_orders_by_name_and_leaves_missing_ones_empty():
-    counts = sparse.csr_matrix(np.arange(12, dtype=np.float32).reshape(3, 4))
-    cut = cm.cut_genes(counts, np.array([2, -1, 0]))
-    np.testing.assert_array_equal(cut.toarray(), [[2, 0, 0], [6, 0, 4], [10, 0, 8]])
-
-
 def test_log_moments_are_those_of_the_dense_matrix(cells):
     counts = cm.read_counts(cells)
     size = np.random.default_rng(0).uniform(0.5, 2, cells.n_obs).astype(np.float32)
-    data = cm.CountData(counts, size, np.zeros(cells.n_obs, dtype=np.int64))
+    data = cm.CountData(counts, size, np.zeros(cells.n_obs, dtype=np.int64), 1.0)
     dense = np.log1p(counts.toarray() / size[:, None].astype(np.float64))
     np.testing.assert_allclose(cm.log_normalised(data).toarray(), dense, rtol=1e-5)
     mean, scale = cm.log_moments(data)

@@ -163,7 +163,7 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(cells, pbmc700, monkeypatch
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bgformer.model.embed", stop)
+    monkeypatch.setattr("bgformer.anchors.embed", stop)
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(pbmc700[200:, :500].copy())
     monkeypatch.undo()

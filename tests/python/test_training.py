@@ -18,7 +18,7 @@ def data(_pbmc700):
     counts = cm.read_counts(_pbmc700)
     totals = np.asarray(counts.sum(1)).ravel()
     size_factors = (totals / np.median(totals)).astype(np.float32)
-    return cm.CountData(counts, size_factors, np.zeros(counts.shape[0], dtype=np.int64))
+    return cm.CountData(counts, size_factors, np.zeros(counts.shape[0], dtype=np.int64), 1.0)
 
 
 @pytest.fixture
