@@ -13,8 +13,6 @@ from build import ProjectBuilder
 import bgformer
 
 ROOT = Path(__file__).parents[2]
-# These read the source tree, which an installed wheel does not have beside it.
-pytestmark = pytest.mark.checkout
 
 
 @pytest.fixture(scope="module")
