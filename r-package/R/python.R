@@ -192,9 +192,9 @@ load_module <- function(name) {
   )
 }
 
-# R's BLAS has the same symbols as the one inside torch, and on Linux the first that was loaded wins:
-# torch would multiply matrices with R's, which is many times slower where that is the reference
-# BLAS, and rounds otherwise than in Python. RTLD_DEEPBIND lets torch see its own first.
+# R's BLAS has the same symbols as the one inside torch, and on Linux the first that was loaded
+# wins: torch would multiply matrices with R's, which is many times slower where that is the
+# reference BLAS, and rounds otherwise than in Python. RTLD_DEEPBIND lets torch see its own first.
 load_torch <- function() {
   sys <- reticulate::import("sys")
   os <- reticulate::import("os")
@@ -237,8 +237,8 @@ ask_python <- function(ask) {
   answer
 }
 
-# Packages written in C++, as reticulate is, leave a .Random.seed where there was none, though nothing
-# is drawn from it. Called on exit with what has_seed() said at the start.
+# Packages written in C++, as reticulate is, leave a .Random.seed where there was none, though
+# nothing is drawn from it. Called on exit with what has_seed() said at the start.
 has_seed <- function() {
   exists(".Random.seed", globalenv(), inherits = FALSE)
 }
