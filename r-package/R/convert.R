@@ -124,8 +124,6 @@ suggest_assay <- function(object, name) {
 
 # One run: checked counts in, a list of class "bgformer" out.
 fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key) {
-  seed <- has_seed()
-  on.exit(drop_new_seed(seed))
   counts <- as_sparse(counts)
   if (!is.null(features)) {
     features <- known_features(features, rownames(counts), where)

@@ -237,18 +237,6 @@ ask_python <- function(ask) {
   answer
 }
 
-# Packages written in C++, as reticulate is, leave a .Random.seed where there was none, though
-# nothing is drawn from it. Called on exit with what has_seed() said at the start.
-has_seed <- function() {
-  exists(".Random.seed", globalenv(), inherits = FALSE)
-}
-
-drop_new_seed <- function(before) {
-  if (!before && has_seed()) {
-    rm(".Random.seed", envir = globalenv())
-  }
-}
-
 first_line <- function(condition) {
   trimws(strsplit(conditionMessage(condition), "\n", fixed = TRUE)[[1]][1])
 }

@@ -97,8 +97,6 @@ partition <- function(fitted, resolution, n.clusters) {
   if (!is.null(resolution) && !is.null(n.clusters)) {
     stop("give resolution or n.clusters, not both.", call. = FALSE)
   }
-  seed <- has_seed()
-  on.exit(drop_new_seed(seed))
   weights <- fitted$weights
   resolution <- as_number(resolution, "resolution")
   n.clusters <- as_count(n.clusters, "n.clusters")

@@ -37,6 +37,7 @@ test_that("a run can be interrupted, and R can be interrupted after a run", {
     cat("pid", Sys.getpid(), "\n")
     counts <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts
     result <- "untouched"
+    set.seed(1) # reticulate itself leaves a .Random.seed where there is none
     before <- ls(globalenv(), all.names = TRUE)
     caught <- tryCatch({
       result <- RunBGFormer(counts, max_steps = 10000)
@@ -61,6 +62,7 @@ test_that("a run can be interrupted, and R can be interrupted after a run", {
   said <- read_until(running, "^waiting")
   expect_match(said, "^the run was interrupted", all = FALSE)
   expect_match(said, "^result is untouched", all = FALSE)
+  expect_identical(said[length(said)], "waiting") # the second run went well
   expect_identical(trimws(grep("^left:|^bridge:", said, value = TRUE)), c("left:", "bridge:"))
   tools::pskill(pid, tools::SIGINT)
   expect_match(read_until(running, "^R was"), "^R was interrupted", all = FALSE)
