@@ -87,8 +87,9 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
 def place(network: Network, data: CountData, seed: int) -> Placement:
     """Embed all cells and set the anchors of the graph among them.
 
-    The graph's anchors are k-means centres of the cells by direction, as many as the network has:
-    refitted, because the tokens that cells attend to follow the loss and not the cells' density.
+    The graph's anchors are k-means centres of the cells by direction, as many as the network has
+    tokens. They are set anew because the tokens serve the reconstruction, by direction and length,
+    and need not lie where the cells are dense.
     """
     latent = embed(network, data)
     rows = np.random.default_rng(seed).permutation(len(latent))[:_ANCHOR_CELLS]
