@@ -65,7 +65,8 @@ test_that("a run can be interrupted, and R can be interrupted after a run", {
   expect_identical(said[length(said)], "waiting") # the second run went well
   expect_identical(trimws(grep("^left:|^bridge:", said, value = TRUE)), c("left:", "bridge:"))
   tools::pskill(pid, tools::SIGINT)
-  expect_match(read_until(running, "^R was"), "^R was interrupted", all = FALSE)
+  said <- read_until(running, "^R was")
+  expect_match(said, "^R was interrupted", all = FALSE)
 })
 
 test_that("many conversions in one process neither end it nor fill its memory", {

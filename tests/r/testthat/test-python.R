@@ -66,13 +66,15 @@ test_that("an rpy2 that this R cannot load is told so before it is loaded", {
   dir.create(info)
   writeLines(c("Metadata-Version: 2.1", "Name: anndata2ri", "Version: 1.0"),
              file.path(info, "METADATA"))
-  expect_match(run_there(list(RETICULATE_PYTHON = other$python)),
+  said <- run_there(list(RETICULATE_PYTHON = other$python))
+  expect_match(said,
                "has anndata2ri 1.0 where 2.0 or later is needed; run '.*' -m pip install")
   file.rename(info, sub("anndata2ri-1.0", "rpy2-3.7.0", info))
   writeLines(c("Metadata-Version: 2.1", "Name: rpy2", "Version: 3.7.0"),
              file.path(other$site, "rpy2-3.7.0.dist-info", "METADATA"))
   if (getRversion() < "4.5") {
-    expect_match(run_there(list(RETICULATE_PYTHON = other$python)),
+    said <- run_there(list(RETICULATE_PYTHON = other$python))
+    expect_match(said,
                  "has rpy2 3.7.0 where one below 3.6 is needed with R")
   } else {
     expect_identical(internal("python_requirements")()$below[15], NA_character_)
@@ -80,7 +82,8 @@ test_that("an rpy2 that this R cannot load is told so before it is loaded", {
 })
 
 test_that("a Python that is not there is told so", {
-  expect_match(run_there(list(RETICULATE_PYTHON = "/nowhere/python")),
+  said <- run_there(list(RETICULATE_PYTHON = "/nowhere/python"))
+  expect_match(said,
                "Python could not be started .*RETICULATE_PYTHON.*does not exist")
 })
 
@@ -89,12 +92,14 @@ test_that("without any choice the environment r-bgformer is used, or asked for",
   dir.create(homes)
   empty <- list(RETICULATE_PYTHON = NA, WORKON_HOME = homes)
   if (!internal("can_require")()) {
-    expect_match(run_there(empty), "no Python to run in; run bgformer::install_bgformer() once",
+    said <- run_there(empty)
+    expect_match(said, "no Python to run in; run bgformer::install_bgformer() once",
                  fixed = TRUE)
   }
   bare <- bare_python()
   file.symlink(bare$home, file.path(homes, "r-bgformer"))
-  expect_match(run_there(empty), paste0(bare$python, " lacks torch"), fixed = TRUE)
+  said <- run_there(empty)
+  expect_match(said, paste0(bare$python, " lacks torch"), fixed = TRUE)
 })
 
 test_that("bgformer_sitrep() says what is in use, without starting Python", {
