@@ -52,7 +52,7 @@ def select_genes(
     if usable.size == 0:
         raise CountsError(
             f"no gene is left after selection: none is seen in {MIN_CELLS_PER_GENE} cells or "
-            f"more; check that rows are cells and columns genes."
+            f"more; check that the matrix is not the wrong way round."
         )
     if usable.size <= n_top_genes:
         return usable
