@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
@@ -20,7 +22,9 @@ def kmeans_centres(points: np.ndarray, n_centres: int, seed: int) -> np.ndarray:
     One thread, because the order of a parallel sum would change the last digits and with them,
     some steps later, the clusters.
     """
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # Cells that are alike to the last digit leave some centres alike: that does no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = KMeans(n_centres, n_init=1, max_iter=30, random_state=seed).fit(points)
     return fitted.cluster_centers_.astype(np.float32)
 

@@ -89,6 +89,7 @@ def cluster(
     """
     if not isinstance(adata, AnnData):
         raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
+    _check_key(adata, key_added)
     model = BGFormer(
         n_clusters=n_clusters,
         resolution=resolution,
@@ -177,6 +178,8 @@ def recluster(
     stored = results(adata, key_added)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
+    if resolution is not None and n_clusters != "auto":
+        raise ValueError("give resolution or n_clusters, not both: each decides the other.")
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     with one_thread():
         found = partition(
@@ -204,6 +207,18 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
             f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
         )
     return adata.uns[key]
+
+
+def _check_key(adata: AnnData, key: str) -> None:
+    """Raise unless results may be stored under this name without covering something else."""
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"key_added is {key!r}; give the name of the results as a string.")
+    taken = [name for name in (key, f"{key}_confidence") if name in adata.obs]
+    if taken and key not in adata.uns:
+        raise ValueError(
+            f"adata.obs has a column '{taken[0]}' that is not from bgformer and would be "
+            f"overwritten; choose another key_added, or remove the column."
+        )
 
 
 def _copy(adata: AnnData) -> AnnData:

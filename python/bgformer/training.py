@@ -65,6 +65,8 @@ def pick_device(device: str) -> torch.device:
     ValueError
         If the device is unknown or this machine has none.
     """
+    if not isinstance(device, str):
+        raise ValueError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'.")
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -209,3 +209,28 @@ def test_one_and_two_threads_in_two_processes_give_the_same(run_python, clustere
     # And in a third, this one.
     np.testing.assert_array_equal(found[0]["labels"], clustered.obs["bgformer"].to_numpy(str))
     np.testing.assert_array_equal(found[0]["latent"], clustered.obsm["X_bgformer"])
+
+
+@pytest.mark.parametrize("taken", ["grp", "grp_confidence"])
+def test_a_column_of_the_users_own_is_not_overwritten(cells, unchanged, taken):
+    cells.obs[taken] = "mine"
+    with unchanged(cells), pytest.raises(ValueError, match=f"column '{taken}' that is not from"):
+        bgf.tl.cluster(cells, key_added="grp", max_steps=2, verbose=False)
+
+
+def test_results_of_an_earlier_run_are_replaced(clustered):
+    bgf.tl.cluster(clustered, max_steps=2, seed=1, verbose=False)
+    assert clustered.uns["bgformer"]["seed"] == 1
+
+
+@pytest.mark.parametrize("key", [None, "", 3])
+def test_the_name_of_the_results_must_be_a_name(cells, unchanged, key):
+    with unchanged(cells), pytest.raises(ValueError, match="give the name of the results"):
+        bgf.tl.cluster(cells, key_added=key, max_steps=2, verbose=False)
+
+
+def test_resolution_and_number_contradict_each_other(clustered, unchanged, model):
+    with unchanged(clustered), pytest.raises(ValueError, match="not both"):
+        bgf.tl.recluster(clustered, resolution=1.0, n_clusters=3)
+    with pytest.raises(ValueError, match="not both"):
+        model.recluster(resolution=1.0, n_clusters=3)

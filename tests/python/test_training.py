@@ -143,6 +143,12 @@ def test_an_unknown_device(device):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("device", [1, None, ["cpu"]])
+def test_a_device_that_is_no_name(device):
+    with pytest.raises(ValueError, match=r"device is .*; use 'auto', 'cpu', 'cuda' or 'mps'"):
+        pick_device(device)
+
+
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_a_gpu_where_there_is_none(device, cells, unchanged):
     message = (
