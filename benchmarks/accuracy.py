@@ -33,6 +33,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 
+def labelled_sets(names: str = "") -> list[Path]:
+    """Return the files of the labelled sets; `names`, comma-separated, picks some."""
+    folder = Path(os.environ.get("BGFORMER_DATA", ROOT.parent / "shared" / "data"))
+    paths = [p for p in sorted(folder.glob("*.h5ad")) if not names or p.stem in names.split(",")]
+    if not paths:
+        raise SystemExit(f"no such .h5ad files in '{folder}'; set BGFORMER_DATA to their folder.")
+    return paths
+
+
 def ours(adata: anndata.AnnData, seed: int) -> np.ndarray:
     """Ours, defaults."""
     batch_key = "batch" if "batch" in adata.obs else None
@@ -141,12 +150,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args()
-    folder = Path(os.environ.get("BGFORMER_DATA", ROOT.parent / "shared" / "data"))
-    paths = sorted(folder.glob("*.h5ad"))
-    if chosen.sets:
-        paths = [path for path in paths if path.stem in chosen.sets.split(",")]
-    if not paths:
-        raise SystemExit(f"no .h5ad files in '{folder}'; set BGFORMER_DATA to a folder of them.")
+    paths = labelled_sets(chosen.sets)
     warnings.filterwarnings("ignore", module="scanpy|anndata|umap|igraph")
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     scores = pd.DataFrame([row for path in paths for seed in seeds for row in score(path, seed)])
