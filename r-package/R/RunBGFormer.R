@@ -23,14 +23,15 @@
 #'   `NULL` takes the default of the Python module.
 #' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
 #'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
-#' @param reduction.name Name of the reduction that the latent space is stored as.
+#' @param reduction.name Name of the reduction that the latent space is stored as. Results of
+#'   earlier runs are written over; a reduction or column that is not bgformer's is refused.
 #' @param reduction.key Letters and digits with a closing underscore: the latent dimensions are
 #'   named `BGF_1`, `BGF_2`, ...
 #' @param cluster.name Column of the cells' metadata for the clusters. The confidence is stored
 #'   beside it: `_clusters` at the end of the name becomes `_confidence`.
 #' @param device `"auto"`, `"cpu"`, or a GPU such as `"cuda"`.
 #' @param seed.use Seed of the model: one whole number. R's own random numbers are not touched.
-#' @param verbose Show progress and messages.
+#' @param verbose `TRUE` or `FALSE`: show progress and messages.
 #' @param ... Further arguments of Python's `bgformer.tl.cluster`, such as `max_steps`,
 #'   `n_anchors`, `n_latent`, `n_top_genes`.
 #'
@@ -42,11 +43,12 @@
 #'     `reducedDim(object, "BGFORMER")` of a SingleCellExperiment;
 #'   * all else, in `Tool(object, "RunBGFormer")` or `metadata(object)$bgformer`: a list of
 #'     `params`, `version`, `seed`, `resolution`, `n.clusters`, `genes`, `history` (one vector per
-#'     term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor)
-#'     and `weights` (cells x anchors, sparse; rows sum to 1).
+#'     term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor),
+#'     `weights` (cells x anchors, sparse; rows sum to 1), and `cluster.name`, `reduction.name`,
+#'     `columns` and `reductions`: where results are, and all that bgformer ever wrote.
 #'
 #'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and all
-#'   that list.
+#'   that list but these names.
 #'
 #' @examples
 #' \dontrun{
@@ -74,10 +76,13 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                seed.use = 42L, verbose = TRUE, ...) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_names(reduction.name, reduction.key, cluster.name)
+  check_settings(device, verbose, list(...))
   if (reduction.name %in% SeuratObject::Assays(object)) {
     stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
          "choose another.", call. = FALSE)
   }
+  check_reduction(reduction.name, SeuratObject::Reductions(object), kept_seurat(object))
+  check_columns(cluster.name, colnames(object[[]]), kept_seurat(object))
   assay <- choose_assay(object, assay, layer, verbose)
   result <- fit_counts(
     counts = seurat_counts(object, assay, layer),
@@ -94,7 +99,7 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
     embeddings = result$embedding, key = reduction.key, assay = assay
   )
   result$assay <- assay
-  object <- store_seurat(object, result, cluster.name)
+  object <- store_seurat(object, result, cluster.name, reduction.name)
   SeuratObject::LogSeuratCommand(object)
 }
 
@@ -109,10 +114,13 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              ...) {
   need_single_cell_experiment()
   check_names(reduction.name, reduction.key, cluster.name)
+  check_settings(device, verbose, list(...))
   if (!is.null(assay)) {
     layer <- assay
   }
   cells <- SummarizedExperiment::colData(object)
+  check_reduction(reduction.name, SingleCellExperiment::reducedDimNames(object), kept_sce(object))
+  check_columns(cluster.name, colnames(cells), kept_sce(object))
   result <- fit_counts(
     counts = sce_counts(object, layer),
     where = sprintf("assay '%s'", layer),
@@ -125,7 +133,7 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
     key = reduction.key
   )
   SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
-  store_sce(object, result, cluster.name)
+  store_sce(object, result, cluster.name, reduction.name)
 }
 
 #' @rdname RunBGFormer
@@ -138,6 +146,7 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
          "genes x cells; this is of class '", class(object)[1], "'.", call. = FALSE)
   }
   check_names(reduction.key = reduction.key)
+  check_settings(device, verbose, list(...), matrix_hints)
   if (!is.null(batch.var) && length(batch.var) != ncol(object)) {
     stop("batch.var has ", length(batch.var), " values for ", ncol(object), " cells; for a ",
          "matrix it is a vector with one value per cell.", call. = FALSE)

@@ -29,6 +29,41 @@ check_names <- function(reduction.name = "x", reduction.key = "X_", cluster.name
   }
 }
 
+# `own`: names of what bgformer wrote, which it may write over.
+check_own <- function(names, there, own, argument, given, kind) {
+  taken <- setdiff(intersect(names, there), own)
+  if (length(taken) > 0) {
+    stop(argument, " = '", given, "' would write over the ", kind, " '", taken[1],
+         "', which is not from bgformer; choose another name.", call. = FALSE)
+  }
+}
+
+# What to do in place of an argument that other tools or the Python module have.
+object_hints <- c(
+  seed = "use `seed.use`", n_clusters = "use `n.clusters`", batch_key = "use `batch.var`",
+  slot = "use `layer`", key_added = "use `cluster.name` and `reduction.name`",
+  copy = "it always returns a changed copy"
+)
+no_layers <- "give the matrix of counts itself"
+matrix_hints <- replace(
+  c(object_hints, layer = no_layers, assay = no_layers),
+  c("slot", "key_added", "copy"), c(no_layers, rep("for a matrix it returns a list", 2))
+)
+
+check_settings <- function(device, verbose, further, hints = object_hints) {
+  if (!isTRUE(verbose) && !isFALSE(verbose)) {
+    stop("verbose must be TRUE or FALSE.", call. = FALSE)
+  }
+  if (!is_name(device)) {
+    stop("device must be \"auto\", \"cpu\" or one GPU, such as \"cuda\".", call. = FALSE)
+  }
+  wrong <- intersect(names(further), names(hints))
+  if (length(wrong) > 0) {
+    stop("RunBGFormer() has no argument '", wrong[1], "'; ", hints[[wrong[1]]], ".",
+         call. = FALSE)
+  }
+}
+
 check_dots <- function(...) {
   if (...length() > 0) {
     stop("unknown argument ", paste(sQuote(...names(), FALSE), collapse = ", "), ".",
@@ -87,11 +122,21 @@ check_unique <- function(names, what, where, remedy) {
   }
 }
 
+check_named <- function(names, what, where) {
+  if (anyNA(names)) {
+    stop(sum(is.na(names)), " of ", length(names), " ", what, " names of ", where,
+         " are missing (the first: number ", which(is.na(names))[1], "); give every ", what,
+         " a name.", call. = FALSE)
+  }
+}
+
 # `hint` is a promise: other layers are looked at only when these counts are wrong.
 check_counts <- function(counts, where, hint) {
   if (nrow(counts) == 0 || ncol(counts) == 0) {
     stop(where, " is empty (", nrow(counts), " genes x ", ncol(counts), " cells).", call. = FALSE)
   }
+  check_named(rownames(counts), "gene", where)
+  check_named(colnames(counts), "cell", where)
   check_unique(rownames(counts), "gene", where, "make.unique()")
   check_unique(colnames(counts), "cell", where, "make.unique()")
   check_values(counts, where, hint)

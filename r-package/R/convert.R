@@ -162,7 +162,7 @@ python_arguments <- function(settings) {
     resolution = as_number(settings$resolution, "resolution"),
     seed = as_count(settings$seed.use, "seed.use"),
     device = settings$device,
-    verbose = isTRUE(settings$verbose)
+    verbose = settings$verbose
   )
   further <- settings[setdiff(names(settings), c("n.clusters", "resolution", "seed.use", "device",
                                                  "verbose"))]

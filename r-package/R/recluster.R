@@ -11,7 +11,7 @@
 #' @param n.clusters Number of clusters, in place of a resolution. With neither, the number is
 #'   found as [RunBGFormer()] finds it.
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
-#'   [RunBGFormer()].
+#'   [RunBGFormer()]. A column that bgformer did not write is never written over.
 #' @param ... Not used.
 #'
 #' @return The object with new clusters and confidence, stored as [RunBGFormer()] stores them; the
@@ -34,9 +34,10 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
                                      cluster.name = NULL, ...) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_dots(...)
-  fitted <- fitted_for(slot(object, "tools")[[tool_name]], colnames(object))
-  cluster.name <- new_name(cluster.name, fitted)
-  object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name)
+  fitted <- fitted_for(kept_seurat(object), colnames(object))
+  cluster.name <- new_name(cluster.name, colnames(object[[]]), fitted)
+  object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name,
+                         fitted$reduction.name)
   command <- SeuratObject::LogSeuratCommand(object, return.command = TRUE)
   slot(command, "assay.used") <- fitted$assay # no argument to read it from here
   object[[slot(command, "name")]] <- command
@@ -49,9 +50,10 @@ ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.
                                                    cluster.name = NULL, ...) {
   need_single_cell_experiment()
   check_dots(...)
-  fitted <- fitted_for(S4Vectors::metadata(object)$bgformer, colnames(object), ncol(object))
-  cluster.name <- new_name(cluster.name, fitted)
-  store_sce(object, partition(fitted, resolution, n.clusters), cluster.name)
+  fitted <- fitted_for(kept_sce(object), colnames(object), ncol(object))
+  cluster.name <- new_name(cluster.name, colnames(SummarizedExperiment::colData(object)), fitted)
+  store_sce(object, partition(fitted, resolution, n.clusters), cluster.name,
+            fitted$reduction.name)
 }
 
 #' @rdname ReclusterBGFormer
@@ -73,6 +75,7 @@ fitted_for <- function(fitted, cells, n = length(cells)) {
   if (is.null(fitted$weights)) {
     stop("this object has no bgformer model; call RunBGFormer() first.", call. = FALSE)
   }
+  check_unique(cells, "cell", "this object", "make.unique() and call RunBGFormer() again")
   if (is.null(cells) && nrow(fitted$weights) == n) {
     return(fitted)
   }
@@ -85,11 +88,12 @@ fitted_for <- function(fitted, cells, n = length(cells)) {
   fitted
 }
 
-new_name <- function(cluster.name, fitted) {
+new_name <- function(cluster.name, there, fitted) {
   if (is.null(cluster.name)) {
     return(fitted$cluster.name)
   }
   check_names(cluster.name = cluster.name)
+  check_columns(cluster.name, there, fitted)
   cluster.name
 }
 

@@ -75,6 +75,43 @@ test_that("duplicated names are named", {
                "1 gene names of assay 'counts' are duplicated \\(the first: 'HES4'\\)")
 })
 
+test_that("names that are missing are refused", {
+  cells <- counts
+  colnames(cells)[3] <- NA
+  expect_match(error_of(run(cells)),
+               "1 of 234 cell names of the matrix are missing (the first: number 3)", fixed = TRUE)
+  genes <- counts
+  rownames(genes)[1:2] <- NA
+  expect_match(error_of(run(genes)), "2 of [0-9]+ gene names of the matrix are missing")
+})
+
+test_that("columns and reductions of the user are not written over", {
+  object <- seurat_object()
+  expect_match(error_of(run(object, cluster.name = "nCount_RNA")),
+               "would write over the column 'nCount_RNA', which is not from bgformer; choose")
+  object$type_confidence <- 1
+  expect_match(error_of(run(object, cluster.name = "type_clusters")),
+               "cluster.name = 'type_clusters' would write over the column 'type_confidence'")
+  embedding <- matrix(0, 234, 2, dimnames = list(colnames(counts), c("PC_1", "PC_2")))
+  object[["pca"]] <- Seurat::CreateDimReducObject(embedding, key = "PC_", assay = "RNA")
+  expect_match(error_of(run(object, reduction.name = "pca")),
+               "reduction.name = 'pca' would write over the reduction 'pca', which is not from")
+  sce <- sce_object()
+  SingleCellExperiment::reducedDim(sce, "PCA") <- embedding
+  expect_match(error_of(run(sce, reduction.name = "PCA")), "would write over the reduction 'PCA'")
+  expect_match(error_of(run(sce, cluster.name = "donor")), "would write over the column 'donor'")
+
+  # what earlier runs wrote, under whatever names, may be written again
+  for (object in list(object, sce)) {
+    object <- run(object, cluster.name = "mine", reduction.name = "latent")
+    object <- ReclusterBGFormer(object, n.clusters = 2, cluster.name = "two")
+    expect_match(error_of(ReclusterBGFormer(object, cluster.name = "donor")), "column 'donor'")
+    object <- run(run(object), cluster.name = "mine", reduction.name = "latent")
+    expect_identical(nlevels(ReclusterBGFormer(object, n.clusters = 3, cluster.name = "two")$two),
+                     3L)
+  }
+})
+
 test_that("cells without counts, too few cells and empty matrices are refused", {
   empty <- counts
   empty[, 5] <- 0
@@ -95,12 +132,32 @@ test_that("settings that cannot be used are refused", {
   expect_match(error_of(run(counts, seed.use = NULL)), "seed.use must be one whole number")
   expect_match(error_of(run(counts, seed.use = "a")), "seed.use must be one whole number")
   expect_match(error_of(run(counts, device = "abacus")), "abacus")
+  for (device in list(1, c("cpu", "cuda"), NA, NA_character_, NULL)) {
+    expect_match(error_of(run(counts, device = device)), "device must be \"auto\", \"cpu\" or")
+  }
+  for (verbose in list("no", NA, 1, NULL)) {
+    expect_match(error_of(run(seurat_object(), verbose = verbose)), "verbose must be TRUE or FALSE")
+  }
   expect_match(error_of(run(counts, steps = 5)),
                "RunBGFormer() has no argument 'steps'; further arguments are max_steps",
                fixed = TRUE)
   expect_match(error_of(RunBGFormer(seurat_object(), NULL, "counts", NULL, 3, NULL, NULL, "b",
                                     "B_", "c", "cpu", 1L, FALSE, 5)),
                "further arguments of RunBGFormer() must be named", fixed = TRUE)
+})
+
+test_that("arguments that go by another name here are pointed out", {
+  for (object in list(counts, seurat_object(), sce_object())) {
+    expect_match(error_of(run(object, seed = 7, seed.use = 1)),
+                 "has no argument 'seed'; use `seed.use`.", fixed = TRUE)
+    expect_match(error_of(run(object, n_clusters = 3)), "use `n.clusters`")
+    expect_match(error_of(run(object, batch_key = "donor")), "use `batch.var`")
+    expect_match(error_of(run(object, copy = TRUE)), "has no argument 'copy'")
+    expect_match(error_of(run(object, key_added = "x")), "has no argument 'key_added'")
+  }
+  expect_match(error_of(run(seurat_object(), slot = "data")),
+               "RunBGFormer() has no argument 'slot'; use `layer`.", fixed = TRUE)
+  expect_match(error_of(run(counts, layer = "counts")), "give the matrix of counts itself")
 })
 
 test_that("a GPU asked for where there is none is refused", {

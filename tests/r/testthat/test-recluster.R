@@ -45,6 +45,21 @@ test_that("a subset of the cells can be clustered again, added cells cannot", {
                "234 of 234 cells were not there when RunBGFormer\\(\\) was called")
 })
 
+test_that("what is stored does not grow from call to call", {
+  once <- ReclusterBGFormer(object, n.clusters = 4)
+  twice <- ReclusterBGFormer(once, n.clusters = 4)
+  expect_identical(Seurat::Tool(twice, "RunBGFormer"), Seurat::Tool(once, "RunBGFormer"))
+  expect_setequal(names(Seurat::Tool(twice, "RunBGFormer")),
+                  names(Seurat::Tool(object, "RunBGFormer")))
+  expect_false(anyDuplicated(names(Seurat::Tool(twice, "RunBGFormer"))) > 0)
+})
+
+test_that("cells that are there twice are refused", {
+  sce <- run(sce_object())
+  expect_match(error_of(ReclusterBGFormer(sce[, rep(seq_len(ncol(sce)), 2)])),
+               "234 cell names of this object are duplicated")
+})
+
 test_that("SingleCellExperiment and list are clustered again alike", {
   sce <- ReclusterBGFormer(run(sce_object(), max_steps = 20), n.clusters = 4)
   list <- ReclusterBGFormer(run(counts, max_steps = 20), n.clusters = 4)
