@@ -6,7 +6,8 @@
 #'
 #' The counts alone are handed to Python, through anndata2ri, in this process. If the run fails or
 #' is interrupted, nothing is changed: not the object, not the global environment, not the state
-#' of R's random numbers.
+#' of R's random numbers. Only where no random number was drawn before does starting Python, through
+#' reticulate, create a state (`.Random.seed`); one that is there already is not changed.
 #'
 #' @param object A Seurat object, a SingleCellExperiment, or a matrix of raw counts, genes x cells
 #'   (dense, or sparse such as a dgCMatrix).
@@ -30,7 +31,8 @@
 #' @param cluster.name Column of the cells' metadata for the clusters. The confidence is stored
 #'   beside it: `_clusters` at the end of the name becomes `_confidence`.
 #' @param device `"auto"`, `"cpu"`, or a GPU such as `"cuda"`.
-#' @param seed.use Seed of the model: one whole number. R's own random numbers are not touched.
+#' @param seed.use Seed of the model: one whole number. The state of R's own random numbers is not
+#'   changed.
 #' @param verbose `TRUE` or `FALSE`: show progress and messages.
 #' @param ... Further arguments of Python's `bgformer.tl.cluster`, such as `max_steps`,
 #'   `n_anchors`, `n_latent`, `n_top_genes`.

@@ -215,17 +215,13 @@ load_torch <- function() {
 
 # Lets `ask` call one function of bgformer.rbridge; its errors and warnings become R's.
 ask_python <- function(ask) {
-  if (!exists(".Random.seed", globalenv(), inherits = FALSE)) {
-    # calls into reticulate leave one
-    on.exit(suppressWarnings(rm(".Random.seed", envir = globalenv())))
-  }
   bridge <- python_bridge()
   # R's collector must not find dead Python objects while rpy2 calls R, because rpy2 lets go of
   # Python's lock for that, and freeing one without the lock ends the process
   gc(verbose = FALSE)
   # rpy2 loads R packages in its own way, and R warns about its library paths each time
   old <- options(warn = -1)
-  on.exit(options(old), add = TRUE)
+  on.exit(options(old))
   answer <- ask(bridge)
   options(old)
   if (answer$interrupted) {

@@ -6,7 +6,7 @@ test_that("library(bgformer) starts nothing, and a run leaves R's state alone", 
     suppressPackageStartupMessages(library(bgformer))
     cat("started:", reticulate::py_available(), "\n")
     counts <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts
-    set.seed(1)
+    set.seed(1) # without a .Random.seed, reticulate creates one when Python starts
     random <- .Random.seed
     before <- c("before", "random", ls(globalenv(), all.names = TRUE))
     options(warn = 1)
@@ -37,7 +37,7 @@ test_that("a run can be interrupted, and R can be interrupted after a run", {
     cat("pid", Sys.getpid(), "\n")
     counts <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts
     result <- "untouched"
-    set.seed(1) # reticulate itself leaves a .Random.seed where there is none
+    set.seed(1) # without a .Random.seed, reticulate creates one when Python starts
     before <- ls(globalenv(), all.names = TRUE)
     caught <- tryCatch({
       result <- RunBGFormer(counts, max_steps = 10000)
