@@ -170,9 +170,11 @@ def partition(
     Raises
     ------
     ValueError
-        If more clusters are asked for than there are anchors or cells in use, or the resolution
-        is not positive.
+        If more clusters are asked for than there are anchors or cells in use, the resolution is
+        not positive, or both are given.
     """
+    if resolution is not None and n_clusters is not None:
+        raise ValueError("give resolution or n_clusters, not both: each decides the other.")
     graph = _AnchorGraph(weights, seed)
     if n_clusters is None:
         resolution = DEFAULT_RESOLUTION if resolution is None else resolution

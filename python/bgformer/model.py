@@ -233,11 +233,11 @@ class BGFormer:
         The new partition of the training cells, which `predict` uses from now on.
         """
         self._check_fitted()
-        if resolution is not None and n_clusters is not None:
-            raise ValueError("give resolution or n_clusters, not both: each decides the other.")
         if resolution is None and n_clusters is None:
-            resolution = self.resolution
-            n_clusters = None if self.n_clusters == "auto" else self.n_clusters
+            if self.n_clusters == "auto":
+                resolution = self.resolution
+            else:
+                n_clusters = self.n_clusters
         self.partition_ = anchor_graph.partition(
             self.weights_, resolution, n_clusters, seed=self.seed
         )

@@ -178,8 +178,6 @@ def recluster(
     stored = results(adata, key_added)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
-    if resolution is not None and n_clusters != "auto":
-        raise ValueError("give resolution or n_clusters, not both: each decides the other.")
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     with one_thread():
         found = partition(

@@ -195,7 +195,7 @@ def train(
     minibatches = _Minibatches(data, log_counts, schedule.batch_size, seed)
     parameters = list(network.parameters())
     if centroids is not None:
-        dec = _DEC(network, data, centroids)
+        dec = _DEC(centroids, device)
         parameters.append(dec.centroids)
     optimizer = torch.optim.AdamW(
         parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
@@ -280,9 +280,8 @@ class _DEC:
     every = 20
     """Steps between two counts of the soft cluster sizes, which change slowly."""
 
-    def __init__(self, network: Network, data: CountData, centroids: np.ndarray) -> None:
-        self.network, self.data, self.steps = network, data, 0
-        device = network.anchors.device
+    def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
+        self.steps = 0
         self.centroids = torch.nn.Parameter(torch.as_tensor(centroids, device=device))
         self.frequency = torch.ones(len(centroids), device=device)
 
