@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,15 @@ class CountData:
     size_factors: np.ndarray
     batch: np.ndarray
     median_counts: float
+
+    def rows(self, index: np.ndarray) -> CountData:
+        """Return some of the cells, with the size factors that they have."""
+        return replace(
+            self,
+            counts=self.counts[index],
+            size_factors=self.size_factors[index],
+            batch=self.batch[index],
+        )
 
     @property
     def n_cells(self) -> int:

@@ -93,10 +93,11 @@ def commitment(query: torch.Tensor, anchors: torch.Tensor, beta: float = 0.25) -
 def soft_assignment(latent: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Return DEC's soft assignment q of cells (b x d) to clusters (k x d), rows summing to 1.
 
-    Student-t kernel with one degree of freedom, ``q_ij ~ (1 + ||z_i - c_j||^2)^-1`` (Xie et al.
-    2016, arXiv:1511.06335, eq. 1).
+    Student-t kernel, ``q_ij ~ (1 + ||z_i - c_j||^2 / d)^-1`` (Xie et al. 2016, arXiv:1511.06335,
+    eq. 1, where the squared distance is not divided): two cells of a type are at a squared
+    distance of about d in the units of the latent (see `metric`).
     """
-    kernel = 1 / (1 + torch.cdist(latent, centroids).square())
+    kernel = 1 / (1 + torch.cdist(latent, centroids).square() / latent.shape[1])
     return kernel / kernel.sum(1, keepdim=True)
 
 

@@ -107,6 +107,9 @@ class Network(nn.Module):
         self.register_buffer("gene_mean", torch.tensor(gene_mean, dtype=torch.float32))
         self.register_buffer("gene_scale", torch.tensor(gene_scale, dtype=torch.float32))
         self.register_buffer("anchors_ready", torch.tensor(False))
+        # Set after training by metric.calibrate; until then the latent is as the encoder gives it.
+        self.register_buffer("latent_centre", torch.zeros(n_latent))
+        self.register_buffer("latent_map", torch.eye(n_latent))
         self.encoder_in = nn.Linear(n_genes, n_hidden)
         self.encoder_norm = nn.LayerNorm(n_hidden)
         self.encoder_out = nn.Linear(n_hidden, n_latent)
@@ -164,6 +167,10 @@ class Network(nn.Module):
             return Encoded(query, query, None)
         read, weights = self.attention(query, self.anchors)
         return Encoded(query, query + read, weights)
+
+    def in_units(self, latent: torch.Tensor) -> torch.Tensor:
+        """Return the latent (b x d) in units of the spread of like cells; see `metric`."""
+        return (latent - self.latent_centre) @ self.latent_map
 
     def decode(
         self, latent: torch.Tensor, batch: torch.Tensor, genes: torch.Tensor

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from bgformer.anchors import Placement, anchor_weights, place, unit_rows, vote
+from bgformer.anchors import Placement, anchor_weights, place, vote
+from bgformer.metric import calibrate
 from bgformer.training import embed, train
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ def refine(
     objective, schedule, seed, progress
         As in training.
     """
-    unit = unit_rows(placed.latent)
     clusters = range(found.labels.max() + 1)
-    centroids = np.stack([unit[found.labels == cluster].mean(axis=0) for cluster in clusters])
+    centroids = np.stack(
+        [placed.latent[found.labels == cluster].mean(axis=0) for cluster in clusters]
+    )
     refined = copy.deepcopy(network)
     train(
         refined,
@@ -72,6 +74,7 @@ def refine(
         progress=progress,
         centroids=centroids.astype(np.float32),
     )
+    calibrate(refined, data, seed)
     placed_after = place(refined, data, seed)
     # The clusters to compare are the same cells' clusters, carried over to the new anchors, so
     # that a change in their number cannot pass for a change in support.

@@ -195,7 +195,7 @@ def train(
     minibatches = _Minibatches(data, log_counts, schedule.batch_size, seed)
     parameters = list(network.parameters())
     if centroids is not None:
-        dec = _DEC(centroids, device)
+        dec = _DEC(network, centroids)
         parameters.append(dec.centroids)
     optimizer = torch.optim.AdamW(
         parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
@@ -280,23 +280,21 @@ class _DEC:
     every = 20
     """Steps between two counts of the soft cluster sizes, which change slowly."""
 
-    def __init__(self, centroids: np.ndarray, device: torch.device) -> None:
+    def __init__(self, network: Network, centroids: np.ndarray) -> None:
+        device = network.anchors.device
+        self.network = network
         self.steps = 0
         self.centroids = torch.nn.Parameter(torch.as_tensor(centroids, device=device))
         self.frequency = torch.ones(len(centroids), device=device)
 
     def loss(self, views: Encoded) -> torch.Tensor:
-        """Return the term for one minibatch (two views of each cell, by direction)."""
-        q = losses.soft_assignment(unit_length(views.latent), self.centroids)
+        """Return the term for one minibatch (two views of each cell)."""
+        latent = self.network.in_units(views.latent)
+        q = losses.soft_assignment(latent, self.centroids)
         if self.steps % self.every == 0:
             self.frequency = q.detach().sum(0)
         self.steps += 1
         return losses.dec(q, losses.target_distribution(q.detach(), self.frequency))
-
-
-def unit_length(latent: torch.Tensor) -> torch.Tensor:
-    """Scale each cell's latent to length 1: its direction carries the type (see anchors.py)."""
-    return torch.nn.functional.normalize(latent, dim=1)
 
 
 def _some_queries(network: Network, log_counts: sparse.csr_matrix, seed: int) -> torch.Tensor:
@@ -317,7 +315,7 @@ def _pass(
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
-    """Return the latent of every cell, n x d float32, in one pass.
+    """Return the latent of every cell in the units of `metric`, n x d float32, in one pass.
 
     Parameters
     ----------
@@ -328,4 +326,4 @@ def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> 
     """
     mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
     blocks = _pass(network, log_normalised(data), mask)
-    return np.concatenate([encoded.latent.cpu().numpy() for encoded in blocks])
+    return np.concatenate([network.in_units(encoded.latent).cpu().numpy() for encoded in blocks])
