@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import igraph
 import numpy as np
 from scipy import sparse
+from sklearn.metrics.pairwise import euclidean_distances
 
 from bgformer.codebook import kmeans_centres
 from bgformer.training import embed
@@ -26,6 +27,9 @@ MAX_ANCHORS = 256
 """Anchors chosen by "auto" for all but the smallest data sets."""
 CELLS_PER_ANCHOR = 10
 """With fewer cells per anchor than this, "auto" takes fewer anchors."""
+_DOUBT = (0.25, 0.5, 1, 2, 4)
+"""Factors by which the right resolution might differ from the one used, all as likely: what the
+confidence is averaged over."""
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
 _BLOCK = 65_536
@@ -36,8 +40,8 @@ _ANCHOR_CELLS = 20_000
 class Placement(NamedTuple):
     """Where the cells stand among the anchors.
 
-    `latent` is n x d float32, `anchors` m x d float32 of unit length, and `weights` (CSR n x m)
-    the weights of the cells on the anchors.
+    `latent` is n x d float32 and `anchors` m x d float32, both in units of the spread of like
+    cells, and `weights` (CSR n x m) the weights of the cells on the anchors.
     """
 
     latent: np.ndarray
@@ -53,9 +57,13 @@ class Partition(NamedTuple):
     labels
         Cluster of each cell, shape (n,), 0 the largest.
     confidence
-        Share of the cell's weight that lies on anchors of its own cluster, shape (n,), 0..1.
+        How likely the cell is of its cluster's main type, shape (n,), 0..1; see `vote`.
     anchor_clusters
         Cluster of each anchor, shape (m,).
+    anchor_support
+        How likely each anchor is of its cluster's main type, shape (m,), 0..1: the share of
+        resolutions, from a quarter to four times the one used, at which it is together with the
+        largest part of its cluster.
     resolution
         The resolution at which the partition was found.
     """
@@ -63,6 +71,7 @@ class Partition(NamedTuple):
     labels: np.ndarray
     confidence: np.ndarray
     anchor_clusters: np.ndarray
+    anchor_support: np.ndarray
     resolution: float
 
 
@@ -87,14 +96,11 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
 def place(network: Network, data: CountData, seed: int) -> Placement:
     """Embed all cells and set the anchors of the graph among them.
 
-    The graph's anchors are k-means centres of the cells by direction, as many as the network has
-    tokens. They are set anew because the tokens serve the reconstruction, by direction and length,
-    and need not lie where the cells are dense.
+    The graph's anchors are k-means centres of the cells, as many as the network has tokens.
     """
     latent = embed(network, data)
     rows = np.random.default_rng(seed).permutation(len(latent))[:_ANCHOR_CELLS]
-    centres = kmeans_centres(unit_rows(latent[rows]), network.anchors.shape[0], seed)
-    anchors = unit_rows(centres)
+    anchors = kmeans_centres(latent[rows], network.anchors.shape[0], seed)
     return Placement(latent, anchors, anchor_weights(latent, anchors))
 
 
@@ -107,9 +113,9 @@ def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix
     Parameters
     ----------
     latent
-        Cells, n x d, scaled to unit length here.
+        Cells, n x d.
     anchors
-        m x d, of unit length.
+        m x d.
     """
     k = min(NEIGHBOURS, len(anchors))
     blocks = [
@@ -123,11 +129,10 @@ def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix
 
 
 def _weights_block(
-    latent: np.ndarray, anchors: np.ndarray, k: int
+    cells: np.ndarray, anchors: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest anchors (ascending index) and the weights on them, both rows x k."""
-    cells = unit_rows(latent)
-    square = np.maximum(2 - 2 * cells @ anchors.T, 0)
+    square = euclidean_distances(cells, anchors, squared=True)
     nearest = np.sort(np.argpartition(square, k - 1, axis=1)[:, :k], axis=1)
     square = np.take_along_axis(square, nearest, axis=1).astype(np.float64)
     bandwidth = np.sqrt(square).mean(axis=1, keepdims=True) + 1e-12
@@ -142,16 +147,13 @@ def weights_from_parts(
     return sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, n_anchors))
 
 
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1; the direction of the latent carries the type, its length depth."""
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-
-
 def partition(
     weights: sparse.csr_matrix,
     resolution: float | None = None,
     n_clusters: int | None = None,
     seed: int = 0,
+    *,
+    one_population: bool = False,
 ) -> Partition:
     """Cluster anchors by Leiden and give each cell the cluster with most of its weight.
 
@@ -166,6 +168,8 @@ def partition(
         Number of clusters wanted; None to let the resolution decide.
     seed
         Seeds Leiden.
+    one_population
+        Return a single cluster unless a resolution or a number of clusters is given.
 
     Raises
     ------
@@ -175,6 +179,8 @@ def partition(
     """
     if resolution is not None and n_clusters is not None:
         raise ValueError("give resolution or n_clusters, not both: each decides the other.")
+    if resolution is None and n_clusters is None and one_population:
+        n_clusters = 1
     graph = _AnchorGraph(weights, seed)
     if n_clusters is None:
         resolution = DEFAULT_RESOLUTION if resolution is None else resolution
@@ -183,27 +189,43 @@ def partition(
         anchor_clusters = graph.leiden(resolution)
     else:
         anchor_clusters, resolution = graph.exactly(n_clusters)
-    return assign(weights, anchor_clusters, resolution)
+    support = graph.support(anchor_clusters, resolution)
+    return assign(weights, anchor_clusters, support, resolution)
 
 
 def assign(
-    weights: sparse.csr_matrix, anchor_clusters: np.ndarray, resolution: float
+    weights: sparse.csr_matrix,
+    anchor_clusters: np.ndarray,
+    anchor_support: np.ndarray,
+    resolution: float,
 ) -> Partition:
     """Give each cell its cluster from those of its anchors; clusters are numbered by size."""
-    labels, confidence = vote(weights, anchor_clusters)
+    labels, confidence = vote(weights, anchor_clusters, anchor_support)
     sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
     rank = np.empty(len(sizes), dtype=np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return Partition(rank[labels], confidence, rank[anchor_clusters], float(resolution))
-
-
-def vote(weights: sparse.csr_matrix, anchor_clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each cell's heaviest cluster and its share of the cell's weight, both (n,)."""
-    member = sparse.csr_matrix(
-        (np.ones(len(anchor_clusters)), (np.arange(len(anchor_clusters)), anchor_clusters))
+    return Partition(
+        rank[labels], confidence, rank[anchor_clusters], anchor_support, float(resolution)
     )
+
+
+def vote(
+    weights: sparse.csr_matrix,
+    anchor_clusters: np.ndarray,
+    anchor_support: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cell's heaviest cluster and the confidence in it, both (n,).
+
+    The confidence is the cell's weight on the anchors of that cluster, each times its support,
+    ``sum_j w_ij s_j [j in the cluster]``; without `anchor_support`, the share of its weight.
+    """
+    m = len(anchor_clusters)
+    member = sparse.csr_matrix((np.ones(m), (np.arange(m), anchor_clusters)))
     share = (weights @ member).toarray()
     labels = share.argmax(axis=1)
+    if anchor_support is not None:
+        supported = sparse.csr_matrix((anchor_support, (np.arange(m), anchor_clusters)))
+        share = (weights @ supported).toarray()
     return labels, np.clip(share[np.arange(len(labels)), labels], 0, 1).astype(np.float32)
 
 
@@ -265,6 +287,20 @@ class _AnchorGraph:
                 f"fewer; ask for fewer clusters, or cluster with more anchors."
             )
         return finest, high
+
+    def support(self, clusters: np.ndarray, resolution: float) -> np.ndarray:
+        """Return how likely each anchor is of its cluster's main type; see `Partition`."""
+        if resolution == 0:  # everything is one cluster, and no resolution is near to that
+            return np.ones(len(clusters))
+        labels = vote(self.weights, clusters)[0]
+        cells = sparse.csr_matrix((np.ones(len(labels)), (labels, np.arange(len(labels)))))
+        mass = (cells @ self.weights).toarray()  # of each cluster's cells on each anchor
+        together = np.zeros(len(clusters))
+        for factor in _DOUBT:
+            parts = self.leiden(factor * resolution)
+            main = [np.bincount(parts, on_anchors).argmax() for on_anchors in mass]
+            together += parts == np.array(main)[clusters]
+        return together / len(_DOUBT)
 
     def _between(self, clusters: np.ndarray) -> np.ndarray:
         """Return the link weight between clusters over what their sizes would let expect."""

@@ -15,7 +15,9 @@ from bgformer import readers, storage
 from bgformer._version import __version__
 from bgformer.arguments import positive, whole, whole_or_auto
 from bgformer.genes import match_genes, select_genes
+from bgformer.metric import calibrate
 from bgformer.network import Network
+from bgformer.populations import one_population, valley
 from bgformer.progress import Progress, say
 from bgformer.refinement import refine
 from bgformer.training import (
@@ -46,7 +48,8 @@ class BGFormer:
         Number of clusters, or "auto" to find it from the anchor graph.
     resolution
         Resolution of the Leiden clustering of the anchors, used when the number of clusters is
-        not given. Higher gives more clusters.
+        not given; higher gives more clusters. None for the default, 0.8, or a single
+        cluster where the cells show no sign of a second population (see `populations.valley`).
     n_anchors
         Number of anchors, or "auto": 256, fewer below 2560 cells.
     n_top_genes
@@ -71,9 +74,13 @@ class BGFormer:
     weights_
         Weights of the training cells on the anchors of the graph, CSR n x m.
     latent_
-        Latent of the training cells, n x n_latent float32.
+        Latent of the training cells, n x n_latent float32, in units of the spread of like cells
+        (see `metric`).
     anchors_
-        Anchors of the graph, m x n_latent float32, of unit length.
+        Anchors of the graph, m x n_latent float32.
+    valley_p_
+        Likelihood of the clearest valley between clusters under a single population; None where
+        it was not asked because a number of clusters or a resolution was given.
     genes_
         Names of the genes used.
     history_
@@ -89,7 +96,7 @@ class BGFormer:
         self,
         *,
         n_clusters: int | str = "auto",
-        resolution: float = anchor_graph.DEFAULT_RESOLUTION,
+        resolution: float | None = None,
         n_anchors: int | str = "auto",
         n_top_genes: int = 2000,
         n_latent: int = 64,
@@ -101,7 +108,7 @@ class BGFormer:
     ) -> None:
         self.n_clusters = whole_or_auto("n_clusters", n_clusters)
         self.n_anchors = whole_or_auto("n_anchors", n_anchors)
-        self.resolution = positive("resolution", resolution)
+        self.resolution = None if resolution is None else positive("resolution", resolution)
         self.n_top_genes = whole("n_top_genes", n_top_genes)
         self.n_latent = whole("n_latent", n_latent)
         self.max_steps = whole("max_steps", max_steps)
@@ -186,10 +193,25 @@ class BGFormer:
                     seed=self.seed,
                     progress=progress,
                 )
+            calibrate(self.network_, data, self.seed)
+            self.valley_p_ = None
             self._place(anchor_graph.place(self.network_, data, self.seed))
             if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
                 self._refine(data)
-        say(f"{self.partition_.anchor_clusters.max() + 1} clusters", verbose=self.verbose)
+            if self.n_clusters == "auto" and self.resolution is None:
+                self.valley_p_ = valley(data, self.partition_.labels, self.seed)
+                self.recluster()
+        say(self._found(), verbose=self.verbose)
+
+    def _found(self) -> str:
+        """Say how many clusters there are, and why one if it is one."""
+        if one_population(self.valley_p_):
+            return (
+                f"1 cluster: no valley between groups of cells (p = {self.valley_p_:.2g}); "
+                f"resolution={anchor_graph.DEFAULT_RESOLUTION} cuts it nevertheless"
+            )
+        n_clusters = self.partition_.anchor_clusters.max() + 1
+        return f"{n_clusters} clusters at resolution {self.partition_.resolution:.3g}"
 
     def _place(self, placed: anchor_graph.Placement) -> None:
         """Take the cells' places among the anchors, and cluster them."""
@@ -224,7 +246,8 @@ class BGFormer:
         Parameters
         ----------
         resolution
-            New resolution; with neither given, the model's own settings are used.
+            New resolution; with neither given, the model's own settings are used, which is a
+            single cluster where no second population was found.
         n_clusters
             Number of clusters wanted instead.
 
@@ -239,7 +262,11 @@ class BGFormer:
             else:
                 n_clusters = self.n_clusters
         self.partition_ = anchor_graph.partition(
-            self.weights_, resolution, n_clusters, seed=self.seed
+            self.weights_,
+            resolution,
+            n_clusters,
+            seed=self.seed,
+            one_population=one_population(self.valley_p_),
         )
         return self.partition_
 
@@ -272,9 +299,9 @@ class BGFormer:
         return self.assign(self.embed(adata, layer=layer))[0]
 
     def confidence(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
-        """Return the confidence in each cell's cluster, shape (n,), 0..1.
+        """Return how likely each cell is of its cluster's main type, shape (n,), 0..1.
 
-        It is the share of the cell's anchor weights that lies on anchors of its cluster.
+        See `anchors.vote` and `anchors.Partition` for the formula.
         """
         return self.assign(self.embed(adata, layer=layer))[1]
 
@@ -282,7 +309,8 @@ class BGFormer:
         """Return cluster and confidence, both (n,), of cells that `embed` gave the latent of."""
         self._check_fitted()
         weights = anchor_graph.anchor_weights(latent, self.anchors_)
-        return anchor_graph.vote(weights, self.partition_.anchor_clusters)
+        found = self.partition_
+        return anchor_graph.vote(weights, found.anchor_clusters, found.anchor_support)
 
     def save(self, directory: str | Path) -> None:
         """Write the model into a folder: tensors as safetensors, the rest as JSON.
@@ -302,6 +330,7 @@ class BGFormer:
             "latent": self.latent_,
             "anchors": self.anchors_,
             "anchor_clusters": self.partition_.anchor_clusters,
+            "anchor_support": self.partition_.anchor_support,
             "weights.data": self.weights_.data,
             "weights.indices": self.weights_.indices,
             "weights.indptr": self.weights_.indptr,
@@ -311,6 +340,7 @@ class BGFormer:
             "version": __version__,
             "settings": self.settings(),
             "median_counts": self.median_counts_,
+            "valley_p": self.valley_p_,
             "resolution": self.partition_.resolution,
             "genes": self.genes_.tolist(),
             "batches": self.batches_,
@@ -337,6 +367,7 @@ class BGFormer:
             model.genes_ = np.array(description["genes"], dtype=str)
             model.batches_ = description["batches"]
             model.median_counts_ = description["median_counts"]
+            model.valley_p_ = description["valley_p"]
             model.network_ = Network.from_state(storage.section(tensors, "network")).to(chosen)
             history = storage.section(tensors, "history")
             model.history_ = {name: values.numpy() for name, values in history.items()}
@@ -349,7 +380,10 @@ class BGFormer:
             if len(model.latent_) != model.weights_.shape[0]:
                 raise ValueError("latent and weights are of different numbers of cells")
             model.partition_ = anchor_graph.assign(
-                model.weights_, tensors["anchor_clusters"].numpy(), description["resolution"]
+                model.weights_,
+                tensors["anchor_clusters"].numpy(),
+                tensors["anchor_support"].numpy(),
+                description["resolution"],
             )
         return model
 

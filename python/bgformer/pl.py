@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
-from bgformer.anchors import unit_rows
+from bgformer import counts as count_matrix
+from bgformer import tl
 from bgformer.model import BGFormer
+from bgformer.stability import RESOLUTIONS
 from bgformer.tl import results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from anndata import AnnData
     from matplotlib.axes import Axes
@@ -70,10 +75,13 @@ def embedding(
     ------
     ValueError
         If `adata` has no such results, or neither a column nor a gene of that name.
+    FileNotFoundError
+        If there is no folder to write `save` into.
     """
     import scanpy as sc
 
     results(adata, key_added)
+    _check_folder(save)
     if isinstance(color, str) or color is None:
         color = [color or key_added]
     confidence = f"{key_added}_confidence"
@@ -97,6 +105,120 @@ def embedding(
         if name == confidence and "title" not in kwargs:
             axis.set_title("confidence")
     return _finish(axes, ax=ax, show=show, save=save)
+
+
+def markers(
+    adata: AnnData,
+    markers: str | Sequence[str] | Mapping[str, str | Sequence[str]],
+    *,
+    key_added: str = "bgformer",
+    layer: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+    **kwargs: Any,
+) -> Axes | None:
+    """Draw a dot plot of marker genes in each cluster.
+
+    The colour of a dot is the gene's mean in the cluster, of log(1 + counts), each cell's counts
+    scaled to those of the median cell; its size is the share of the cluster's cells with the gene.
+    The values are made from the counts for this plot: `adata` is not changed.
+
+    Parameters
+    ----------
+    adata
+        With the results of :func:`bgformer.tl.cluster`.
+    markers
+        Genes in the order to draw them, or groups of them by name, e.g.
+        ``{"B": ["MS4A1", "CD79A"], "NK": ["GNLY", "NKG7"]}``. Genes that `adata` lacks are left
+        out with a warning.
+    key_added
+        Name of the results.
+    layer
+        Layer that holds the counts; None for where the clustering read them.
+    ax
+        Axes whose place the plot takes.
+    show
+        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+    save
+        File to write the figure to, e.g. "markers.png" or "markers.pdf".
+    **kwargs
+        Passed to :func:`scanpy.pl.dotplot`, e.g. ``standard_scale="var"`` or ``swap_axes=True``.
+
+    Returns
+    -------
+    None if shown, else the Axes with the dots.
+
+    Raises
+    ------
+    CountsError, ValueError
+        If `adata` has no such results, no counts or none of the genes.
+    FileNotFoundError
+        If there is no folder to write `save` into.
+    """
+    import scanpy as sc
+
+    stored = results(adata, key_added)
+    _check_folder(save)
+    known, genes = _known_markers(adata, markers)
+    expression = _expression(adata, genes, layer or stored["params"].get("layer"))
+    # Categorical whatever the column has become: scanpy would cut numbers into intervals.
+    expression.obs[key_added] = pd.Categorical(adata.obs[key_added])
+    axis = sc.pl.dotplot(expression, known, key_added, ax=ax, show=False, **kwargs)["mainplot_ax"]
+    axis.set(**{"xlabel" if kwargs.get("swap_axes") else "ylabel": key_added})
+    return _finish([axis], ax=ax, show=show, save=save)
+
+
+def resolution(
+    adata: AnnData,
+    resolutions: Sequence[float] = RESOLUTIONS,
+    *,
+    key_added: str = "bgformer",
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> list[Axes] | None:
+    """Draw the number of clusters and their stability over the resolution.
+
+    The dotted line is the resolution that the clusters in `adata` have. A flat stretch of the
+    first curve with high values in the second is a number of clusters that the data hold on to.
+
+    Parameters
+    ----------
+    adata
+        With the results of :func:`bgformer.tl.cluster`.
+    resolutions
+        Resolutions to try; see :func:`bgformer.tl.resolutions` for their numbers.
+    key_added
+        Name of the results.
+    show
+        Show the figure; None does unless `save` is given or the backend has no window.
+    save
+        File to write the figure to.
+
+    Returns
+    -------
+    None if shown, else the two Axes.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no such results, or a resolution is not above 0.
+    FileNotFoundError
+        If there is no folder to write `save` into.
+    """
+    _check_folder(save)
+    table = tl.resolutions(adata, resolutions, key_added=key_added)
+    current = results(adata, key_added)["resolution"]
+    axes = _panels(2, height=3.0)
+    for axis, name in zip(axes, ("n_clusters", "stability"), strict=True):
+        axis.plot(table["resolution"], table[name], marker="o", markersize=4)
+        axis.axvline(current, color="0.4", linestyle=":")
+        axis.set(xlabel="resolution", title={"n_clusters": "clusters"}.get(name, name))
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylim(0, None)
+    axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[1].set_ylim(min(0.5, table["stability"].min()), 1.02)
+    return _finish(axes, ax=None, show=show, save=save)
 
 
 def training(
@@ -130,7 +252,10 @@ def training(
     ------
     ValueError
         If there are no such results, or the model is not fitted.
+    FileNotFoundError
+        If there is no folder to write `save` into.
     """
+    _check_folder(save)
     if isinstance(source, BGFormer):
         if not hasattr(source, "history_"):
             raise ValueError("this model is not fitted yet; call fit(adata) first.")
@@ -160,6 +285,50 @@ def training(
     return _finish(axes, ax=None, show=show, save=save)
 
 
+def _known_markers(
+    adata: AnnData, markers: str | Sequence[str] | Mapping[str, str | Sequence[str]]
+) -> tuple[list[str] | dict[str, list[str]], list[str]]:
+    """Return the markers that are genes of `adata`, in the caller's form, and each of them once.
+
+    Warns of those that are not.
+    """
+    groups = markers if isinstance(markers, Mapping) else {"": markers}
+    groups = {k: [names] if isinstance(names, str) else list(names) for k, names in groups.items()}
+    named = list(dict.fromkeys(name for names in groups.values() for name in names))
+    if not named:
+        raise ValueError("markers names no gene; give a list of genes, or a dict of such lists.")
+    genes = [name for name in named if name in adata.var_names]
+    if not genes:
+        raise ValueError(
+            f"none of the {len(named)} markers (the first: '{named[0]}') is among the genes of "
+            f"adata (the first: '{adata.var_names[0]}'); give names as in adata.var_names."
+        )
+    if len(genes) < len(named):
+        absent = [name for name in named if name not in adata.var_names]
+        warnings.warn(
+            f"{len(absent)} of {len(named)} markers are not genes of adata and are left out: "
+            f"{', '.join(absent)}.",
+            stacklevel=3,
+        )
+    known = {k: [name for name in names if name in genes] for k, names in groups.items()}
+    known = {k: names for k, names in known.items() if names}
+    return (known if isinstance(markers, Mapping) else known[""]), genes
+
+
+def _expression(adata: AnnData, genes: list[str], layer: str | None) -> AnnData:
+    """Return the log-normalised values of some genes in an AnnData of their own."""
+    import anndata as ad
+
+    counts = count_matrix.read_counts(adata, layer, min_cells=1)
+    batch = np.zeros(adata.n_obs, dtype=np.int64)  # of no matter here
+    values = count_matrix.log_normalised(count_matrix.with_size_factors(counts, batch))
+    return ad.AnnData(
+        values[:, adata.var_names.get_indexer(genes)],
+        obs=pd.DataFrame(index=adata.obs_names),
+        var=pd.DataFrame(index=pd.Index(genes)),
+    )
+
+
 def _title(term: str) -> str:
     """Return the name of a term of the objective as a reader writes it."""
     return term.upper() if term in ("zinb", "dec") else term.replace("_", "-")
@@ -184,9 +353,9 @@ def _ensure_umap(adata: AnnData, key: str) -> None:
     place = f"X_{key}_umap"
     if place in adata.obsm:
         return
-    # By direction, as the clusters are found; in an AnnData of its own, so that neighbours, UMAP
-    # and their settings in `adata` stay what the caller made them.
-    cells = ad.AnnData(unit_rows(np.asarray(adata.obsm[f"X_{key}"])))
+    # In an AnnData of its own, so that neighbours, UMAP and their settings in `adata` stay what
+    # the caller made them.
+    cells = ad.AnnData(np.asarray(adata.obsm[f"X_{key}"]))
     seed = int(adata.uns[key]["seed"])
     sc.pp.neighbors(cells, n_neighbors=min(15, cells.n_obs - 1), use_rep="X", random_state=seed)
     sc.tl.umap(cells, random_state=seed)
@@ -229,6 +398,12 @@ def _legend_width(adata: AnnData, name: str, style: dict[str, Any]) -> float:
     categories = adata.obs[name].cat.categories.astype(str)
     columns = 1 if len(categories) <= 14 else 2 if len(categories) <= 30 else 3
     return columns * (0.35 + categories.str.len().max() * style["legend_fontsize"] * 0.6 / 72)
+
+
+def _check_folder(save: str | Path | None) -> None:
+    """Raise FileNotFoundError, before anything is computed, if `save` is in no folder."""
+    if save is not None and not (folder := Path(save).resolve().parent).is_dir():
+        raise FileNotFoundError(f"there is no folder '{folder}' to write into; make it first.")
 
 
 def _finish(

@@ -24,6 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from bgformer import anchors, tl
+from bgformer.populations import one_population
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,8 +77,9 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
     -------
     ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
     ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
-    (strings), ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``; and
-    ``error`` (a sentence, or None), ``warnings`` (sentences) and ``interrupted``.
+    (strings), ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``,
+    ``valley_p`` (or None); and ``error`` (a sentence, or None), ``warnings`` (sentences) and
+    ``interrupted``.
     """
     _check_arguments(arguments)
     adata = _from_r(name)
@@ -107,6 +109,7 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
         "version": str(stored["version"]),
         "seed": int(stored["seed"]),
         "resolution": float(stored["resolution"]),
+        "valley_p": stored.get("valley_p"),
     }
 
 
@@ -119,6 +122,7 @@ def recluster(
     resolution: float | None,
     n_clusters: int | None,
     seed: int,
+    valley_p: float | None,
 ) -> dict[str, Any]:
     """Cluster stored anchors again; nothing is trained.
 
@@ -128,6 +132,8 @@ def recluster(
         Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC).
     resolution, n_clusters, seed
         As in :func:`bgformer.anchors.partition`.
+    valley_p
+        What :func:`run` returned under this name.
 
     Returns
     -------
@@ -135,7 +141,9 @@ def recluster(
     ``resolution``; and ``error``, ``warnings`` and ``interrupted`` as from :func:`run`.
     """
     weights = sparse.csc_matrix((data, indices, indptr), shape=shape).tocsr()
-    found = anchors.partition(weights, resolution=resolution, n_clusters=n_clusters, seed=seed)
+    found = anchors.partition(
+        weights, resolution, n_clusters, seed, one_population=one_population(valley_p)
+    )
     return {
         "labels": [str(label) for label in found.labels],
         "levels": [str(level) for level in range(int(found.labels.max()) + 1)],

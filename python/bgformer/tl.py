@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,17 +10,22 @@ from anndata import AnnData
 from scipy import sparse
 
 from bgformer._version import __version__
-from bgformer.anchors import DEFAULT_RESOLUTION, Partition, partition
+from bgformer.anchors import Partition, partition
 from bgformer.arguments import positive, whole_or_auto
 from bgformer.model import BGFormer
+from bgformer.populations import one_population
+from bgformer.stability import RESOLUTIONS, over_resolutions
 from bgformer.training import Schedule, one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def cluster(
     adata: AnnData,
     *,
     n_clusters: int | str = "auto",
-    resolution: float = DEFAULT_RESOLUTION,
+    resolution: float | None = None,
     batch_key: str | None = None,
     layer: str | None = None,
     n_top_genes: int = 2000,
@@ -43,6 +48,8 @@ def cluster(
         Number of clusters, or "auto" to find it.
     resolution
         Resolution of the clustering when the number is not given; higher gives more clusters.
+        None for the default, 0.8, or a single cluster where the cells show no sign of a second
+        population (see :func:`bgformer.populations.valley`).
     batch_key
         Column of ``adata.obs`` with the batch of each cell.
     layer
@@ -73,14 +80,18 @@ def cluster(
     ``adata.obs[key_added]``
         Cluster of each cell, categorical, "0" the largest.
     ``adata.obs[key_added + "_confidence"]``
-        Share of the cell's anchor weights that lies in its cluster, 0..1.
+        How likely the cell is of its cluster's main type, 0..1: its weight on the anchors of its
+        cluster, each counted by the share of resolutions, from a quarter to four times the one
+        used, at which it stays with the largest part of the cluster.
     ``adata.obsm["X_" + key_added]``
-        Latent, n x n_latent float32.
+        Latent, n x n_latent float32, in units of the spread of like cells.
     ``adata.obsm[key_added + "_anchors"]``
         Weights of the cells on the anchors, sparse n x m, rows summing to 1.
     ``adata.uns[key_added]``
         "params", "version", "seed", "resolution", "n_clusters", "history" (loss and terms at each
-        step), "anchors" (m x n_latent), "anchor_clusters" (m), "genes".
+        step), "anchors" (m x n_latent), "anchor_clusters" (m), "genes"; and, where neither number
+        nor resolution was given, "valley_p", the likelihood of the clearest valley between
+        clusters under a single population.
 
     Raises
     ------
@@ -139,6 +150,8 @@ def store(
         "anchors": model.anchors_,
         "genes": model.genes_.astype(object),
     }
+    if model.valley_p_ is not None:
+        adata.uns[key_added]["valley_p"] = model.valley_p_
     _store(adata, key_added, model.partition_)
 
 
@@ -157,7 +170,8 @@ def recluster(
     adata
         With the results of :func:`cluster`.
     resolution
-        Resolution of the clustering; higher gives more clusters. None for the default.
+        Resolution of the clustering; higher gives more clusters. None for the default, as in
+        :func:`cluster`.
     n_clusters
         Number of clusters wanted instead, or "auto" to let the resolution decide.
     key_added
@@ -185,10 +199,47 @@ def recluster(
             resolution,
             None if n_clusters == "auto" else n_clusters,
             seed=int(stored["seed"]),
+            one_population=one_population(stored.get("valley_p")),
         )
     adata = _copy(adata) if copy else adata
     _store(adata, key_added, found)
     return adata if copy else None
+
+
+def resolutions(
+    adata: AnnData,
+    resolutions: Sequence[float] = RESOLUTIONS,
+    *,
+    key_added: str = "bgformer",
+) -> pd.DataFrame:
+    """Return how many clusters each resolution gives and how stable they are; trains nothing.
+
+    Parameters
+    ----------
+    adata
+        With the results of :func:`cluster`; not changed.
+    resolutions
+        Resolutions to try.
+    key_added
+        Name under which :func:`cluster` stored its results.
+
+    Returns
+    -------
+    A row for each resolution: "resolution", "n_clusters" and "stability", the mean adjusted Rand
+    index (1 at most) with the clusters of cells drawn anew from these, with replacement.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no results under this name, or a resolution is not above 0.
+    """
+    stored = results(adata, key_added)
+    wanted = sorted(positive("resolution", one) for one in resolutions)
+    if not wanted:
+        raise ValueError("resolutions is empty; give at least one resolution.")
+    weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
+    with one_thread():
+        return over_resolutions(weights, wanted, int(stored["seed"]))
 
 
 def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:

@@ -213,6 +213,7 @@ as_result <- function(answer, counts, key) {
       version = answer$version,
       seed = answer$seed,
       resolution = answer$resolution,
+      valley.p = answer$valley_p,
       n.clusters = length(answer$levels),
       genes = as.vector(answer$genes),
       history = lapply(answer$history, as.vector),
