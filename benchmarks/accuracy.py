@@ -1,11 +1,23 @@
 """Clusters against known labels: bgformer and its peers on every labelled set.
 
-    python benchmarks/accuracy.py [--sets a,b] [--seeds 0,1,2] [--write]
+    python benchmarks/accuracy.py [--sets a,b] [--seeds 0,1] [--peers ours,leiden] [--csv FILE]
+    python benchmarks/accuracy.py --from-csv a.csv,b.csv [--write]
 
 Reads the .h5ad files in the folder BGFORMER_DATA (default: ../shared/data beside the checkout):
 raw counts in ``X``, labels in ``obs["cell_type"]``, batches, if any, in ``obs["batch"]``. A method
-gets the counts alone, plus the true number of clusters where its name says so; labels go to the
-scores and nowhere else. With --write the table replaces the one in docs/benchmarks.md.
+gets counts and batches alone, plus the true number of clusters where its name says so; labels go
+to the scores and nowhere else.
+
+A whole run takes hours: --csv adds the scores of each run to a file as it ends, and --from-csv
+makes the tables from such files instead of running anything; of a run that is there twice the last
+counts. With --write the tables replace those in docs/benchmarks.md.
+
+The peers need R with Seurat, which ``make setup`` installs, and in a Python environment of their
+own, so that .venv stays what the tests run with::
+
+    python3.11 -m venv bench && bench/bin/pip install -c constraints.txt pip
+    bench/bin/pip install -c constraints.txt torch
+    bench/bin/pip install -c constraints.txt --group benchmarks -e .
 """
 
 from __future__ import annotations
@@ -14,23 +26,22 @@ import argparse
 import os
 import platform
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata
 import pandas as pd
-import scanpy as sc
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-
-import bgformer as bgf
+from methods import METHODS, batch_key, silence, warm_up
+from scores import against_labels
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Iterator
+
+    from methods import Method
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
+RUN = ["set", "method", "seed"]
 
 
 def labelled_sets(names: str = "") -> list[Path]:
@@ -42,126 +53,159 @@ def labelled_sets(names: str = "") -> list[Path]:
     return paths
 
 
-def ours(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """Ours, defaults."""
-    batch_key = "batch" if "batch" in adata.obs else None
-    bgf.tl.cluster(adata, seed=seed, batch_key=batch_key, verbose=False)
-    return adata.obs["bgformer"].to_numpy()
+def without_labels(full: anndata.AnnData) -> anndata.AnnData:
+    """Return the counts and, where there are any, the batches: all that a method may see."""
+    return anndata.AnnData(full.X, obs=full.obs.filter(items=["batch"]), var=full.var[[]])
 
 
-def ours_given_k(adata: anndata.AnnData, seed: int, n_clusters: int) -> np.ndarray:
-    """Ours, true K: the model that `ours` has just trained, cut into K clusters."""
-    bgf.tl.recluster(adata, n_clusters=n_clusters)
-    return adata.obs["bgformer"].to_numpy()
-
-
-def scanpy_pca(adata: anndata.AnnData, seed: int) -> None:
-    """Log-normalise, choose 2000 genes, scale, 50 PCs: scanpy's standard preparation."""
-    sc.pp.normalize_total(adata)
-    sc.pp.log1p(adata)
-    if adata.n_vars > 2000:
-        sc.pp.highly_variable_genes(adata, n_top_genes=2000)
-        adata._inplace_subset_var(adata.var["highly_variable"].to_numpy())
-    sc.pp.scale(adata, max_value=10)
-    sc.pp.pca(adata, n_comps=50, random_state=seed)
-
-
-def scanpy_leiden(adata: anndata.AnnData, seed: int) -> np.ndarray:
-    """Leiden as scanpy runs it, resolution 1."""
-    scanpy_pca(adata, seed)
-    sc.pp.neighbors(adata, random_state=seed)
-    sc.tl.leiden(adata, random_state=seed, flavor="igraph", n_iterations=-1, directed=False)
-    return adata.obs["leiden"].to_numpy()
-
-
-def pca_kmeans(adata: anndata.AnnData, seed: int, n_clusters: int) -> np.ndarray:
-    """PCA + k-means, true K, on the PCs that `scanpy_leiden` has just made."""
-    return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(adata.obsm["X_pca"])
-
-
-# Each row: the name in the table; the method; whether it starts from the raw counts or goes on
-# from what the row before left in the AnnData; whether it is given the true number of clusters.
-METHODS = [
-    ("bgformer", ours, True, False),
-    ("bgformer, true K", ours_given_k, False, True),
-    ("scanpy Leiden, resolution 1", scanpy_leiden, True, False),
-    ("PCA + k-means, true K", pca_kmeans, False, True),
-]
-
-
-def score(path: Path, seed: int) -> list[dict[str, object]]:
-    """Run every method on one set with one seed."""
+def run(path: Path, seed: int, methods: list[Method]) -> Iterator[dict[str, object]]:
+    """Run methods on one set with one seed, and score each as it ends."""
     full = anndata.read_h5ad(path)
-    truth = full.obs["cell_type"].to_numpy()
-    hidden = anndata.AnnData(full.X, obs=full.obs.drop(columns="cell_type"), var=full.var)
-    rows = []
-    for name, method, from_counts, given_k in METHODS:
-        if from_counts:
-            adata = hidden.copy()
-        given = {"n_clusters": len(set(truth))} if given_k else {}
+    truth = full.obs["cell_type"].astype(str).to_numpy()
+    hidden = without_labels(full)
+    for prepare in dict.fromkeys(method.prepare for method in methods):
+        prepared = hidden.copy()
         started = time.perf_counter()
-        labels = method(adata, seed, **given)
-        rows.append(
-            {
+        prepare(prepared, seed)
+        shared = time.perf_counter() - started
+        for method in methods:
+            if method.prepare is not prepare or (method.needs_batch and not batch_key(hidden)):
+                continue
+            adata = prepared.copy()
+            given = {"n_clusters": len(set(truth))} if method.given_k else {}
+            started = time.perf_counter()
+            labels = method.cluster(adata, seed, **given)
+            seconds = shared + time.perf_counter() - started
+            confidence = adata.obs.get("bgformer_confidence")
+            yield {
                 "set": path.stem,
-                "method": name,
+                "method": method.title,
                 "seed": seed,
-                "ARI": adjusted_rand_score(truth, labels),
-                "NMI": normalized_mutual_info_score(truth, labels),
-                "clusters": len(set(labels)),
-                "seconds": time.perf_counter() - started,
+                **against_labels(
+                    truth, labels, None if confidence is None else confidence.to_numpy()
+                ),
+                "seconds": seconds,
             }
-        )
-        print(" ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in rows[-1].values()))
-    return rows
 
 
-def table(scores: pd.DataFrame) -> str:
-    """Return a markdown table: a row per set and method, means over seeds, ARI with its spread."""
-    grouped = scores.groupby(["set", "method"], sort=False)
-    lines = ["| set | method | ARI | NMI | clusters | seconds |", "|---|---|---|---|---|---|"]
-    for (name, method), rows in grouped:
-        ari, mean = rows["ARI"], rows[["NMI", "clusters", "seconds"]].mean()
-        spread = f" ± {ari.std():.3f}" if len(rows) > 1 else ""
-        lines.append(
-            f"| {name} | {method} | {ari.mean():.3f}{spread} | {mean['NMI']:.3f} | "
-            f"{mean['clusters']:.1f} | {mean['seconds']:.1f} |"
-        )
+def run_all(
+    paths: list[Path], seeds: list[int], methods: list[Method], csv: Path | None
+) -> pd.DataFrame:
+    """Run methods on sets with seeds; add each score to the file `csv`, if given, at once."""
+    software = {method.title: method.software() for method in methods}
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
+    warm_up()
+    rows = []
+    for path in paths:
+        for seed in seeds:
+            for row in run(path, seed, methods):
+                row |= {"software": software[row["method"]], "machine": machine}
+                rows.append(row)
+                shown = (f"{v:.3f}" if isinstance(v, float) else v for v in row.values())
+                print(*shown, flush=True)
+                if csv:
+                    line = pd.DataFrame([row])
+                    line.to_csv(csv, mode="a", header=not csv.exists(), index=False)
+    return pd.DataFrame(rows)
+
+
+def read_scores(files: str) -> pd.DataFrame:
+    """Return the scores in files of earlier runs, the last of each run, in the tables' order."""
+    scores = pd.concat([pd.read_csv(file) for file in files.split(",")])
+    scores = scores.drop_duplicates(RUN, keep="last")
+    order = [method.title for method in METHODS.values()]
+    scores["method"] = pd.Categorical(scores["method"], order, ordered=True)
+    return scores.sort_values(RUN).astype({"method": str})
+
+
+def head(scores: pd.DataFrame) -> str:
+    """Say what the scores were measured with."""
+    seeds = ", ".join(map(str, sorted(scores["seed"].unique())))
+    software = ", ".join(scores["software"].unique())
+    return f"Seeds {seeds}; {software}; {'; '.join(scores['machine'].unique())}."
+
+
+def accuracy_table(scores: pd.DataFrame) -> str:
+    """Return a markdown table: means over seeds ± standard deviations, then means over sets."""
+    digits = {"ARI": 3, "NMI": 3, "clusters": 1, "seconds": 1, "ECE": 3}
+    lines = [f"| set | method | {' | '.join(digits)} |", "|---" * (2 + len(digits)) + "|"]
+    for (name, method), rows in scores.groupby(["set", "method"], sort=False):
+        cells = [mean_and_spread(rows[column], n) for column, n in digits.items()]
+        lines.append(f"| {name} | {method} | {' | '.join(cells)} |")
     for method, rows in scores.groupby("method", sort=False):
-        by_set = rows.groupby("set")[["ARI", "NMI"]].mean().mean()
-        lines.append(
-            f"| **mean of sets** | {method} | {by_set['ARI']:.3f} | {by_set['NMI']:.3f} | | |"
-        )
+        by_set = rows.groupby("set")[list(digits)].mean()
+        if len(by_set) == scores["set"].nunique():  # a mean over other sets would not compare
+            cells = [mean_and_spread(by_set[column].mean(), n) for column, n in digits.items()]
+            lines.append(f"| **mean of sets** | {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
-    """Put the table between its markers in the page."""
-    start, end = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
+def mean_and_spread(values: pd.Series | float, digits: int) -> str:
+    """Return "mean ± standard deviation", without what there is none of."""
+    values = pd.Series(values)
+    if values.isna().all():
+        return ""
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
+
+
+def rare_table(scores: pd.DataFrame) -> str:
+    """Return a markdown table: rare types with a cluster of their own, mean over seeds."""
+    with_rare = scores[scores["rare types"] > 0]
+    found = with_rare.pivot_table("rare found", "method", "set", sort=False)
+    total = with_rare.groupby("set", sort=False)["rare types"].first()
+    columns = [f"{name} (of {total[name]})" for name in total.index]
+    lines = [
+        f"| {' | '.join(['method', *columns, f'all (of {total.sum()})'])} |",
+        "|---" * (2 + len(columns)) + "|",
+    ]
+    for method, row in found.dropna().iterrows():
+        cells = [f"{value:.1f}" for value in [*row, row.sum()]]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write(name: str, text: str) -> None:
+    """Put a table between its markers in the page."""
+    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, rest = PAGE.read_text(encoding="utf-8").split(start)
     after = rest.split(end)[1]
     PAGE.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def chosen_methods(names: str) -> list[Method]:
+    """Return the methods of the comma-separated `names`."""
+    unknown = set(names.split(",")) - set(METHODS)
+    if unknown:
+        raise SystemExit(f"no method '{unknown.pop()}'; there are {', '.join(METHODS)}.")
+    return [METHODS[name] for name in names.split(",")]
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", default="", help="names of sets, comma-separated; all if empty")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--peers", default=",".join(METHODS), help="methods; default: %(default)s")
+    parser.add_argument("--csv", type=Path, help="add the scores of each run to this file")
+    parser.add_argument("--from-csv", default="", help="make the tables from these files")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args()
-    paths = labelled_sets(chosen.sets)
-    warnings.filterwarnings("ignore", module="scanpy|anndata|umap|igraph")
-    seeds = [int(seed) for seed in chosen.seeds.split(",")]
-    scores = pd.DataFrame([row for path in paths for seed in seeds for row in score(path, seed)])
-    head = (
-        f"bgformer {bgf.__version__}, seeds {chosen.seeds}; {os.cpu_count()} cores "
-        f"({platform.machine()}), Python {platform.python_version()}.\n\n"
-    )
-    text = head + table(scores)
-    print(text)
-    if chosen.write:
-        write(text)
+    silence()
+    if chosen.from_csv:
+        scores = read_scores(chosen.from_csv)
+    else:
+        seeds = [int(seed) for seed in chosen.seeds.split(",")]
+        methods = chosen_methods(chosen.peers)
+        scores = run_all(labelled_sets(chosen.sets), seeds, methods, chosen.csv)
+    tables = {
+        "accuracy": f"{head(scores)}\n\n{accuracy_table(scores)}",
+        "rare types": rare_table(scores),
+    }
+    for name, text in tables.items():
+        print(f"\n{text}")
+        if chosen.write:
+            write(name, text)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from bgformer import anchors
-from bgformer.anchors import anchor_weights, partition, unit_rows
+from bgformer.anchors import anchor_weights, partition
 
 N_CELLS, N_ANCHORS, GROUPS = 400, 60, 5
 
