@@ -8,6 +8,7 @@ the number of cells, so any resolution can be tried at once.
 from __future__ import annotations
 
 import random
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import igraph
@@ -17,19 +18,21 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from bgformer.codebook import kmeans_centres
 from bgformer.training import embed
+from bgformer.ward import cut, merges
 
 if TYPE_CHECKING:
     from bgformer.counts import CountData
     from bgformer.network import Network
 
-DEFAULT_RESOLUTION = 0.8
+DEFAULT_RESOLUTION = 1.0
+"""Modularity as it was defined, without a knob."""
 MAX_ANCHORS = 256
 """Anchors chosen by "auto" for all but the smallest data sets."""
 CELLS_PER_ANCHOR = 10
 """With fewer cells per anchor than this, "auto" takes fewer anchors."""
 _DOUBT = (0.25, 0.5, 1, 2, 4)
-"""Factors by which the right resolution might differ from the one used, all as likely: what the
-confidence is averaged over."""
+"""Factors by which the right resolution, or number of clusters, might differ from the one used,
+all as likely: what the confidence is averaged over."""
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
 _BLOCK = 65_536
@@ -62,10 +65,10 @@ class Partition(NamedTuple):
         Cluster of each anchor, shape (m,).
     anchor_support
         How likely each anchor is of its cluster's main type, shape (m,), 0..1: the share of
-        resolutions, from a quarter to four times the one used, at which it is together with the
-        largest part of its cluster.
+        resolutions, from a quarter to four times the one used (or of such numbers of clusters), at
+        which it is together with the largest part of its cluster.
     resolution
-        The resolution at which the partition was found.
+        The resolution at which the partition was found; nan where the number of clusters was set.
     """
 
     labels: np.ndarray
@@ -149,21 +152,27 @@ def weights_from_parts(
 
 def partition(
     weights: sparse.csr_matrix,
+    anchors: np.ndarray,
     resolution: float | None = None,
     n_clusters: int | None = None,
     seed: int = 0,
     *,
     one_population: bool = False,
 ) -> Partition:
-    """Cluster anchors by Leiden and give each cell the cluster with most of its weight.
+    """Cluster the anchors and give each cell the cluster with most of its weight.
+
+    By resolution, clusters are Leiden's communities of the anchor graph; by number, they are cut
+    from Ward's tree of the anchors (see `ward`), so that k + 1 clusters are k with one of them
+    parted in two.
 
     Parameters
     ----------
     weights
         Weights of cells on anchors, n x m, rows summing to 1.
+    anchors
+        The anchors, m x d.
     resolution
-        Resolution of the modularity; None for the default, or with `n_clusters` for the one that
-        gives that number.
+        Resolution of the modularity; None for the default.
     n_clusters
         Number of clusters wanted; None to let the resolution decide.
     seed
@@ -179,17 +188,19 @@ def partition(
     """
     if resolution is not None and n_clusters is not None:
         raise ValueError("give resolution or n_clusters, not both: each decides the other.")
-    if resolution is None and n_clusters is None and one_population:
-        n_clusters = 1
-    graph = _AnchorGraph(weights, seed)
+    if resolution is None and n_clusters is None:
+        resolution = None if one_population else DEFAULT_RESOLUTION
+        n_clusters = 1 if one_population else None
+    graph = _AnchorGraph(weights, anchors, seed)
     if n_clusters is None:
-        resolution = DEFAULT_RESOLUTION if resolution is None else resolution
         if not resolution > 0:
             raise ValueError(f"resolution is {resolution}; it must be above 0.")
         anchor_clusters = graph.leiden(resolution)
+        nearby = [graph.leiden(factor * resolution) for factor in _DOUBT]
     else:
-        anchor_clusters, resolution = graph.exactly(n_clusters)
-    support = graph.support(anchor_clusters, resolution)
+        anchor_clusters, resolution = graph.exactly(n_clusters), np.nan
+        nearby = [graph.cut(factor * n_clusters) for factor in _DOUBT if n_clusters > 1]
+    support = graph.support(anchor_clusters, nearby)
     return assign(weights, anchor_clusters, support, resolution)
 
 
@@ -230,10 +241,10 @@ def vote(
 
 
 class _AnchorGraph:
-    """The m x m graph of anchors linked by shared cells, and its communities."""
+    """The m x m graph of anchors linked by shared cells, its communities, and Ward's tree."""
 
-    def __init__(self, weights: sparse.csr_matrix, seed: int) -> None:
-        self.weights, self.seed = weights, seed
+    def __init__(self, weights: sparse.csr_matrix, anchors: np.ndarray, seed: int) -> None:
+        self.weights, self.anchors, self.seed = weights, anchors, seed
         self.links = (weights.T @ weights).tocsr()
         upper = sparse.triu(self.links, k=1).tocoo()  # no self-loops: they would favour singletons
         self.graph = igraph.Graph(
@@ -253,54 +264,57 @@ class _AnchorGraph:
             igraph.set_random_number_generator(random)
         return self._without_empty(np.array(found.membership))
 
-    def exactly(self, k: int) -> tuple[np.ndarray, float]:
-        """Return exactly k clusters: the resolution is bisected, then the closest are merged."""
-        most = len(np.unique(vote(self.weights, np.arange(self.weights.shape[1]))[0]))
+    def exactly(self, k: int) -> np.ndarray:
+        """Return exactly k clusters of anchors, each holding cells."""
+        n_cells, m = self.weights.shape
+        most = int((self._cells_of_anchors > 0).sum())
         if not 1 <= k <= most:
             raise ValueError(
-                f"n_clusters is {k}, but the {self.weights.shape[0]} cells and "
-                f"{self.weights.shape[1]} anchors allow 1 to {most} clusters."
+                f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
+                f"clusters."
             )
-        if k == 1:
-            return np.zeros(self.weights.shape[1], dtype=np.int64), 0.0
-        low, high = 0.0, 1.0
-        finest = self.leiden(high)
-        while finest.max() + 1 < k and high < 1e4:
-            low, high = high, high * 2
-            finest = self.leiden(high)
-        if finest.max() + 1 < k:  # even a huge resolution keeps some anchors together
-            finest = self._without_empty(np.arange(self.weights.shape[1]))
-        for _ in range(20):
-            if finest.max() + 1 == k:
+        # Some clusters of the tree may win no cell, so it is cut until enough of them do.
+        for pieces in range(k, m + 1):
+            clusters = self._without_empty(self.cut(pieces))
+            if clusters.max() + 1 >= k:
                 break
-            middle = (low + high) / 2
-            found = self.leiden(middle)
-            if found.max() + 1 < k:
-                low = middle
-            else:
-                high, finest = middle, found
-        while finest.max() + 1 > k:
-            finest = self._merge_closest(finest)
-        if finest.max() + 1 < k:
+        while clusters.max() + 1 > k:
+            clusters = self._merge_closest(clusters)
+        if clusters.max() + 1 < k:
             raise ValueError(
-                f"n_clusters is {k}, but the anchors can be parted into {finest.max() + 1} or "
+                f"n_clusters is {k}, but the anchors can be parted into {clusters.max() + 1} or "
                 f"fewer; ask for fewer clusters, or cluster with more anchors."
             )
-        return finest, high
+        return clusters
 
-    def support(self, clusters: np.ndarray, resolution: float) -> np.ndarray:
-        """Return how likely each anchor is of its cluster's main type; see `Partition`."""
-        if resolution == 0:  # everything is one cluster, and no resolution is near to that
+    def cut(self, k: float) -> np.ndarray:
+        """Return about k clusters of anchors from Ward's tree, as many as there can be."""
+        return cut(self._tree, int(np.clip(round(k), 1, len(self.anchors))))
+
+    @cached_property
+    def _cells_of_anchors(self) -> np.ndarray:
+        heaviest = vote(self.weights, np.arange(self.weights.shape[1]))[0]
+        return np.bincount(heaviest, minlength=self.weights.shape[1])
+
+    @cached_property
+    def _tree(self) -> np.ndarray:
+        return merges(self.anchors, self._cells_of_anchors)
+
+    def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
+        """Return how likely each anchor is of its cluster's main type; see `Partition`.
+
+        `nearby` are clusters of the anchors at other resolutions; with none there is no doubt.
+        """
+        if not nearby:
             return np.ones(len(clusters))
         labels = vote(self.weights, clusters)[0]
         cells = sparse.csr_matrix((np.ones(len(labels)), (labels, np.arange(len(labels)))))
         mass = (cells @ self.weights).toarray()  # of each cluster's cells on each anchor
         together = np.zeros(len(clusters))
-        for factor in _DOUBT:
-            parts = self.leiden(factor * resolution)
+        for parts in nearby:
             main = [np.bincount(parts, on_anchors).argmax() for on_anchors in mass]
             together += parts == np.array(main)[clusters]
-        return together / len(_DOUBT)
+        return together / len(nearby)
 
     def _between(self, clusters: np.ndarray) -> np.ndarray:
         """Return the link weight between clusters over what their sizes would let expect."""

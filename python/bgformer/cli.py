@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -316,8 +317,10 @@ def _print_cells(adata: AnnData) -> None:
     for key, stored in adata.uns.items():
         if hasattr(stored, "keys") and "anchor_clusters" in stored and key in adata.obs:
             sizes = adata.obs[key].value_counts(sort=False)
+            resolution = float(stored["resolution"])
+            how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
             print(
                 f"results '{key}' of bgformer {stored['version']}: {stored['n_clusters']} "
-                f"clusters of {', '.join(str(size) for size in sizes)} cells (resolution "
-                f"{stored['resolution']:.3g}, seed {stored['seed']})"
+                f"clusters of {', '.join(str(size) for size in sizes)} cells ({how}, seed "
+                f"{stored['seed']})"
             )

@@ -48,7 +48,7 @@ class BGFormer:
         Number of clusters, or "auto" to find it from the anchor graph.
     resolution
         Resolution of the Leiden clustering of the anchors, used when the number of clusters is
-        not given; higher gives more clusters. None for the default, 0.8, or a single
+        not given; higher gives more clusters. None for the default, 1, or a single
         cluster where the cells show no sign of a second population (see `populations.valley`).
     n_anchors
         Number of anchors, or "auto": 256, fewer below 2560 cells.
@@ -210,8 +210,7 @@ class BGFormer:
                 f"1 cluster: no valley between groups of cells (p = {self.valley_p_:.2g}); "
                 f"resolution={anchor_graph.DEFAULT_RESOLUTION} cuts it nevertheless"
             )
-        n_clusters = self.partition_.anchor_clusters.max() + 1
-        return f"{n_clusters} clusters at resolution {self.partition_.resolution:.3g}"
+        return f"{self.partition_.anchor_clusters.max() + 1} clusters"
 
     def _place(self, placed: anchor_graph.Placement) -> None:
         """Take the cells' places among the anchors, and cluster them."""
@@ -263,6 +262,7 @@ class BGFormer:
                 n_clusters = self.n_clusters
         self.partition_ = anchor_graph.partition(
             self.weights_,
+            self.anchors_,
             resolution,
             n_clusters,
             seed=self.seed,

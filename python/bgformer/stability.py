@@ -22,7 +22,7 @@ _DRAWS = 10
 
 
 def over_resolutions(
-    weights: sparse.csr_matrix, resolutions: Sequence[float], seed: int
+    weights: sparse.csr_matrix, anchors: np.ndarray, resolutions: Sequence[float], seed: int
 ) -> pd.DataFrame:
     """Return the number and the stability of the clusters at each resolution.
 
@@ -36,6 +36,8 @@ def over_resolutions(
     ----------
     weights
         Weights of the cells on the anchors, CSR n x m, rows summing to 1.
+    anchors
+        The anchors, m x d.
     resolutions
         At which to cluster.
     seed
@@ -51,10 +53,10 @@ def over_resolutions(
     draws = [sample[np.sort(rng.integers(n, size=n))] for _ in range(_DRAWS)]
     rows = []
     for resolution in resolutions:
-        labels = partition(sample, resolution, seed=seed).labels
+        labels = partition(sample, anchors, resolution, seed=seed).labels
         agreement = []
         for draw in draws:
-            anchor_clusters = partition(draw, resolution, seed=seed).anchor_clusters
+            anchor_clusters = partition(draw, anchors, resolution, seed=seed).anchor_clusters
             again = vote(sample, anchor_clusters)[0]
             agreement.append(adjusted_rand_score(labels, again))
         rows.append((float(resolution), int(labels.max()) + 1, float(np.mean(agreement))))

@@ -48,7 +48,7 @@ def cluster(
         Number of clusters, or "auto" to find it.
     resolution
         Resolution of the clustering when the number is not given; higher gives more clusters.
-        None for the default, 0.8, or a single cluster where the cells show no sign of a second
+        None for the default, 1, or a single cluster where the cells show no sign of a second
         population (see :func:`bgformer.populations.valley`).
     batch_key
         Column of ``adata.obs`` with the batch of each cell.
@@ -196,6 +196,7 @@ def recluster(
     with one_thread():
         found = partition(
             weights,
+            stored["anchors"],
             resolution,
             None if n_clusters == "auto" else n_clusters,
             seed=int(stored["seed"]),
@@ -239,7 +240,7 @@ def resolutions(
         raise ValueError("resolutions is empty; give at least one resolution.")
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     with one_thread():
-        return over_resolutions(weights, wanted, int(stored["seed"]))
+        return over_resolutions(weights, stored["anchors"], wanted, int(stored["seed"]))
 
 
 def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
