@@ -51,7 +51,8 @@ def main() -> None:
                     seed=seed,
                     progress=Progress(STEPS, verbose=False),
                 )
-                after = partition(refined.placed.weights, model.resolution, seed=seed)
+                placed = refined.placed
+                after = partition(placed.weights, placed.anchors, seed=seed)
             before = adjusted_rand_score(truth, model.partition_.labels)
             print(
                 f"{path.stem} seed {seed}: ARI {before:.3f} before, "

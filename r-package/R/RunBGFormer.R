@@ -21,7 +21,8 @@
 #'   cell either.
 #' @param n.clusters Number of clusters; `NULL` finds it.
 #' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
-#'   `NULL` takes the default of the Python module.
+#'   `NULL` takes 1, or puts all cells into a single cluster where no group of them is parted from
+#'   the rest by a valley (`valley.p` in the results is the evidence).
 #' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
 #'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
 #' @param reduction.name Name of the reduction that the latent space is stored as. Results of
@@ -40,12 +41,15 @@
 #' @return For a Seurat object or a SingleCellExperiment, the object with
 #'   * clusters: `object$bgformer_clusters`, a factor with levels `"0"` (the largest), `"1"`, ...;
 #'     in a Seurat object these are the `Idents()` too;
-#'   * confidence, 0 to 1: `object$bgformer_confidence`;
+#'   * confidence, 0 to 1, how likely a cell is of its cluster's main type:
+#'     `object$bgformer_confidence`;
 #'   * the latent space, cells x dimensions: reduction `"bgformer"` of a Seurat object,
 #'     `reducedDim(object, "BGFORMER")` of a SingleCellExperiment;
 #'   * all else, in `Tool(object, "RunBGFormer")` or `metadata(object)$bgformer`: a list of
-#'     `params`, `version`, `seed`, `resolution`, `n.clusters`, `genes`, `history` (one vector per
-#'     term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor),
+#'     `params`, `version`, `seed`, `resolution` (`NaN` if the number of clusters was given),
+#'     `valley.p` (how likely the clearest valley between clusters is in a single population;
+#'     `NULL` if a number or a resolution was given), `n.clusters`, `genes`, `history` (one vector
+#'     per term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor),
 #'     `weights` (cells x anchors, sparse; rows sum to 1), and `cluster.name`, `reduction.name`,
 #'     `columns` and `reductions`: where results are, and all that bgformer ever wrote.
 #'

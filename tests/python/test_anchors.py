@@ -7,22 +7,21 @@ import pytest
 from scipy import sparse
 
 from bgformer import anchors
-from bgformer.anchors import anchor_weights, partition
+from bgformer.anchors import anchor_weights, partition, vote
 
 N_CELLS, N_ANCHORS, GROUPS = 400, 60, 5
 
 
 @pytest.fixture(scope="module")
 def points():
-    """Cells and anchors in five groups of unequal size, by direction."""
+    """Cells and anchors in five groups of unequal size."""
     rng = np.random.default_rng(0)
-    centres = unit_rows(rng.normal(size=(GROUPS, 16)))
+    centres = 4 * rng.normal(size=(GROUPS, 16))
     share = np.array([0.4, 0.25, 0.2, 0.1, 0.05])
     group = np.repeat(np.arange(GROUPS), (share * N_CELLS).astype(int))
-    cells = centres[group] + 0.08 * rng.normal(size=(N_CELLS, 16))
-    cells *= rng.uniform(0.5, 3, size=(N_CELLS, 1))  # the length says nothing
+    cells = centres[group] + rng.normal(size=(N_CELLS, 16))
     anchor_group = np.arange(N_ANCHORS) % GROUPS
-    near = unit_rows(centres[anchor_group] + 0.08 * rng.normal(size=(N_ANCHORS, 16)))
+    near = centres[anchor_group] + rng.normal(size=(N_ANCHORS, 16))
     return cells.astype(np.float32), near.astype(np.float32), group
 
 
@@ -33,7 +32,7 @@ def weights(points):
 
 def test_weights_lie_on_the_nearest_anchors_and_sum_to_one(points, weights):
     cells, near, _ = points
-    distance = np.linalg.norm(unit_rows(cells)[:, None] - near[None], axis=2)
+    distance = np.linalg.norm(cells[:, None] - near[None], axis=2)
     assert weights.shape == (N_CELLS, N_ANCHORS)
     np.testing.assert_allclose(np.asarray(weights.sum(1)).ravel(), 1, atol=1e-6)
     for i in range(0, N_CELLS, 37):
@@ -45,9 +44,16 @@ def test_weights_lie_on_the_nearest_anchors_and_sum_to_one(points, weights):
         assert (np.diff(weights[i].data[order]) <= 1e-9).all()
 
 
-def test_weights_do_not_depend_on_the_length_of_the_latent(points, weights):
-    longer = anchor_weights(points[0] * 7, points[1])
-    np.testing.assert_allclose(longer.toarray(), weights.toarray(), atol=1e-5)
+def test_weights_do_not_depend_on_the_unit_or_the_origin(points, weights):
+    cells, near, _ = points
+    moved = anchor_weights(7 * cells + 3, 7 * near + 3)
+    np.testing.assert_allclose(moved.toarray(), weights.toarray(), atol=1e-4)
+
+
+def test_cells_in_one_direction_are_told_apart_by_their_distance(points):
+    near = np.stack([points[1][0], 3 * points[1][0]])
+    found = anchor_weights(np.float32(1.1) * near, near).toarray()
+    np.testing.assert_array_equal(found.argmax(axis=1), [0, 1])
 
 
 def test_weights_in_blocks_are_weights_at_once(points, weights, monkeypatch):
@@ -56,9 +62,9 @@ def test_weights_in_blocks_are_weights_at_once(points, weights, monkeypatch):
     np.testing.assert_allclose(found.toarray(), weights.toarray(), atol=1e-6)
 
 
-def test_weights_of_a_cell_without_direction_are_finite(points):
-    found = anchor_weights(np.zeros((3, 16), dtype=np.float32), points[1])
-    assert np.isfinite(found.data).all()
+def test_weights_of_a_cell_that_is_where_all_its_anchors_are(points):
+    found = anchor_weights(points[1][:1], np.repeat(points[1][:1], 6, axis=0))
+    np.testing.assert_allclose(found.data, 0.2)
 
 
 def check(found, n_cells=N_CELLS):
@@ -68,8 +74,8 @@ def check(found, n_cells=N_CELLS):
     assert (sizes > 0).all()
     assert (np.diff(sizes) <= 0).all()  # "0" is the largest
     assert found.anchor_clusters.max() + 1 == len(sizes)
-    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
-    assert np.isfinite(found.confidence).all()
+    for share in (found.confidence, found.anchor_support):
+        assert ((share >= 0) & (share <= 1)).all()
     return len(sizes)
 
 
@@ -102,14 +108,85 @@ def test_the_number_of_groups_gives_the_groups(points, weights):
     np.testing.assert_array_equal(partition(weights, n_clusters=GROUPS).labels, points[2])
 
 
-def test_confidence_is_the_share_of_weight_in_the_cluster(weights):
+def test_confidence_is_the_supported_weight_in_the_cluster(weights):
     found = partition(weights, resolution=5)
     dense = weights.toarray()
     for i in range(0, N_CELLS, 29):
-        own = dense[i, found.anchor_clusters == found.labels[i]].sum()
-        assert found.confidence[i] == pytest.approx(own, abs=1e-6)
-        for other in np.unique(found.anchor_clusters):
-            assert own >= dense[i, found.anchor_clusters == other].sum() - 1e-9
+        own = found.anchor_clusters == found.labels[i]
+        supported = (dense[i] * found.anchor_support)[own].sum()
+        assert found.confidence[i] == pytest.approx(supported, abs=1e-6)
+
+
+def test_a_cell_is_of_the_cluster_that_it_has_most_weight_on(weights):
+    found = partition(weights, resolution=5)
+    dense = weights.toarray()
+    share = [dense[:, found.anchor_clusters == k].sum(axis=1) for k in np.unique(found.labels)]
+    own = np.choose(found.labels, share)
+    assert (own >= np.max(share, axis=0) - 1e-9).all()
+
+
+def test_without_support_the_confidence_is_the_share_of_weight(weights):
+    found = partition(weights, resolution=5)
+    labels, confidence = vote(weights, found.anchor_clusters)
+    share = [weights[i, found.anchor_clusters == labels[i]].sum() for i in range(N_CELLS)]
+    np.testing.assert_allclose(confidence, share, atol=1e-6)
+
+
+def test_cells_between_two_clusters_are_less_certain(points):
+    cells, near, group = points
+    between = (cells[group == 0][:20] + cells[group == 1][:20]) / 2
+    found = partition(anchor_weights(np.concatenate([cells, between]), near))
+    assert found.confidence[N_CELLS:].max() < found.confidence[:N_CELLS].min()
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """Weights of cells in a group far away and one of two unequal parts, and the anchors' parts."""
+    rng = np.random.default_rng(0)
+    centres = np.zeros((3, 8))
+    centres[0, 0], centres[2, 1] = 30, 4.5
+    part, anchor_part = np.repeat([0, 1, 2], [150, 120, 60]), np.repeat([0, 1, 2], [15, 12, 6])
+    cells, near = (centres[p] + rng.normal(size=(len(p), 8)) for p in (part, anchor_part))
+    return anchor_weights(cells.astype(np.float32), near.astype(np.float32)), anchor_part
+
+
+def test_anchors_that_part_from_their_cluster_have_less_support(halves):
+    weights, part = halves
+    found = partition(weights, 0.2)
+    assert found.labels.max() == 1  # the two parts are one cluster
+    far, main, other = (found.anchor_support[part == k].mean() for k in range(3))
+    assert other < main
+    assert other < far
+
+
+def test_support_is_the_share_of_resolutions_at_which_an_anchor_stays(halves):
+    weights, part = halves
+    found = partition(weights, 0.2)
+    together = np.zeros(len(part))
+    for factor in (0.25, 0.5, 1, 2, 4):
+        fine = partition(weights, factor * 0.2).anchor_clusters
+        mass = np.asarray(weights.sum(axis=0)).ravel()
+        main = [
+            np.bincount(fine, mass * (found.anchor_clusters == k)).argmax() for k in range(2)
+        ]
+        together += fine == np.array(main)[found.anchor_clusters]
+    np.testing.assert_allclose(found.anchor_support, together / 5)
+
+
+def test_one_cluster_alone_is_certain(weights):
+    found = partition(weights, n_clusters=1)
+    assert (found.anchor_support == 1).all()
+    np.testing.assert_allclose(found.confidence, 1, atol=1e-6)
+
+
+def test_one_population_is_one_cluster(weights):
+    assert check(partition(weights, one_population=True)) == 1
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 0.8}, {"n_clusters": GROUPS}])
+def test_one_population_is_cut_if_asked_for(points, weights, asked):
+    found = partition(weights, **asked, one_population=True)
+    np.testing.assert_array_equal(found.labels, points[2])
 
 
 @pytest.mark.parametrize("k", [0, -3, N_ANCHORS + 1, 10_000])

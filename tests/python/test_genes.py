@@ -7,6 +7,31 @@ from bgformer import counts as cm
 from bgformer import genes
 
 
+def test_residual_variance_is_scanpys(pbmc700):
+    import scanpy as sc
+
+    counts = cm.read_counts(pbmc700)
+    sc.experimental.pp.highly_variable_genes(
+        pbmc700, flavor="pearson_residuals", n_top_genes=100, theta=100
+    )
+    theirs = pbmc700.var["residual_variances"]
+    np.testing.assert_allclose(genes.residual_variance(counts), theirs, rtol=5e-4)
+
+
+def test_residual_variance_of_a_gene_that_varies_by_counting_alone_is_one():
+    rng = np.random.default_rng(0)
+    depth = rng.lognormal(0, 0.5, size=(2000, 1))
+    counts = rng.poisson(depth * rng.uniform(0.05, 5, 200))
+    found = genes.residual_variance(sparse.csr_matrix(counts.astype(np.float32)))
+    np.testing.assert_allclose(found, 1, atol=0.2)
+
+
+def test_residual_variance_of_a_gene_without_counts_is_zero(cells):
+    counts = cm.read_counts(cells)
+    blank = sparse.csr_matrix((counts.shape[0], 1), dtype=np.float32)
+    assert genes.residual_variance(sparse.hstack([counts, blank]).tocsr())[-1] == 0
+
+
 def test_genes_that_vary_most_for_their_mean_are_chosen():
     rng = np.random.default_rng(0)
     mean = np.exp(rng.normal(0, 1, 400))

@@ -139,9 +139,9 @@ def test_commitment_without_beta_does_not_move_cells():
     assert q.grad.abs().max() == 0
 
 
-def test_soft_assignment_is_students_t():
+def test_soft_assignment_is_students_t_of_the_distance_per_dimension():
     z, c = RNG.normal(size=(7, 3)), RNG.normal(size=(4, 3))
-    kernel = 1 / (1 + ((z[:, None] - c[None]) ** 2).sum(2))
+    kernel = 1 / (1 + ((z[:, None] - c[None]) ** 2).mean(2))
     found = losses.soft_assignment(*tensors(z, c))
     np.testing.assert_allclose(found, kernel / kernel.sum(1, keepdims=True), rtol=1e-5)
 

@@ -53,10 +53,9 @@ def test_the_network_it_starts_from_is_not_changed(fitted, before, refined):
 
 def test_cells_move_towards_the_centres_of_their_clusters(fitted, refined):
     def spread(latent):
-        unit = latent / np.linalg.norm(latent, axis=1, keepdims=True)
         labels = fitted.partition_.labels
-        centres = np.stack([unit[labels == k].mean(0) for k in range(labels.max() + 1)])
-        return np.square(unit - centres[labels]).sum() / np.square(unit - unit.mean(0)).sum()
+        centres = np.stack([latent[labels == k].mean(0) for k in range(labels.max() + 1)])
+        return np.square(latent - centres[labels]).sum() / np.square(latent - latent.mean(0)).sum()
 
     assert spread(refined.placed.latent) < spread(fitted.latent_)
 
