@@ -10,6 +10,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import bgformer as bgf
 import pbmc700 as pbmc700_module
@@ -50,6 +51,36 @@ def _clustered(_pbmc700: ad.AnnData) -> ad.AnnData:
 def clustered(_clustered: ad.AnnData) -> ad.AnnData:
     """The 700 cells with the results of tl.cluster."""
     return _clustered.copy()
+
+
+@pytest.fixture(scope="session")
+def one_type() -> ad.AnnData:
+    """400 simulated cells of one type, which two programmes of genes vary in."""
+    return _simulate([400])
+
+
+@pytest.fixture(scope="session")
+def two_types() -> ad.AnnData:
+    """400 simulated cells of two types, obs["type"] 0 and 1, as 3 to 1."""
+    return _simulate([300, 100])
+
+
+def _simulate(n_cells: list[int], n_genes: int = 200) -> ad.AnnData:
+    """Negative binomial counts of types that differ in a tenth of the genes each."""
+    rng = np.random.default_rng(0)
+    of_type = np.repeat(np.arange(len(n_cells)), n_cells)
+    programmes = rng.normal(scale=0.4, size=(2, n_genes))
+    log_mean = np.log(rng.gamma(0.6, 2, n_genes) + 0.01)
+    log_mean = log_mean + rng.normal(size=(len(of_type), 2)) @ programmes
+    if len(n_cells) > 1:
+        log_mean[np.arange(n_genes) % 10 == of_type[:, None]] += 2
+    mean = rng.lognormal(0, 0.3, size=(len(of_type), 1)) * np.exp(log_mean)
+    counts = rng.poisson(rng.gamma(5, mean / 5))
+    return ad.AnnData(
+        sparse.csr_matrix(counts, dtype=np.float32),
+        obs=pd.DataFrame({"type": of_type}, index=[f"cell{i}" for i in range(len(of_type))]),
+        var=pd.DataFrame(index=[f"gene{i}" for i in range(n_genes)]),
+    )
 
 
 @pytest.fixture
