@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from bgformer.counts import CountData
     from bgformer.network import Network
 
-DEFAULT_RESOLUTION = 1.0
-"""Modularity as it was defined, without a knob."""
+DEFAULT_RESOLUTION = 0.8
 MAX_ANCHORS = 256
 """Anchors chosen by "auto" for all but the smallest data sets."""
 CELLS_PER_ANCHOR = 10

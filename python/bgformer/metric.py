@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 _CELLS = 10_000
 """Cells that the metric is measured on."""
-_NEIGHBOURS = 50
-"""Neighbours among which like cells are sought, if they are no more than ..."""
+_NEIGHBOURS = 5
+"""Neighbours among which like cells are sought, few so that a rare type stays among its own, and
+no more than ..."""
 _SHARE = 0.05
 """... this share of the cells of a group."""
 _ROUNDS = 2

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from bgformer.counts import CountData
 
 
+_COARSE = 4
+"""Clusters of the coarser clustering in which a second population is sought."""
+
+
 class BGFormer:
     """Cluster cells through a bipartite attention between cells and anchors.
 
@@ -48,7 +52,7 @@ class BGFormer:
         Number of clusters, or "auto" to find it from the anchor graph.
     resolution
         Resolution of the Leiden clustering of the anchors, used when the number of clusters is
-        not given; higher gives more clusters. None for the default, 1, or a single
+        not given; higher gives more clusters. None for the default, 0.8, or a single
         cluster where the cells show no sign of a second population (see `populations.valley`).
     n_anchors
         Number of anchors, or "auto": 256, fewer below 2560 cells.
@@ -199,9 +203,17 @@ class BGFormer:
             if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
                 self._refine(data)
             if self.n_clusters == "auto" and self.resolution is None:
-                self.valley_p_ = valley(data, self.partition_.labels, self.seed)
+                self.valley_p_ = valley(data, self._clusterings(), self.seed)
                 self.recluster()
         say(self._found(), verbose=self.verbose)
+
+    def _clusterings(self) -> list[np.ndarray]:
+        """Return the clusters found, and a coarser clustering if they are many."""
+        labels = self.partition_.labels
+        if labels.max() < _COARSE:
+            return [labels]
+        coarse = anchor_graph.partition(self.weights_, self.anchors_, n_clusters=_COARSE)
+        return [labels, coarse.labels]
 
     def _found(self) -> str:
         """Say how many clusters there are, and why one if it is one."""

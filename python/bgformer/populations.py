@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import binom
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture
 
 from bgformer.counts import log_moments, log_normalised
@@ -32,47 +33,72 @@ def one_population(valley_p: float | None) -> bool:
     return valley_p is not None and valley_p >= ALPHA
 
 
-def valley(data: CountData, labels: np.ndarray, seed: int) -> float:
+def valley(data: CountData, clusterings: list[np.ndarray], seed: int) -> float:
     """Return how likely the clearest valley between clusters is if there is only one population.
 
     Any clustering cuts even a single population into pieces, along a direction in which it is
     wide. What it cannot do is to leave a gap there in counts that it has not seen. So each cluster
-    is tested against all other cells: one half of the counts (see `_halves`) gives the direction,
-    from the rest's mean to the cluster's, in which the other half is looked at; a mixture of two
-    normals gives the two peaks and the lowest point between them; and the cells within equal
-    distances of that point and of the lower peak are compared by a sign test. The median over
-    splits is taken, and Bonferroni's correction for the number of clusters.
+    is tested twice, against all other cells and against the cluster most like it: one half of the
+    counts (see `_halves`) gives the direction, from the mean of the others to its own; the other
+    half is looked at in that direction; a mixture of two normals gives both peaks and the lowest
+    point between them; and the cells within equal distances of that point and of the lower peak
+    are compared by a sign test. The median over splits is taken, and Bonferroni's correction for
+    the number of comparisons.
 
     Parameters
     ----------
     data
         The cells that were clustered, n cells.
-    labels
-        Their clusters, shape (n,).
+    clusterings
+        Their clusters, each of shape (n,): the ones found, and coarser ones, whose larger clusters
+        show a valley sooner where there are few cells.
     seed
         Seeds the choice of cells, if they are many, and the splits.
 
     Returns
     -------
-    The p-value of the first cluster, from the largest, with one below `ALPHA`, else the smallest.
-    1 if no cluster has five cells and leaves five.
+    The p-value of the first comparison with one below `ALPHA`, else the smallest; 1 if no two
+    clusters have five cells.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_CELLS])
-    sample, labels = data.rows(rows), labels[rows]
+    sample = data.rows(rows)
     splits = []
     for split in range(_SPLITS):
         one, other = _halves(sample, seed + split)
         splits += [_standardised(one, other), _standardised(other, one)]
-    sizes = np.bincount(labels)
-    testable = [c for c in np.argsort(-sizes) if _FEWEST <= sizes[c] <= len(labels) - _FEWEST]
+    comparisons = [
+        comparison
+        for labels in clusterings
+        for comparison in _comparisons(splits[0][0], labels[rows])
+    ]
     least = 1.0
-    for cluster in testable:
-        inside = labels == cluster
-        found = [_sign_test(_projected(*pair, inside), inside) for pair in splits]
-        least = min(least, len(testable) * float(np.median(found)))
+    for inside, cells in comparisons:
+        found = [_sign_test(_projected(*pair, inside, cells), inside[cells]) for pair in splits]
+        least = min(least, len(comparisons) * float(np.median(found)))
         if least < ALPHA:
             break
     return least
+
+
+def _comparisons(
+    expression: sparse.csr_matrix, labels: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return which cells are in the cluster, and which take part, of each comparison.
+
+    Only like clusters are compared directly: between unlike ones there is a gap wherever the cells
+    in between have a cluster of their own.
+    """
+    sizes = np.bincount(labels)
+    clusters = [c for c in np.argsort(-sizes) if _FEWEST <= sizes[c] <= len(labels) - _FEWEST]
+    found = [(labels == c, np.ones(len(labels), dtype=bool)) for c in clusters]
+    if len(clusters) < 3:  # the rest is the other cluster
+        return found[:1]
+    means = np.stack([np.asarray(expression[labels == c].mean(axis=0)).ravel() for c in clusters])
+    distance = euclidean_distances(means)
+    np.fill_diagonal(distance, np.inf)
+    for c, like in zip(clusters, distance.argmin(axis=1), strict=True):
+        found.append((labels == c, (labels == c) | (labels == clusters[like])))
+    return found
 
 
 def _halves(data: CountData, seed: int) -> tuple[CountData, CountData]:
@@ -127,11 +153,11 @@ def _standardised(
 
 
 def _projected(
-    seen: sparse.csr_matrix, unseen: sparse.csr_matrix, inside: np.ndarray
+    seen: sparse.csr_matrix, unseen: sparse.csr_matrix, inside: np.ndarray, cells: np.ndarray
 ) -> np.ndarray:
-    """Return where the unseen half's cells lie along the seen half's difference of means."""
-    direction = seen[inside].mean(axis=0) - seen[~inside].mean(axis=0)
-    return unseen @ np.asarray(direction).ravel()
+    """Return where the cells' unseen half lies along the seen half's difference of means."""
+    direction = seen[inside].mean(axis=0) - seen[cells & ~inside].mean(axis=0)
+    return unseen[cells] @ np.asarray(direction).ravel()
 
 
 def _sign_test(position: np.ndarray, inside: np.ndarray) -> float:

@@ -48,7 +48,7 @@ def cluster(
         Number of clusters, or "auto" to find it.
     resolution
         Resolution of the clustering when the number is not given; higher gives more clusters.
-        None for the default, 1, or a single cluster where the cells show no sign of a second
+        None for the default, 0.8, or a single cluster where the cells show no sign of a second
         population (see :func:`bgformer.populations.valley`).
     batch_key
         Column of ``adata.obs`` with the batch of each cell.

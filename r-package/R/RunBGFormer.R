@@ -21,7 +21,7 @@
 #'   cell either.
 #' @param n.clusters Number of clusters; `NULL` finds it.
 #' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
-#'   `NULL` takes 1, or puts all cells into a single cluster where no group of them is parted from
+#'   `NULL` takes 0.8, or puts all cells into a single cluster where no group of them is parted from
 #'   the rest by a valley (`valley.p` in the results is the evidence).
 #' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
 #'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
