@@ -186,12 +186,47 @@ def test_save_and_load_give_the_same_model(pbmc700, model, tmp_path):
     np.testing.assert_array_equal(loaded.embed(pbmc700), model.embed(pbmc700))
     np.testing.assert_array_equal(loaded.confidence(pbmc700), model.confidence(pbmc700))
     np.testing.assert_array_equal(loaded.latent_, model.latent_)
-    np.testing.assert_array_equal(loaded.partition_.labels, model.partition_.labels)
-    assert loaded.partition_.resolution == model.partition_.resolution
     assert loaded.settings() == model.settings()
     assert set(loaded.history_) == set(model.history_)
-    expected = partition(model.weights_, 2.0, seed=model.seed)
+    assert loaded.valley_p_ == model.valley_p_ < 1e-3
+    for name, value in model.partition_._asdict().items():
+        np.testing.assert_array_equal(getattr(loaded.partition_, name), value)
+    expected = partition(model.weights_, model.anchors_, 2.0, seed=model.seed)
     np.testing.assert_array_equal(loaded.recluster(resolution=2.0).labels, expected.labels)
+
+
+@pytest.mark.parametrize("asked", [{}, {"n_clusters": 3}])
+def test_a_model_of_one_type_is_loaded_as_it_was(one_type, tmp_path, asked):
+    fitted = bgf.BGFormer(**asked, max_steps=20, verbose=False).fit(one_type)
+    fitted.save(tmp_path / "model")
+    loaded = bgf.BGFormer.load(tmp_path / "model")
+    assert loaded.valley_p_ == fitted.valley_p_
+    np.testing.assert_array_equal(loaded.confidence(one_type), fitted.partition_.confidence)
+    assert loaded.recluster().labels.max() + 1 == asked.get("n_clusters", 1)
+
+
+def test_the_valley_is_asked_for_only_where_nothing_decides_the_number(cells):
+    asked = ({"n_clusters": 2}, {"resolution": 1.0}, {})
+    fitted = [
+        bgf.BGFormer(**settings, max_steps=3, verbose=False).fit(cells) for settings in asked
+    ]
+    assert [model.valley_p_ is None for model in fitted] == [True, True, False]
+
+
+def test_one_type_is_cut_by_a_resolution_and_whole_again_without(one_type):
+    fitted = bgf.BGFormer(max_steps=20, verbose=False).fit(one_type)
+    assert fitted.partition_.labels.max() == 0
+    assert fitted.recluster(resolution=0.8).labels.max() > 0
+    assert fitted.recluster().labels.max() == 0
+
+
+def test_the_latent_is_in_units_of_the_spread_of_like_cells(pbmc700, model):
+    latent = model.embed(pbmc700)
+    half = np.random.default_rng(3).permutation(len(latent)) % 2 == 0
+    distance = np.square(latent[half][:, None] - latent[~half][None]).sum(axis=2)
+    nearest = distance.min(axis=1)
+    # Two like cells differ by sqrt(2) in each of the 64 directions; the nearest of many by less.
+    assert 0.3 < np.median(nearest) / (2 * latent.shape[1]) < 1
 
 
 def test_a_loaded_model_can_be_saved_again(model, tmp_path, pbmc700):

@@ -123,6 +123,7 @@ def test_a_figure_is_saved(drawn, tmp_path, name):
     [
         bgf.pl.embedding,
         bgf.pl.training,
+        bgf.pl.resolution,
         lambda adata, save: bgf.pl.markers(adata, "LYZ", save=save),
     ],
 )
@@ -159,11 +160,37 @@ def test_a_column_that_is_not_there(drawn):
     assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize("plot", [bgf.pl.embedding, bgf.pl.training, lyz])
+@pytest.mark.parametrize("plot", [bgf.pl.embedding, bgf.pl.training, bgf.pl.resolution, lyz])
 def test_no_results_yet(cells, unchanged, plot):
     message = r"adata has no results named 'bgformer'; run bgformer.tl.cluster\(adata\) first."
     with unchanged(cells), pytest.raises(ValueError, match=message):
         plot(cells)
+
+
+def test_resolution_shows_number_and_stability(clustered, unchanged):
+    wanted = [0.2, 1, 3]
+    with unchanged(clustered):
+        axes = bgf.pl.resolution(clustered, wanted)
+    assert [axis.get_title() for axis in axes] == ["clusters", "stability"]
+    assert {axis.get_xlabel() for axis in axes} == {"resolution"}
+    table = bgf.tl.resolutions(clustered, wanted)
+    for axis, column in zip(axes, ("n_clusters", "stability"), strict=True):
+        curve = axis.get_lines()[0]
+        np.testing.assert_array_equal(curve.get_xdata(), wanted)
+        np.testing.assert_array_equal(curve.get_ydata(), table[column])
+
+
+def test_a_line_is_at_the_resolution_of_the_clusters(clustered):
+    bgf.tl.recluster(clustered, resolution=0.7)
+    for axis in bgf.pl.resolution(clustered, [0.5, 1]):
+        _, line = axis.get_lines()
+        assert set(line.get_xdata()) == {0.7}
+
+
+def test_resolution_of_a_number_that_was_set(clustered, tmp_path):
+    bgf.tl.recluster(clustered, n_clusters=3)
+    assert len(bgf.pl.resolution(clustered, [0.5, 1], save=tmp_path / "curve.png")) == 2
+    assert (tmp_path / "curve.png").stat().st_size > 5000
 
 
 def test_training_shows_the_loss_and_every_term(clustered, model):

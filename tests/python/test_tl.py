@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
+from bgformer.anchors import DEFAULT_RESOLUTION
 
 THREADED_RUN = """
 import sys
@@ -234,3 +235,113 @@ def test_resolution_and_number_contradict_each_other(clustered, unchanged, model
         bgf.tl.recluster(clustered, resolution=1.0, n_clusters=3)
     with pytest.raises(ValueError, match="not both"):
         model.recluster(resolution=1.0, n_clusters=3)
+
+
+@pytest.fixture(scope="module")
+def _single(one_type):
+    return bgf.tl.cluster(one_type, max_steps=20, seed=0, verbose=False, copy=True)
+
+
+@pytest.fixture
+def single(_single):
+    """Simulated cells of one type, clustered with neither number nor resolution given."""
+    return _single.copy()
+
+
+def test_cells_of_one_type_are_one_cluster(single):
+    assert list(single.obs["bgformer"].cat.categories) == ["0"]
+    np.testing.assert_allclose(single.obs["bgformer_confidence"], 1, atol=1e-5)
+    assert single.uns["bgformer"]["n_clusters"] == 1
+    assert single.uns["bgformer"]["valley_p"] >= 1e-3
+
+
+def test_cells_of_two_types_are_two_clusters(two_types):
+    found = bgf.tl.cluster(two_types, max_steps=20, verbose=False, copy=True)
+    assert found.uns["bgformer"]["valley_p"] < 1e-3
+    assert found.obs["bgformer"].nunique() > 1
+    share = pd.crosstab(found.obs["bgformer"], found.obs["type"], normalize="index")
+    assert (share.max(axis=1) > 0.95).all()
+
+
+def test_why_there_is_one_cluster_is_said(one_type, capsys):
+    bgf.tl.cluster(one_type, max_steps=20, seed=0, copy=True)
+    said = capsys.readouterr().err
+    assert "1 cluster: no valley between groups of cells (p = " in said
+    assert f"resolution={DEFAULT_RESOLUTION} cuts it nevertheless" in said
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 0.8}, {"n_clusters": 3}])
+def test_cells_of_one_type_are_cut_if_asked_for(one_type, asked):
+    found = bgf.tl.cluster(one_type, **asked, max_steps=20, verbose=False, copy=True)
+    assert found.uns["bgformer"]["n_clusters"] > 1
+    assert "valley_p" not in found.uns["bgformer"]
+
+
+def test_a_resolution_cuts_one_type_and_no_resolution_makes_it_whole_again(single):
+    whole = single.obs.copy()
+    bgf.tl.recluster(single, resolution=0.8)
+    assert single.obs["bgformer"].nunique() > 1
+    bgf.tl.recluster(single)
+    pd.testing.assert_frame_equal(single.obs, whole)
+
+
+def test_one_type_is_one_cluster_again_after_a_file(single, tmp_path):
+    bgf.tl.recluster(single, resolution=0.8)
+    single.write_h5ad(tmp_path / "cells.h5ad")
+    read = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    bgf.tl.recluster(read)
+    assert read.uns["bgformer"]["n_clusters"] == 1
+
+
+def test_cells_of_several_types_are_reclustered_as_they_were(clustered):
+    before = clustered.obs.copy()
+    bgf.tl.recluster(clustered, n_clusters=2)
+    bgf.tl.recluster(clustered)
+    pd.testing.assert_frame_equal(clustered.obs, before)
+
+
+def test_resolutions_are_a_table(clustered, unchanged):
+    with unchanged(clustered):
+        table = bgf.tl.resolutions(clustered, [2, 0.1, 0.5])
+    assert list(table.columns) == ["resolution", "n_clusters", "stability"]
+    assert list(table["resolution"]) == [0.1, 0.5, 2]
+    assert table["stability"].between(-1, 1).all()
+
+
+def test_the_number_of_clusters_grows_with_the_resolution(clustered):
+    table = bgf.tl.resolutions(clustered, [0.05, 1, 4])
+    assert table["n_clusters"].is_monotonic_increasing
+    assert table["n_clusters"].iloc[-1] > table["n_clusters"].iloc[0]
+    for resolution, number in zip(table["resolution"], table["n_clusters"], strict=True):
+        bgf.tl.recluster(clustered, resolution=resolution)
+        assert clustered.uns["bgformer"]["n_clusters"] == number
+
+
+def test_clusters_that_are_there_are_more_stable_than_those_that_are_not(single, two_types):
+    two = bgf.tl.cluster(two_types, max_steps=20, verbose=False, copy=True)
+    there = bgf.tl.resolutions(two, [0.1])
+    cut = bgf.tl.resolutions(single, [3])
+    assert there["stability"].item() > 0.95 > cut["stability"].item() + 0.1
+
+
+def test_resolutions_are_the_same_again(clustered):
+    one, two = (bgf.tl.resolutions(clustered, [1.0]) for _ in range(2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ([], "resolutions is empty; give at least one resolution"),
+        ([1, 0], "resolution is 0; it must be a number above 0"),
+        (["high"], "resolution is 'high'; it must be a number above 0"),
+    ],
+)
+def test_resolutions_that_cannot_be_meant(clustered, wanted, message):
+    with pytest.raises(ValueError, match=message):
+        bgf.tl.resolutions(clustered, wanted)
+
+
+def test_resolutions_without_results(cells):
+    with pytest.raises(ValueError, match="adata has no results named 'bgformer'"):
+        bgf.tl.resolutions(cells)
