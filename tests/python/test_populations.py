@@ -44,6 +44,13 @@ def test_one_cluster_apart_among_pieces_of_another_is_enough(two, two_types):
     assert valley(two, [np.where(types == 0, np.arange(len(types)) % 4, 4)], 0) < ALPHA
 
 
+def test_one_clustering_with_a_valley_is_enough(one, cut, two, two_types):
+    types = two_types.obs["type"].to_numpy()
+    dealt = np.random.default_rng(0).permutation(types)
+    assert valley(two, [dealt, types], 0) < ALPHA
+    assert valley(one, [cut, cut // 2], 0) >= ALPHA
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_that_a_label_was_made_from_is_no_valley(seed):
     # With more genes than cells any labels part the counts that they are compared in.

@@ -80,3 +80,19 @@ test_that("what cannot be done is said", {
   expect_match(error_of(ReclusterBGFormer(object, n.clusters = 1000)), "n_clusters is 1000")
   expect_match(error_of(ReclusterBGFormer(object, resoluton = 1)), "unknown argument 'resoluton'")
 })
+
+test_that("cells of one population are one cluster, until a resolution cuts them", {
+  # One type of cells, in which two programmes of genes vary.
+  set.seed(1)
+  programmes <- exp(matrix(rnorm(400 * 2), 400) %*% matrix(rnorm(2 * 200, sd = 0.4), 2))
+  mean <- sweep(programmes, 2, rgamma(200, 0.6, 0.5) + 0.01, "*")
+  single <- t(matrix(rnbinom(length(mean), mu = mean, size = 5), 400))
+  dimnames(single) <- list(paste0("gene", 1:200), paste0("cell", 1:400))
+  whole <- run(single[, colSums(single) > 0], max_steps = 20)
+  expect_identical(whole$n.clusters, 1L)
+  expect_identical(levels(whole$clusters), "0")
+  expect_gte(whole$valley.p, 1e-3)
+  cut <- ReclusterBGFormer(whole, resolution = 0.8)
+  expect_gt(nlevels(cut$clusters), 1)
+  expect_identical(ReclusterBGFormer(cut)$clusters, whole$clusters)
+})
