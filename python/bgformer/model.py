@@ -288,6 +288,10 @@ class BGFormer:
         Genes are matched by name. Genes that the new cells lack are treated as masked, as in
         training, with a warning; more than half missing is an error.
 
+        Cells of a batch that the fit did not see are placed by their counts alone: the encoder
+        knows no batches, only the decoder does. The metric plays down what the batches of the fit
+        differed in; what only a new protocol differs in, it cannot know.
+
         Raises
         ------
         ValueError
