@@ -161,8 +161,8 @@ def partition(
     """Cluster the anchors and give each cell the cluster with most of its weight.
 
     By resolution, clusters are Leiden's communities of the anchor graph; by number, they are cut
-    from Ward's tree of the anchors (see `ward`), so that k + 1 clusters are k with one of them
-    parted in two.
+    from Ward's tree of the anchors (see `ward`), so that k + 1 clusters are k with the anchors of
+    one of them parted in two.
 
     Parameters
     ----------

@@ -341,6 +341,7 @@ class BGFormer:
             If `directory` exists and is not a saved model.
         """
         self._check_fitted()
+        resolution = self.partition_.resolution
         tensors = {f"network.{k}": v.cpu() for k, v in self.network_.state_dict().items()}
         arrays = {
             "latent": self.latent_,
@@ -357,7 +358,8 @@ class BGFormer:
             "settings": self.settings(),
             "median_counts": self.median_counts_,
             "valley_p": self.valley_p_,
-            "resolution": self.partition_.resolution,
+            # nan, where the number of clusters was set, is not JSON
+            "resolution": None if np.isnan(resolution) else resolution,
             "genes": self.genes_.tolist(),
             "batches": self.batches_,
         }
@@ -399,7 +401,7 @@ class BGFormer:
                 model.weights_,
                 tensors["anchor_clusters"].numpy(),
                 tensors["anchor_support"].numpy(),
-                description["resolution"],
+                np.nan if description["resolution"] is None else description["resolution"],
             )
         return model
 
