@@ -190,7 +190,7 @@ def partition(
     if resolution is None and n_clusters is None:
         resolution = None if one_population else DEFAULT_RESOLUTION
         n_clusters = 1 if one_population else None
-    graph = _AnchorGraph(weights, anchors, seed)
+    graph = AnchorGraph(weights, anchors, seed)
     if n_clusters is None:
         if not resolution > 0:
             raise ValueError(f"resolution is {resolution}; it must be above 0.")
@@ -239,7 +239,7 @@ def vote(
     return labels, np.clip(share[np.arange(len(labels)), labels], 0, 1).astype(np.float32)
 
 
-class _AnchorGraph:
+class AnchorGraph:
     """The m x m graph of anchors linked by shared cells, its communities, and Ward's tree."""
 
     def __init__(self, weights: sparse.csr_matrix, anchors: np.ndarray, seed: int) -> None:
@@ -270,7 +270,7 @@ class _AnchorGraph:
         if not 1 <= k <= most:
             raise ValueError(
                 f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
-                f"clusters."
+                f"clusters; for more, cluster anew with more anchors."
             )
         # Some clusters of the tree may win no cell, so it is cut until enough of them do.
         for pieces in range(k, m + 1):

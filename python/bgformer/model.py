@@ -17,7 +17,7 @@ from bgformer.arguments import positive, whole, whole_or_auto
 from bgformer.genes import match_genes, select_genes
 from bgformer.metric import calibrate
 from bgformer.network import Network
-from bgformer.populations import one_population, valley
+from bgformer.populations import ALPHA, one_population, valley
 from bgformer.progress import Progress, say
 from bgformer.refinement import refine
 from bgformer.training import (
@@ -219,10 +219,11 @@ class BGFormer:
         """Say how many clusters there are, and why one if it is one."""
         if one_population(self.valley_p_):
             return (
-                f"1 cluster: no valley between groups of cells (p = {self.valley_p_:.2g}); "
-                f"resolution={anchor_graph.DEFAULT_RESOLUTION} cuts it nevertheless"
+                f"1 cluster: no valley between groups of cells (p = {self.valley_p_:.2g}, not < "
+                f"{ALPHA:g}); resolution={anchor_graph.DEFAULT_RESOLUTION} cuts it nevertheless"
             )
-        return f"{self.partition_.anchor_clusters.max() + 1} clusters"
+        n_clusters = self.partition_.anchor_clusters.max() + 1
+        return "1 cluster" if n_clusters == 1 else f"{n_clusters} clusters"
 
     def _place(self, placed: anchor_graph.Placement) -> None:
         """Take the cells' places among the anchors, and cluster them."""

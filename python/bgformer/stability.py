@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from bgformer.anchors import partition, vote
+from bgformer.anchors import AnchorGraph, vote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,14 +50,15 @@ def over_resolutions(
     rng = np.random.default_rng(seed)
     sample = weights[np.sort(rng.permutation(weights.shape[0])[:_CELLS])]
     n = sample.shape[0]
-    draws = [sample[np.sort(rng.integers(n, size=n))] for _ in range(_DRAWS)]
+    graph = AnchorGraph(sample, anchors, seed)
+    draws = [
+        AnchorGraph(sample[np.sort(rng.integers(n, size=n))], anchors, seed) for _ in range(_DRAWS)
+    ]
     rows = []
     for resolution in resolutions:
-        labels = partition(sample, anchors, resolution, seed=seed).labels
-        agreement = []
-        for draw in draws:
-            anchor_clusters = partition(draw, anchors, resolution, seed=seed).anchor_clusters
-            again = vote(sample, anchor_clusters)[0]
-            agreement.append(adjusted_rand_score(labels, again))
+        labels = vote(sample, graph.leiden(resolution))[0]
+        agreement = [
+            adjusted_rand_score(labels, vote(sample, draw.leiden(resolution))[0]) for draw in draws
+        ]
         rows.append((float(resolution), int(labels.max()) + 1, float(np.mean(agreement))))
     return pd.DataFrame(rows, columns=["resolution", "n_clusters", "stability"])

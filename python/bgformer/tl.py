@@ -49,7 +49,8 @@ def cluster(
     resolution
         Resolution of the clustering when the number is not given; higher gives more clusters.
         None for the default, 0.8, or a single cluster where the cells show no sign of a second
-        population (see :func:`bgformer.populations.valley`).
+        population (p of 0.001 or more; see :func:`bgformer.populations.valley`). A few hundred
+        cells show only what is far apart.
     batch_key
         Column of ``adata.obs`` with the batch of each cell.
     layer

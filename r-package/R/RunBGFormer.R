@@ -22,7 +22,8 @@
 #' @param n.clusters Number of clusters; `NULL` finds it.
 #' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
 #'   `NULL` takes 0.8, or puts all cells into a single cluster where no group of them is parted from
-#'   the rest by a valley (`valley.p` in the results is the evidence).
+#'   the rest by a valley (`valley.p` in the results, 0.001 or more, is the evidence). A few hundred
+#'   cells show only what is far apart.
 #' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
 #'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
 #' @param reduction.name Name of the reduction that the latent space is stored as. Results of
