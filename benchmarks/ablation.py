@@ -12,7 +12,6 @@ docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,17 +38,9 @@ REFINEMENT_STEPS = 100
 class DistanceAttention(BipartiteAttention):
     """Attention by distance: cells read from the anchors that are near, not from aligned ones."""
 
-    def forward(
-        self, cells: torch.Tensor, anchors: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def logits(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         """Return what `BipartiteAttention` returns."""
-        anchors = self.anchor_norm(anchors)
-        query = self._heads(self.query(self.cell_norm(cells)))
-        key, value = self._heads(self.key(anchors)), self._heads(self.value(anchors))
-        square = torch.cdist(query, key).square()
-        weights = torch.softmax(-square / math.sqrt(query.shape[-1]), dim=-1)
-        read = (weights @ value).transpose(0, 1).reshape(cells.shape)
-        return self.out(read), weights.mean(0)
+        return -torch.cdist(query, key).square()
 
 
 class ThroughAnchorsAlone(Network):

@@ -98,7 +98,8 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
 def place(network: Network, data: CountData, seed: int) -> Placement:
     """Embed all cells and set the anchors of the graph among them.
 
-    The graph's anchors are k-means centres of the cells, as many as the network has tokens.
+    The graph's anchors are k-means centres of the cells, as many as the network has tokens. The
+    tokens themselves in their place find the types less well (docs/benchmarks.md).
     """
     latent = embed(network, data)
     rows = np.random.default_rng(seed).permutation(len(latent))[:_ANCHOR_CELLS]
@@ -194,8 +195,8 @@ def partition(
     if n_clusters is None:
         if not resolution > 0:
             raise ValueError(f"resolution is {resolution}; it must be above 0.")
-        anchor_clusters = graph.leiden(resolution)
         nearby = [graph.leiden(factor * resolution) for factor in _DOUBT]
+        anchor_clusters = nearby[_DOUBT.index(1)]
     else:
         anchor_clusters, resolution = graph.exactly(n_clusters), np.nan
         nearby = [graph.cut(factor * n_clusters) for factor in _DOUBT if n_clusters > 1]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 MIN_CELLS = 20
 """Fewer cells than this cannot say anything about clusters."""
 
+MAX_STANDARDISED = 10.0
+"""Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
+otherwise outweigh every marker in those three."""
+
 
 class CountsError(ValueError):
     """The count matrix, or the names that go with it, cannot be used."""

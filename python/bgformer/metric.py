@@ -58,7 +58,7 @@ def calibrate(network: Network, data: CountData, seed: int) -> None:
     centre = latent.mean(axis=0)
     to_units = np.eye(len(centre))
     for _ in range(_ROUNDS):
-        spread = _spread(((latent - centre) @ to_units), group)
+        spread = _spread((latent - centre) @ to_units, group)
         to_units = to_units @ _inverse_root(spread)
     with torch.no_grad():
         network.latent_centre.copy_(torch.as_tensor(centre))

@@ -204,7 +204,8 @@ class BGFormer:
                 self._refine(data)
             if self.n_clusters == "auto" and self.resolution is None:
                 self.valley_p_ = valley(data, self._clusterings(), self.seed)
-                self.recluster()
+                if one_population(self.valley_p_):
+                    self.recluster()
         say(self._found(), verbose=self.verbose)
 
     def _clusterings(self) -> list[np.ndarray]:

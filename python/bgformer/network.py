@@ -10,9 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
-_MAX_STANDARDISED = 10.0
-"""Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
-otherwise outweigh every marker in those three."""
+from bgformer.counts import MAX_STANDARDISED
 
 
 class ZINBParameters(NamedTuple):
@@ -64,9 +62,13 @@ class BipartiteAttention(nn.Module):
         anchors = self.anchor_norm(anchors)
         query = self._heads(self.query(self.cell_norm(cells)))
         key, value = self._heads(self.key(anchors)), self._heads(self.value(anchors))
-        weights = torch.softmax(query @ key.transpose(1, 2) / math.sqrt(query.shape[-1]), dim=-1)
+        weights = torch.softmax(self.logits(query, key) / math.sqrt(query.shape[-1]), dim=-1)
         read = (weights @ value).transpose(0, 1).reshape(cells.shape)
         return self.out(read), weights.mean(0)
+
+    def logits(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        """Return how well queries (heads x b x d_h) fit keys (heads x m x d_h), heads x b x m."""
+        return query @ key.transpose(1, 2)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """Cut rows x d into heads x rows x d/heads."""
@@ -159,7 +161,7 @@ class Network(nn.Module):
             1 where a value may be seen and 0 where it is masked (b x g or 1 x g); a masked gene
             looks like one at its mean.
         """
-        x = ((log_counts - self.gene_mean) / self.gene_scale).clamp(max=_MAX_STANDARDISED)
+        x = ((log_counts - self.gene_mean) / self.gene_scale).clamp(max=MAX_STANDARDISED)
         if keep is not None:
             x = x * keep
         query = self.encoder_out(F.gelu(self.encoder_norm(self.encoder_in(x))))

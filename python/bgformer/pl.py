@@ -179,8 +179,9 @@ def resolution(
 ) -> list[Axes] | None:
     """Draw the number of clusters and their stability over the resolution.
 
-    The dotted line is the resolution that the clusters in `adata` have. A flat stretch of the
-    first curve with high values in the second is a number of clusters that the data hold on to.
+    The dotted line is the resolution that the clusters in `adata` have, if they have one. A flat
+    stretch of the first curve with high values in the second is a number of clusters that the data
+    hold on to.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.mixture import GaussianMixture
 
-from bgformer.counts import log_moments, log_normalised
+from bgformer.counts import MAX_STANDARDISED, log_moments, log_normalised
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -25,7 +25,6 @@ _CELLS = 10_000
 _SPLITS = 2
 _FEWEST = 5
 """A cluster of fewer cells cannot show a valley."""
-_MAX_STANDARDISED = 10.0
 
 
 def one_population(valley_p: float | None) -> bool:
@@ -143,7 +142,7 @@ def _standardised(
 ) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
     """Return both halves in units of the seen half's deviations; the means are left in."""
     mean, scale = log_moments(seen)
-    ceiling = mean / scale + _MAX_STANDARDISED
+    ceiling = mean / scale + MAX_STANDARDISED
     both = []
     for half in (seen, unseen):
         x = log_normalised(half)

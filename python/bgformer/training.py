@@ -37,7 +37,7 @@ class Objective:
     commitment: float = 0.1
     dec: float = 0.0
     """Weight of DEC in the refinement after training; 0 leaves the refinement out. Off by default:
-    on three real sets it moves the ARI by less than the seed does (docs/benchmarks.md)."""
+    on three real sets it moved the ARI by less than the seed does (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
