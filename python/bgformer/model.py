@@ -176,7 +176,7 @@ class BGFormer:
         count_matrix.warn_blank(data, adata.obs_names)
         self.median_counts_ = data.median_counts
         n_anchors = anchor_graph.choose_number(data.n_cells, self.n_anchors, self.n_clusters)
-        with one_thread():
+        with one_thread() as n_threads:
             self.network_ = network_for(
                 data,
                 n_batches=len(self.batches_),
@@ -196,6 +196,7 @@ class BGFormer:
                     schedule=replace(Schedule(), max_steps=self.max_steps),
                     seed=self.seed,
                     progress=progress,
+                    n_threads=n_threads,
                 )
             calibrate(self.network_, data, self.seed)
             self.valley_p_ = None

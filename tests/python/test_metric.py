@@ -77,7 +77,7 @@ def test_like_cells_of_two_batches_are_about_one_unit_apart(aware, blind, batch)
     # the direction between batches comes out longer than the rest.
     *others, between = spread(aware[1], batch)
     assert np.mean(others) == pytest.approx(1, abs=0.25)
-    assert between < 0.6 * spread(blind[1], batch)[-1]
+    assert between < 0.7 * spread(blind[1], batch)[-1]
 
 
 def test_the_latent_is_centred(aware):
