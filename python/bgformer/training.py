@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from bgformer import losses
+from bgformer import losses, ranks
 from bgformer.codebook import Revival, set_anchors
 from bgformer.counts import log_moments, log_normalised
 from bgformer.network import Network
@@ -29,7 +29,7 @@ _BLOCK = 2048
 _ANCHOR_CELLS = 20_000
 """Cells that the anchors are set from."""
 _SLICES = 2
-"""Parts of a minibatch that a CPU works on at once, each on one thread. They are as many whatever
+"""Parts of a minibatch that CPUs work on at once, each on one thread. They are as many whatever
 the number of threads, and their gradients are added in their order, so that the sums, and with
 them the clusters, do not depend on the machine's cores."""
 
@@ -224,9 +224,10 @@ def train(
     )
     revival = Revival(network, schedule.revive_every)
     anchors_at = int(schedule.warm_up * schedule.max_steps)
-    # DEC counts the cells of its clusters over whole minibatches
-    n_slices = _SLICES if device.type == "cpu" and dec is None else 1
-    masks = [torch.Generator().manual_seed(seed + part) for part in range(n_slices)]
+    # DEC counts the cells of its clusters over all that a rank has of a minibatch
+    n_slices = max(1, _SLICES // ranks.count()) if device.type == "cpu" and dec is None else 1
+    first = ranks.index() * n_slices
+    masks = [torch.Generator().manual_seed(seed + first + part) for part in range(n_slices)]
     history: list[dict[str, float]] = []
     network.train()
 
@@ -240,31 +241,32 @@ def train(
             getattr(objective, name) * term for name, term in terms.items() if name != "zinb"
         )
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        values = {name: term.item() for name, term in terms.items()} | {"loss": loss.item()}
-        return _Slice(len(rows) / minibatches.size, values, gradients, views.query.detach())
+        values = torch.stack([loss, *terms.values()]).detach()
+        return _Slice(
+            len(rows) / minibatches.size, ["loss", *terms], values, gradients, views.query.detach()
+        )
 
     with ThreadPoolExecutor(min(n_slices, n_threads)) as workers:
         for step in range(schedule.max_steps):
             if step == anchors_at and not network.anchors_ready:
                 set_anchors(network, _some_queries(network, log_counts, seed), seed)
             genes = torch.randperm(data.n_genes, generator=generator)[: schedule.genes_per_step]
-            slices = np.array_split(minibatches.draw(), n_slices)
-            done = list(workers.map(work, slices, [genes.to(device)] * n_slices, masks))
-            record = {name: _weighed(done, name) for name in done[0].values}
-            if not np.isfinite(record["loss"]):
+            slices = np.array_split(minibatches.draw(), n_slices * ranks.count())
+            mine = slices[first : first + n_slices]
+            done = list(workers.map(work, mine, [genes.to(device)] * n_slices, masks))
+            values, queries = _set_gradients(parameters, done, 2 * minibatches.size)
+            if not np.isfinite(values["loss"]):
                 raise FloatingPointError(
-                    f"the loss became {record['loss']} at step {step + 1}; the counts may hold "
+                    f"the loss became {values['loss']} at step {step + 1}; the counts may hold "
                     f"extreme values (the largest is {data.counts.max():.4g})."
                 )
-            _set_gradients(parameters, done)
             torch.nn.utils.clip_grad_norm_(parameters, 5.0)
             optimizer.step()
             scheduler.step()
             if network.anchors_ready:
-                queries = torch.cat([part.query for part in done])
                 revival.observe(queries, optimizer, generator)
-            history.append({"step": step + 1, **record})
-            progress.update(step + 1, record["loss"])
+            history.append({"step": step + 1, **values})
+            progress.update(step + 1, values["loss"])
     network.eval()
     names = list(dict.fromkeys(name for record in history for name in record))
     return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}
@@ -274,26 +276,39 @@ class _Slice(NamedTuple):
     """What came of one part of a minibatch: `share` is its part of the cells."""
 
     share: float
-    values: dict[str, float]
+    names: list[str]
+    values: torch.Tensor
     gradients: tuple[torch.Tensor | None, ...]
     query: torch.Tensor
 
 
-def _weighed(slices: list[_Slice], name: str) -> float:
-    """Return the mean of a value over the cells of all slices."""
-    return sum(part.share * part.values[name] for part in slices)
+def _set_gradients(
+    parameters: list[torch.nn.Parameter], slices: list[_Slice], n_queries: int
+) -> tuple[dict[str, float], torch.Tensor]:
+    """Set the gradients to their mean over all cells of a minibatch, added in a fixed order.
 
-
-def _set_gradients(parameters: list[torch.nn.Parameter], slices: list[_Slice]) -> None:
-    """Set the gradients to their mean over the cells of all slices, added in a fixed order."""
-    for parameter, parts in zip(
-        parameters, zip(*(part.gradients for part in slices), strict=True), strict=True
-    ):
-        parameter.grad = None
-        if parts[0] is not None:  # None: not in use yet, and not to be decayed either
-            parameter.grad = parts[0] * slices[0].share
-            for gradient, part in zip(parts[1:], slices[1:], strict=True):
-                parameter.grad.add_(gradient, alpha=part.share)
+    Returns
+    -------
+    The same mean of loss and terms, and the queries of all cells, which other ranks may have had.
+    """
+    used = [i for i, gradient in enumerate(slices[0].gradients) if gradient is not None]
+    sums = [sum(part.share * part.gradients[i] for part in slices) for i in used]
+    sums.append(sum(part.share * part.values for part in slices))
+    queries = torch.cat([part.query for part in slices])
+    if ranks.count() > 1:
+        everyone = queries.new_zeros(ranks.count(), n_queries, queries.shape[1])
+        everyone[ranks.index(), : len(queries)] = queries
+        there = queries.new_zeros(ranks.count(), n_queries)
+        there[ranks.index(), : len(queries)] = 1
+        flat = ranks.add(torch.cat([part.ravel() for part in (*sums, everyone, there)]))
+        pieces = flat.split([part.numel() for part in (*sums, everyone, there)])
+        sums = [piece.view_as(part) for piece, part in zip(pieces, sums, strict=False)]
+        queries = pieces[-2].view_as(everyone)[pieces[-1].view_as(there) > 0]
+    for parameter in parameters:
+        parameter.grad = None  # stays so where not in use yet, and is then not decayed either
+    for i, gradient in zip(used, sums, strict=False):
+        parameters[i].grad = gradient
+    return dict(zip(slices[0].names, sums[-1].tolist(), strict=True)), queries
 
 
 def _two_views(
@@ -357,7 +372,7 @@ class _DEC:
         latent = self.network.in_units(views.latent)
         q = losses.soft_assignment(latent, self.centroids)
         if self.steps % self.every == 0:
-            self.frequency = q.detach().sum(0)
+            self.frequency = ranks.add(q.detach().sum(0))
         self.steps += 1
         return losses.dec(q, losses.target_distribution(q.detach(), self.frequency))
 
