@@ -305,7 +305,7 @@ class BGFormer:
         counts = count_matrix.read_counts(adata, layer, min_cells=1)
         cut, measured = match_genes(counts, adata.var_names, self.genes_)
         # Cells with fewer genes are compared with the training cells' median in those genes.
-        expected = np.expm1(self.network_.gene_mean.cpu().numpy())
+        expected = self.network_.gene_mean.cpu().numpy()
         share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
         batch = np.zeros(adata.n_obs, dtype=np.int64)  # only the decoder, not run here, needs it
         data = count_matrix.with_size_factors(cut, batch, share * self.median_counts_)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
 from bgformer import losses, ranks
 from bgformer.codebook import Revival, set_anchors
-from bgformer.counts import log_moments, log_normalised
-from bgformer.network import Network
+from bgformer.network import Network, residuals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _BLOCK = 2048
 """Cells per block of a pass over all cells."""
+_AXES = 50
+"""Principal components that the latent starts from."""
+_AXES_CELLS = 10_000
+"""Cells that they are found on."""
 _ANCHOR_CELLS = 20_000
 """Cells that the anchors are set from."""
 _SLICES = 2
@@ -110,35 +115,49 @@ def one_thread() -> Iterator[int]:
 def network_for(
     data: CountData, *, n_batches: int, n_anchors: int, n_latent: int, seed: int
 ) -> Network:
-    """Return an untrained network that standardises by, and starts from, the data's genes."""
-    mean, scale = log_moments(data)
-    gene_means = np.asarray(data.counts.mean(axis=0)).ravel()
+    """Return an untrained network that knows the data's genes and starts from their PCA."""
+    total = np.asarray(data.counts.sum(axis=0), dtype=np.float64).ravel()
+    gene_mean = total / data.size_factors.sum(dtype=np.float64)
     with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
         torch.random.default_generator.manual_seed(seed)
-        return Network(
-            mean,
-            scale,
-            np.log(gene_means + 1e-4),
+        network = Network(
+            gene_mean,
+            np.sqrt(data.n_cells),  # as in the choice of genes
             n_batches=n_batches,
             n_anchors=n_anchors,
             n_latent=n_latent,
         )
+    network.start_from(_principal_axes(network, data, seed))
+    return network
+
+
+def _principal_axes(network: Network, data: CountData, seed: int) -> np.ndarray:
+    """Return the axes (k x g) of the first principal components of the residuals.
+
+    They are divided by the root mean square deviation along them, so that the latent starts with
+    deviations about 1.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_AXES_CELLS])
+    sample = data.rows(rows)
+    expected = torch.from_numpy(sample.size_factors)[:, None] * network.gene_mean
+    seen = residuals(dense(sample.counts, torch.device("cpu")), expected, network.max_residual)
+    k = min(_AXES, len(network.linear.weight), *seen.shape)
+    with threadpool_limits(limits=1):  # the order of a parallel sum changes the last digits
+        found = PCA(k, svd_solver="randomized", random_state=seed).fit(seen.numpy())
+    return found.components_ / np.sqrt(max(found.explained_variance_.mean(), 1e-12))
 
 
 class _Minibatch(NamedTuple):
     counts: torch.Tensor
-    log_counts: torch.Tensor
-    log_size: torch.Tensor
+    size_factors: torch.Tensor
     batch: torch.Tensor
 
 
 class _Minibatches:
     """Shuffled minibatches of equal size without end, each cell once per round."""
 
-    def __init__(
-        self, data: CountData, log_counts: sparse.csr_matrix, size: int, seed: int
-    ) -> None:
-        self.data, self.log_counts = data, log_counts
+    def __init__(self, data: CountData, size: int, seed: int) -> None:
+        self.data = data
         self.size = min(size, data.n_cells)
         self.rng = np.random.default_rng(seed)
         self.order = np.empty(0, dtype=np.int64)
@@ -154,8 +173,7 @@ class _Minibatches:
         """Return what training needs of these cells."""
         return _Minibatch(
             dense(self.data.counts[rows], device),
-            dense(self.log_counts[rows], device),
-            torch.from_numpy(np.log(self.data.size_factors[rows]))[:, None].to(device),
+            torch.from_numpy(self.data.size_factors[rows])[:, None].to(device),
             torch.from_numpy(self.data.batch[rows]).to(device),
         )
 
@@ -206,8 +224,7 @@ def train(
     """
     device = network.anchors.device
     generator = torch.Generator().manual_seed(seed)
-    log_counts = log_normalised(data)
-    minibatches = _Minibatches(data, log_counts, schedule.batch_size, seed)
+    minibatches = _Minibatches(data, schedule.batch_size, seed)
     parameters = list(network.parameters())
     dec = None
     if centroids is not None:
@@ -233,7 +250,7 @@ def train(
 
     def work(rows: np.ndarray, genes: torch.Tensor, masks: torch.Generator) -> _Slice:
         cells = minibatches.load(rows, device)
-        views = _two_views(network, cells.log_counts, schedule.mask_share, masks)
+        views = _two_views(network, cells, schedule.mask_share, masks)
         terms = _terms(network, cells, views, genes)
         if dec is not None:
             terms["dec"] = dec.loss(views)
@@ -249,7 +266,7 @@ def train(
     with ThreadPoolExecutor(min(n_slices, n_threads)) as workers:
         for step in range(schedule.max_steps):
             if step == anchors_at and not network.anchors_ready:
-                set_anchors(network, _some_queries(network, log_counts, seed), seed)
+                set_anchors(network, _some_queries(network, data, seed), seed)
             genes = torch.randperm(data.n_genes, generator=generator)[: schedule.genes_per_step]
             slices = np.array_split(minibatches.draw(), n_slices * ranks.count())
             mine = slices[first : first + n_slices]
@@ -312,11 +329,12 @@ def _set_gradients(
 
 
 def _two_views(
-    network: Network, log_counts: torch.Tensor, mask_share: float, generator: torch.Generator
+    network: Network, cells: _Minibatch, mask_share: float, generator: torch.Generator
 ) -> Encoded:
     """Encode two independently masked views of the same b cells, stacked to 2b rows."""
-    twice = torch.cat([log_counts, log_counts])
-    return network.encode(twice, _keep(twice, mask_share, generator))
+    twice = cells.counts.repeat(2, 1)
+    keep = _keep(twice, mask_share, generator)
+    return network.encode(twice, cells.size_factors.repeat(2, 1), keep)
 
 
 def _keep(values: torch.Tensor, mask_share: float, generator: torch.Generator) -> torch.Tensor:
@@ -342,7 +360,7 @@ def _terms(
         # were chosen; the genes drawn stand for all, so the estimate is unbiased.
         "zinb": losses.zinb(
             cells.counts[:, genes],
-            predicted.log_mean + cells.log_size.repeat(2, 1),
+            predicted.log_mean + cells.size_factors.log().repeat(2, 1),
             predicted.log_dispersion,
             predicted.dropout_logit,
         )
@@ -377,21 +395,22 @@ class _DEC:
         return losses.dec(q, losses.target_distribution(q.detach(), self.frequency))
 
 
-def _some_queries(network: Network, log_counts: sparse.csr_matrix, seed: int) -> torch.Tensor:
+def _some_queries(network: Network, data: CountData, seed: int) -> torch.Tensor:
     """Encode a random sample of cells, unmasked."""
-    n = log_counts.shape[0]
-    rows = np.random.default_rng(seed).permutation(n)[:_ANCHOR_CELLS]
-    return torch.cat([encoded.query for encoded in _pass(network, log_counts[rows])])
+    rows = np.random.default_rng(seed).permutation(data.n_cells)[:_ANCHOR_CELLS]
+    return torch.cat([encoded.query for encoded in _pass(network, data.rows(rows))])
 
 
 @torch.no_grad()
 def _pass(
-    network: Network, log_counts: sparse.csr_matrix, keep: torch.Tensor | None = None
+    network: Network, data: CountData, keep: torch.Tensor | None = None
 ) -> Iterator[Encoded]:
     """Encode all cells, a block at a time."""
     device = network.anchors.device
-    for start in range(0, log_counts.shape[0], _BLOCK):
-        yield network.encode(dense(log_counts[start : start + _BLOCK], device), keep)
+    for start in range(0, data.n_cells, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        size_factors = torch.from_numpy(data.size_factors[block])[:, None].to(device)
+        yield network.encode(dense(data.counts[block], device), size_factors, keep)
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
@@ -405,5 +424,5 @@ def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> 
         False for the genes that were not measured in these cells, shape (g,).
     """
     mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
-    blocks = _pass(network, log_normalised(data), mask)
+    blocks = _pass(network, data, mask)
     return np.concatenate([network.in_units(encoded.latent).cpu().numpy() for encoded in blocks])
