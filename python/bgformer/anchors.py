@@ -18,7 +18,6 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from bgformer.codebook import kmeans_centres
 from bgformer.training import embed
-from bgformer.ward import cut, merges
 
 if TYPE_CHECKING:
     from bgformer.counts import CountData
@@ -32,6 +31,10 @@ CELLS_PER_ANCHOR = 10
 _DOUBT = (0.25, 0.5, 1, 2, 4)
 """Factors by which the right resolution, or number of clusters, might differ from the one used,
 all as likely: what the confidence is averaged over."""
+_FINER = 1.25
+"""Factor from one resolution to the next while there are too few clusters ..."""
+_FINEST = 1e6
+"""... up to one at which every anchor is a cluster."""
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
 _BLOCK = 65_536
@@ -161,9 +164,9 @@ def partition(
 ) -> Partition:
     """Cluster the anchors and give each cell the cluster with most of its weight.
 
-    By resolution, clusters are Leiden's communities of the anchor graph; by number, they are cut
-    from Ward's tree of the anchors (see `ward`), so that k + 1 clusters are k with the anchors of
-    one of them parted in two.
+    Clusters are Leiden's communities of the anchor graph. By number, they start from those of the
+    default resolution, or of the first finer one with enough of them, and the two whose merger
+    leaves most modularity are merged until there are as many as wanted.
 
     Parameters
     ----------
@@ -248,7 +251,7 @@ def _within_0_and_1(confidence: np.ndarray) -> np.ndarray:
 
 
 class AnchorGraph:
-    """The m x m graph of anchors linked by shared cells, its communities, and Ward's tree."""
+    """The m x m graph of anchors linked by shared cells, and its communities."""
 
     def __init__(self, weights: sparse.csr_matrix, anchors: np.ndarray, seed: int) -> None:
         self.weights, self.anchors, self.seed = weights, anchors, seed
@@ -280,13 +283,7 @@ class AnchorGraph:
                 f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
                 f"clusters; for more, cluster anew with more anchors."
             )
-        # Some clusters of the tree may win no cell, so it is cut until enough of them do.
-        for pieces in range(k, m + 1):
-            clusters = self._without_empty(self.cut(pieces))
-            if clusters.max() + 1 >= k:
-                break
-        while clusters.max() + 1 > k:
-            clusters = self._merge_closest(clusters)
+        clusters = self.cut(k)
         if clusters.max() + 1 < k:
             raise ValueError(
                 f"n_clusters is {k}, but the anchors can be parted into {clusters.max() + 1} or "
@@ -295,17 +292,21 @@ class AnchorGraph:
         return clusters
 
     def cut(self, k: float) -> np.ndarray:
-        """Return about k clusters of anchors from Ward's tree, as many as there can be."""
-        return cut(self._tree, int(np.clip(round(k), 1, len(self.anchors))))
+        """Return about k clusters of anchors, as many as there can be; each holds cells."""
+        wanted = int(np.clip(round(k), 1, self.weights.shape[1]))
+        resolution = DEFAULT_RESOLUTION
+        clusters = self.leiden(resolution)
+        while clusters.max() + 1 < wanted and resolution < _FINEST:
+            resolution *= _FINER
+            clusters = self.leiden(resolution)
+        while clusters.max() + 1 > wanted:
+            clusters = self._merge_closest(clusters)
+        return clusters
 
     @cached_property
     def _cells_of_anchors(self) -> np.ndarray:
         heaviest = vote(self.weights, np.arange(self.weights.shape[1]))[0]
         return np.bincount(heaviest, minlength=self.weights.shape[1])
-
-    @cached_property
-    def _tree(self) -> np.ndarray:
-        return merges(self.anchors, self._cells_of_anchors)
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
         """Return how likely each anchor is of its cluster's main type; see `Partition`.
@@ -333,13 +334,18 @@ class AnchorGraph:
         return between
 
     def _merge_closest(self, clusters: np.ndarray) -> np.ndarray:
-        """Merge the two clusters with the most links for their sizes.
+        """Merge the two clusters whose merger leaves most modularity.
 
         The merged pair can win all cells of a third cluster; such a pair is passed over, so that
         there is one cluster fewer and not two.
         """
+        member = sparse.csr_matrix((np.ones(len(clusters)), (np.arange(len(clusters)), clusters)))
+        apart = self.links - sparse.diags(self.links.diagonal())  # no self-loops, as in the graph
+        between = (member.T @ apart @ member).toarray()
+        degree = between.sum(axis=1)
+        gain = between * degree.sum() - np.outer(degree, degree)
         rows, columns = np.triu_indices(clusters.max() + 1, k=1)
-        order = np.argsort(-self._between(clusters)[rows, columns], kind="stable")
+        order = np.argsort(-gain[rows, columns], kind="stable")
         for a, b in zip(rows[order], columns[order], strict=True):
             merged = self._without_empty(np.where(clusters == b, a, clusters))
             if merged.max() == clusters.max() - 1:

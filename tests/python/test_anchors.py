@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from bgformer import anchors
-from bgformer.anchors import anchor_weights, partition, vote
+from bgformer.anchors import DEFAULT_RESOLUTION, anchor_weights, partition, vote
 
 N_CELLS, N_ANCHORS, GROUPS = 400, 60, 5
 
@@ -180,8 +180,10 @@ def test_support_is_the_share_of_resolutions_at_which_an_anchor_stays(halves):
     np.testing.assert_allclose(found.anchor_support, together / 5)
 
 
-def test_one_more_cluster_parts_the_anchors_of_one_of_those_before(parted):
-    found = [parted(n_clusters=k).anchor_clusters for k in range(1, 12)]
+def test_fewer_clusters_than_the_default_are_mergers_of_those(parted):
+    default = parted(resolution=DEFAULT_RESOLUTION).anchor_clusters
+    found = [parted(n_clusters=k).anchor_clusters for k in range(1, default.max() + 2)]
+    np.testing.assert_array_equal(found[-1], default)
     for fewer, more in itertools.pairwise(found):
         assert len(set(zip(fewer, more, strict=True))) == more.max() + 1
 
