@@ -2,10 +2,11 @@
 
     python benchmarks/timed_run.py METHOD FILE.h5ad [--calls 2] [--anchors M]
 
-METHOD is "ours", "scanpy", or "command" (`bgformer cluster` on the file, which is streamed from
-disk). Prints one line of JSON for the last call: seconds, seconds of each stage, ARI against
-``obs["cell_type"]``, clusters, megabytes of the matrix, and the peak of the process in megabytes.
-Reading the file is not timed, except for "command", where reading and writing are all part of it.
+METHOD is "ours", "scanpy", "command" (`bgformer cluster` on the file, which is streamed from disk)
+or "torchrun" (the same in two processes). Prints one line of JSON for the last call: seconds,
+seconds of each stage, ARI against ``obs["cell_type"]``, clusters, megabytes of the matrix, and the
+peak of the process in megabytes. Reading the file is not timed, except for the last two methods,
+where reading and writing are all part of it, and the peak is that of the larger process.
 """
 
 from __future__ import annotations
@@ -86,11 +87,13 @@ def scanpy(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, St
     return _timed(leiden, stages)(adata, 0), stages
 
 
-def command(path: Path) -> tuple[np.ndarray, Stages, float]:
+def command(path: Path, *, processes: int) -> tuple[np.ndarray, Stages, float]:
     """Cluster by `bgformer cluster`, and give the peak memory of that process too."""
+    several = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    start = several if processes > 1 else []
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         output = Path(folder, "out.h5ad")
-        line = [sys.executable, "-m", "bgformer", "cluster", str(path), "-o", str(output)]
+        line = [sys.executable, *start, "-m", "bgformer", "cluster", str(path), "-o", str(output)]
         subprocess.run([*line, "--quiet"], check=True)
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         return anndata.read_h5ad(output, backed="r").obs["bgformer"].to_numpy(), {}, peak
@@ -99,15 +102,16 @@ def command(path: Path) -> tuple[np.ndarray, Stages, float]:
 def main() -> None:
     """Run the method and print its line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("method", choices=("ours", "scanpy", "command"))
+    parser.add_argument("method", choices=("ours", "scanpy", "command", "torchrun"))
     parser.add_argument("file", type=Path)
     parser.add_argument("--calls", type=int, default=1, help="the last one is reported")
     parser.add_argument("--anchors", type=int, default=0, help="0: bgformer's own choice")
     chosen = parser.parse_args()
     for _ in range(chosen.calls):
-        if chosen.method == "command":
+        if chosen.method in ("command", "torchrun"):
             start = time.perf_counter()
-            labels, stages, peak = command(chosen.file)
+            processes = 2 if chosen.method == "torchrun" else 1
+            labels, stages, peak = command(chosen.file, processes=processes)
             seconds = time.perf_counter() - start
             truth = anndata.read_h5ad(chosen.file, backed="r").obs["cell_type"].to_numpy()
             megabytes = os.path.getsize(chosen.file) / 2**20

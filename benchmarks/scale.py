@@ -1,0 +1,96 @@
+"""How time and memory grow with the number of cells, in memory and on disk, and with anchors.
+
+    python benchmarks/scale.py [--sizes 100000,300000,1000000] [--anchors 64,256,1024] [--write]
+
+Cells are resampled from a labelled set (resampled.py); every run is a process of its own
+(timed_run.py). "in memory" is `bgf.tl.cluster`, reading not timed; "on disk" is the command
+`bgformer cluster`, all of it timed, and "on disk, 2 processes" the same under torchrun. The
+exponent is the slope of the logarithms of seconds over cells. With --write the table and the
+picture replace those in docs. Data as in accuracy.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from accuracy import ROOT, write
+from speed import data_file, machine, timed
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+
+PICTURE = ROOT / "docs" / "images" / "scale.png"
+METHODS = {"ours": "in memory", "command": "on disk", "torchrun": "on disk, 2 processes"}
+
+
+def exponent(runs: list[dict]) -> float:
+    """Return the slope of log seconds over log cells."""
+    cells, seconds = ([run[name] for run in runs] for name in ("cells", "seconds"))
+    return float(np.polyfit(np.log(cells), np.log(seconds), 1)[0])
+
+
+def table(runs: list[dict]) -> str:
+    """Return a markdown table, a row for each run."""
+    lines = [
+        "| cells | where | anchors | seconds | peak MB | matrix MB | ARI |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        lines.append(
+            f"| {run['cells']:,} | {METHODS[run['method']]} | {run['anchors'] or 'auto'} "
+            f"| {run['seconds']:.1f} | {run['peak MB']:,} | {run['matrix MB']:,} "
+            f"| {run['ARI']:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(runs: list[dict]) -> None:
+    """Draw seconds over cells."""
+    figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
+    for method, where in METHODS.items():
+        points = [(r["cells"], r["seconds"]) for r in runs if r["method"] == method]
+        axes.loglog(*zip(*points, strict=True), marker="o", label=where)
+    axes.set(xlabel="cells", ylabel="seconds")
+    axes.legend()
+    figure.savefig(PICTURE, dpi=150)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="100000,300000,1000000")
+    parser.add_argument("--anchors", default="64,1024", help="besides auto, at the first size")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
+    parser.add_argument("--write", action="store_true", help="write docs")
+    chosen = parser.parse_args()
+    sizes = [int(size) for size in chosen.sizes.split(",")]
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [data_file(n, chosen.folder or Path(scratch)) for n in sizes]
+        runs = [
+            timed(method, file) | {"anchors": 0}
+            for method in chosen.methods.split(",")
+            for file in files
+        ]
+        more = [
+            timed("ours", files[0], "--anchors", m) | {"anchors": int(m)}
+            for m in chosen.anchors.split(",")
+            if m
+        ]
+    slopes = ", ".join(
+        f"{METHODS[method]} {exponent([run for run in runs if run['method'] == method]):.2f}"
+        for method in chosen.methods.split(",")
+    )
+    text = f"{machine()}. Exponent of seconds over cells: {slopes}.\n\n{table(runs + more)}"
+    print(text)
+    if chosen.write:
+        draw(runs)
+        write("scale", text)
+
+
+if __name__ == "__main__":
+    main()
