@@ -11,7 +11,7 @@ import torch
 
 from bgformer import losses
 from bgformer.codebook import Revival, set_anchors
-from bgformer.counts import log_moments, log_normalised
+from bgformer.counts import BLOCK, log_moments, log_normalised
 from bgformer.network import Network
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from bgformer.network import Encoded
     from bgformer.progress import Progress
 
-_BLOCK = 2048
-"""Cells per block of a pass over all cells."""
 _ANCHOR_CELLS = 20_000
 """Cells that the anchors are set from."""
 
@@ -310,8 +308,8 @@ def _pass(
 ) -> Iterator[Encoded]:
     """Encode all cells, a block at a time."""
     device = network.anchors.device
-    for start in range(0, log_counts.shape[0], _BLOCK):
-        yield network.encode(dense(log_counts[start : start + _BLOCK], device), keep)
+    for start in range(0, log_counts.shape[0], BLOCK):
+        yield network.encode(dense(log_counts[start : start + BLOCK], device), keep)
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
