@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -19,6 +18,8 @@ from bgformer.counts import BLOCK, MIN_CELLS, Check, as_csr, find_counts, read_c
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import anndata
 
 _DENSE_VALUES = 2**25
 """Values read at once from a dense matrix, of which a block of cells may have many more."""
@@ -140,6 +141,13 @@ class StoredCells:
         layers = store["layers"] if "layers" in store else {}
         self.layers = {name: _matrix(layers, name) for name in layers}
         self.raw = _Raw(_matrix(store, "raw/X")) if "raw/X" in store else None
+        self._uns = store["uns"] if "uns" in store else {}
+
+    @property
+    def uns(self) -> dict[str, Any]:
+        """The results of bgformer in ``uns``."""
+        groups = {name: self._uns[name] for name in self._uns if hasattr(self._uns[name], "keys")}
+        return {k: read_elem(group) for k, group in groups.items() if "anchor_clusters" in group}
 
 
 class _Raw:
@@ -157,9 +165,11 @@ class StoredTable:
         self.columns = [str(name) for name in group.attrs["column-order"]]
 
     def __contains__(self, name: str) -> bool:
+        """Tell whether there is such a column."""
         return name in self.columns
 
     def __getitem__(self, name: str) -> pd.Series:
+        """Read a column."""
         return pd.Series(read_elem(self.group[name]), name=name)
 
 
@@ -172,9 +182,11 @@ class StoredNames:
         self.dataset = dataset
 
     def __len__(self) -> int:
+        """Return how many there are."""
         return self.dataset.shape[0]
 
     def __getitem__(self, at: int) -> str:
+        """Read a name."""
         return str(_text(self.dataset[int(at) : int(at) + 1])[0])
 
 
