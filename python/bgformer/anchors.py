@@ -185,8 +185,8 @@ def weights_from_parts(
     return sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, n_anchors))
 
 
-def weight_blocks(weights: Any, size: int = _LINK_BLOCK) -> Iterator[sparse.csr_matrix]:
-    """Yield weights, CSR in memory or a CSR data set on disk, some rows at a time."""
+def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
+    """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time."""
     for start in range(0, weights.shape[0], size):
         yield sparse.csr_matrix(weights[start : start + size])
 
@@ -298,7 +298,7 @@ class AnchorGraph:
 
     def __init__(self, weights: sparse.csr_matrix, anchors: np.ndarray, seed: int) -> None:
         self.weights, self.anchors, self.seed = weights, anchors, seed
-        self.links = sum((w.T @ w).tocsr() for w in weight_blocks(weights))
+        self.links = sum((w.T @ w).tocsr() for w in weight_blocks(weights, _LINK_BLOCK))
         upper = sparse.triu(self.links, k=1).tocoo()  # no self-loops: they would favour singletons
         self.graph = igraph.Graph(
             n=weights.shape[1], edges=np.column_stack([upper.row, upper.col]).tolist()
@@ -370,7 +370,7 @@ class AnchorGraph:
     def _mass(self, clusters: np.ndarray) -> np.ndarray:
         """Return the weight of each cluster's cells on each anchor, clusters x m."""
         mass = np.zeros((clusters.max() + 1, len(clusters)))
-        for weights in weight_blocks(self.weights):
+        for weights in weight_blocks(self.weights, _LINK_BLOCK):
             labels = vote_in_blocks(weights, clusters)[0]
             cells = sparse.csr_matrix(
                 (np.ones(len(labels)), (labels, np.arange(len(labels)))),

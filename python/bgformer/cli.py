@@ -213,7 +213,8 @@ def _cluster(options: argparse.Namespace) -> None:
                 stored = tl.described(model, **what)
                 results.label(found.labels, found.confidence, n_clusters, stored)
                 if options.save_model is not None:
-                    model.latent_, model.weights_ = model.latent_[:], model.weights_[:]
+                    model.latent_ = model.latent_[:]
+                    model.weights_ = model.weights_.to_memory()
         else:
             model.fit(cells, **what)
             tl.store(cells, model, **what)
