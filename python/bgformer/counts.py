@@ -50,7 +50,7 @@ class CountData:
     batch: np.ndarray
     median_counts: float
 
-    def rows(self, index: np.ndarray) -> CountData:
+    def rows(self, index: np.ndarray | slice) -> CountData:
         """Return some of the cells, with the size factors that they have."""
         return replace(
             self,
@@ -311,10 +311,19 @@ def warn_blank(totals: np.ndarray, n_genes: int, names: pd.Index) -> None:
 def log_normalised(data: CountData) -> sparse.csr_matrix:
     """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts."""
     counts = data.counts
-    per_value = np.repeat(data.size_factors, np.diff(counts.indptr))
-    return sparse.csr_matrix(
-        (np.log1p(counts.data / per_value), counts.indices, counts.indptr), shape=counts.shape
-    )
+    values = np.repeat(data.size_factors, np.diff(counts.indptr))
+    np.divide(counts.data, values, out=values)
+    np.log1p(values, out=values)
+    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
+
+
+def gene_means(data: CountData) -> np.ndarray:
+    """Return the mean count of each gene, (g,), without a copy of the counts."""
+    mean = np.zeros(data.n_genes, dtype=np.float32)
+    for start in range(0, data.n_cells, BLOCK):
+        block = data.counts[start : start + BLOCK]
+        np.add.at(mean, block.indices, block.data * np.float32(1 / data.n_cells))
+    return mean
 
 
 def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
@@ -322,9 +331,12 @@ def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
 
     The scale is the standard deviation, kept off zero for a gene that hardly varies.
     """
-    log_counts = log_normalised(data).astype(np.float64)
-    mean = np.asarray(log_counts.mean(axis=0)).ravel()
-    square = np.asarray(log_counts.multiply(log_counts).mean(axis=0)).ravel()
+    mean, square = np.zeros(data.n_genes), np.zeros(data.n_genes)
+    for start in range(0, data.n_cells, BLOCK):
+        block = log_normalised(data.rows(slice(start, start + BLOCK)))
+        values = block.data.astype(np.float64)
+        np.add.at(mean, block.indices, values * (1 / data.n_cells))
+        np.add.at(square, block.indices, values**2 * (1 / data.n_cells))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     return mean, np.maximum(deviation, 1e-3)
 

@@ -11,7 +11,7 @@ import torch
 
 from bgformer import losses
 from bgformer.codebook import Revival, set_anchors
-from bgformer.counts import BLOCK, log_moments, log_normalised
+from bgformer.counts import BLOCK, gene_means, log_moments, log_normalised
 from bgformer.network import Network
 
 if TYPE_CHECKING:
@@ -102,13 +102,12 @@ def network_for(
 ) -> Network:
     """Return an untrained network that standardises by, and starts from, the data's genes."""
     mean, scale = log_moments(data)
-    gene_means = np.asarray(data.counts.mean(axis=0)).ravel()
     with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
         torch.random.default_generator.manual_seed(seed)
         return Network(
             mean,
             scale,
-            np.log(gene_means + 1e-4),
+            np.log(gene_means(data) + 1e-4),
             n_batches=n_batches,
             n_anchors=n_anchors,
             n_latent=n_latent,
