@@ -46,9 +46,11 @@ class DistanceAttention(BipartiteAttention):
 class ThroughAnchorsAlone(Network):
     """The latent is what a cell reads from the anchors, without the cell's own encoding."""
 
-    def encode(self, log_counts: torch.Tensor, keep: torch.Tensor | None = None) -> Encoded:
+    def encode(
+        self, counts: torch.Tensor, size_factors: torch.Tensor, keep: torch.Tensor | None = None
+    ) -> Encoded:
         """Return what `Network` returns."""
-        encoded = super().encode(log_counts, keep)
+        encoded = super().encode(counts, size_factors, keep)
         if encoded.attention is None:
             return encoded
         return encoded._replace(latent=encoded.latent - encoded.query)
@@ -68,6 +70,7 @@ class Arm:
     n_latent: int = 64
     metric: bool = True
     tokens: bool = False
+    random_start: bool = False
 
 
 ARMS = {
@@ -87,6 +90,7 @@ ARMS = {
     "latent-16": Arm("latent of 16", n_latent=16),
     "steps-300": Arm("300 steps", schedule=Schedule(max_steps=300)),
     "steps-1200": Arm("1200 steps", schedule=Schedule(max_steps=1200)),
+    "random-start": Arm("encoder starts at random, not from the PCA", random_start=True),
     "no-metric": Arm("latent as the encoder gives it", metric=False),
     "tokens": Arm("the graph's anchors are the tokens, no k-means", tokens=True),
 }
@@ -106,6 +110,10 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
             seed=seed,
         )
         network.__class__ = arm.network
+        if arm.random_start:
+            with torch.no_grad():
+                network.linear.weight.zero_()
+                network.encoder_out.weight.mul_(10)  # as torch sets it
         if (arm.attention, arm.n_heads) != (BipartiteAttention, 4):
             torch.manual_seed(seed)
             network.attention = arm.attention(arm.n_latent, arm.n_heads)

@@ -69,9 +69,10 @@ def trained(path: Path) -> tuple[BipartiteAttention, torch.Tensor]:
     counts = count_matrix.read_counts(adata)[:, adata.var_names.get_indexer(model.genes_)]
     data = count_matrix.with_size_factors(counts, np.zeros(adata.n_obs, dtype=np.int64))
     network = model.network_
-    log_counts = dense(count_matrix.log_normalised(data), network.anchors.device)
+    counts = dense(data.counts, network.anchors.device)
+    size_factors = torch.from_numpy(data.size_factors)[:, None].to(counts.device)
     with torch.no_grad():
-        return network.attention, network.encode(log_counts).query
+        return network.attention, network.encode(counts, size_factors).query
 
 
 class Heads:

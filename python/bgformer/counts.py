@@ -317,15 +317,6 @@ def log_normalised(data: CountData) -> sparse.csr_matrix:
     return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def gene_means(data: CountData) -> np.ndarray:
-    """Return the mean count of each gene, (g,), without a copy of the counts."""
-    mean = np.zeros(data.n_genes, dtype=np.float32)
-    for start in range(0, data.n_cells, BLOCK):
-        block = data.counts[start : start + BLOCK]
-        np.add.at(mean, block.indices, block.data * np.float32(1 / data.n_cells))
-    return mean
-
-
 def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and scale of each gene's log-normalised counts, both (g,).
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MIN_CELLS_PER_GENE = 3
 """A gene seen in fewer cells carries no information on groups of cells."""
-_THETA = 100.0
+THETA = 100.0
 """Dispersion of the null model of gene selection: what counts vary by without biology, as measured
 by its authors on control RNA."""
 _MIN_SHARED = 0.5
@@ -191,7 +191,7 @@ def _levels(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _residual(count: np.ndarray | int, mu: np.ndarray, n_cells: int) -> np.ndarray:
     """Return clipped Pearson residuals of counts with means mu; 0 where mu is 0."""
-    deviation = np.sqrt(np.maximum(mu + mu**2 / _THETA, 1e-300))
+    deviation = np.sqrt(np.maximum(mu + mu**2 / THETA, 1e-300))
     return np.clip((count - mu) / deviation, -np.sqrt(n_cells), np.sqrt(n_cells))
 
 

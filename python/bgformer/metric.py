@@ -25,6 +25,8 @@ _SHARE = 0.05
 """... this share of the cells of a group."""
 _ROUNDS = 2
 """The neighbours are sought again in the metric that the first ones gave."""
+_HALVINGS = 4
+"""Ways to halve the cells of a single batch; which one is drawn moves clusters, so several are."""
 _FLOOR = 0.02
 """Least spread of a direction, as a share of the mean over directions: one in which like cells
 hardly differ must not be blown up."""
@@ -34,11 +36,12 @@ def calibrate(network: Network, data: CountData, seed: int) -> None:
     """Rescale the latent of a trained network so that like cells are one unit apart.
 
     Like cells are mutual nearest neighbours between batches (Haghverdi et al. 2018,
-    doi:10.1038/nbt.4091), or between two random halves of the cells if there is one batch. What
-    they differ by is not type: the noise of counting, the state of the moment, the protocol. With
-    S half the covariance of their differences, `embed` returns ``S^(-1/2) (z - mean(z))`` from
-    now on, so that a direction counts for what it says about types, and not for what the decoder
-    happened to make of it. Where batches differ, that shrinks too.
+    doi:10.1038/nbt.4091), or between two random halves of the cells if there is one batch; several
+    such halvings are averaged. What they differ by is not type: the noise of counting, the state
+    of the moment, the protocol. With S half the covariance of their differences, `embed` returns
+    ``S^(-1/2) (z - mean(z))`` from now on, so that a direction counts for what it says about
+    types, and not for what the decoder happened to make of it. Where batches differ, that shrinks
+    too.
 
     Parameters
     ----------
@@ -51,14 +54,16 @@ def calibrate(network: Network, data: CountData, seed: int) -> None:
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
-    group = sample.batch
-    if len(np.unique(group)) == 1:
-        group = rng.permutation(np.arange(sample.n_cells) % 2)
     latent = embed(network, sample).astype(np.float64)
     centre = latent.mean(axis=0)
     to_units = np.eye(len(centre))
     for _ in range(_ROUNDS):
-        spread = _spread((latent - centre) @ to_units, group)
+        groupings = [sample.batch]
+        if len(np.unique(sample.batch)) == 1:
+            halves = np.arange(sample.n_cells) % 2
+            groupings = [rng.permutation(halves) for _ in range(_HALVINGS)]
+        in_units = (latent - centre) @ to_units
+        spread = np.mean([_spread(in_units, group) for group in groupings], axis=0)
         to_units = to_units @ _inverse_root(spread)
     with torch.no_grad():
         network.latent_centre.copy_(torch.as_tensor(centre))

@@ -202,7 +202,7 @@ class BGFormer:
         count_matrix.warn_blank(sample.totals, len(chosen), cells.obs_names)
         data = sample.data
         self.median_counts_ = data.median_counts
-        with one_thread():
+        with one_thread() as n_threads:
             self.network_ = network_for(
                 data,
                 n_batches=len(self.batches_),
@@ -224,6 +224,7 @@ class BGFormer:
                     schedule=replace(Schedule(), max_steps=self.max_steps),
                     seed=self.seed,
                     progress=progress,
+                    n_threads=n_threads,
                 )
             calibrate(self.network_, data, self.seed)
             self.valley_p_ = None
@@ -349,7 +350,7 @@ class BGFormer:
         at = match_genes(cells.var_names, self.genes_)
         measured = at >= 0
         # Cells with fewer genes are compared with the training cells' median in those genes.
-        expected = np.expm1(self.network_.gene_mean.cpu().numpy())
+        expected = self.network_.gene_mean.cpu().numpy()
         share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
         totals = np.zeros(cells.n_obs)
 

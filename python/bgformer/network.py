@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
-from bgformer.counts import MAX_STANDARDISED
+from bgformer.genes import THETA
 
 
 class ZINBParameters(NamedTuple):
@@ -36,6 +36,17 @@ class Encoded(NamedTuple):
     query: torch.Tensor
     latent: torch.Tensor
     attention: torch.Tensor | None
+
+
+def residuals(
+    counts: torch.Tensor, expected: torch.Tensor, most: float | torch.Tensor
+) -> torch.Tensor:
+    """Return Pearson residuals of counts, b x g, no further from 0 than `most`.
+
+    The same as in the choice of genes: see `genes.residual_variance` for formula and source.
+    """
+    deviation = torch.sqrt(expected + expected.square() / THETA + 1e-12)
+    return ((counts - expected) / deviation).clamp(-most, most)
 
 
 class BipartiteAttention(nn.Module):
@@ -80,11 +91,11 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    gene_mean, gene_scale
-        Mean and scale of each gene's log-normalised counts in the training cells, shape (g,);
-        the encoder standardises with them.
-    gene_log_mean
-        Log of each gene's mean count, shape (g,): where the decoder starts.
+    gene_mean
+        Mean count of each gene in a cell of size factor 1, shape (g,): what the encoder compares
+        counts with, and where the decoder starts.
+    max_residual
+        Bound on the Pearson residuals that the encoder sees.
     n_batches
         Batches the decoder knows.
     n_anchors, n_latent, n_hidden, n_heads
@@ -94,8 +105,7 @@ class Network(nn.Module):
     def __init__(
         self,
         gene_mean: np.ndarray,
-        gene_scale: np.ndarray,
-        gene_log_mean: np.ndarray,
+        max_residual: float,
         *,
         n_batches: int,
         n_anchors: int,
@@ -105,13 +115,13 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         n_genes = len(gene_mean)
-        # Copies: two buffers on one array would hold the same values after a state is loaded.
         self.register_buffer("gene_mean", torch.tensor(gene_mean, dtype=torch.float32))
-        self.register_buffer("gene_scale", torch.tensor(gene_scale, dtype=torch.float32))
+        self.register_buffer("max_residual", torch.tensor(float(max_residual)))
         self.register_buffer("anchors_ready", torch.tensor(False))
         # Set after training by metric.calibrate; until then the latent is as the encoder gives it.
         self.register_buffer("latent_centre", torch.zeros(n_latent))
         self.register_buffer("latent_map", torch.eye(n_latent))
+        self.linear = nn.Linear(n_genes, n_latent)
         self.encoder_in = nn.Linear(n_genes, n_hidden)
         self.encoder_norm = nn.LayerNorm(n_hidden)
         self.encoder_out = nn.Linear(n_hidden, n_latent)
@@ -126,7 +136,7 @@ class Network(nn.Module):
         with torch.no_grad():
             # Start from "every cell is the average cell, hardly any dropout": the first steps then
             # learn differences between cells instead of the scale of each gene.
-            self.mean_out.bias.copy_(torch.as_tensor(gene_log_mean))
+            self.mean_out.bias.copy_(torch.log(self.gene_mean + 1e-4))
             self.mean_out.weight.mul_(0.3)
             self.dropout_out.bias.fill_(-3.0)
             self.dropout_out.weight.mul_(0.3)
@@ -137,11 +147,9 @@ class Network(nn.Module):
         """Return a network of the sizes of a saved state, holding it, in evaluation mode."""
         n_batches, n_hidden = state["decoder_batch.weight"].shape
         n_anchors, n_latent = state["anchors"].shape
-        blank = np.zeros(len(state["gene_mean"]), dtype=np.float32)
         network = cls(
-            blank,
-            blank,
-            blank,
+            np.zeros(len(state["gene_mean"])),
+            0,
             n_batches=n_batches,
             n_anchors=n_anchors,
             n_latent=n_latent,
@@ -150,21 +158,38 @@ class Network(nn.Module):
         network.load_state_dict(state)
         return network.eval()
 
-    def encode(self, log_counts: torch.Tensor, keep: torch.Tensor | None = None) -> Encoded:
+    @torch.no_grad()
+    def start_from(self, axes: np.ndarray) -> None:
+        """Let the latent start as projections on `axes` (k x g, k <= d), the rest of it near 0.
+
+        What tells types apart is there from the first step, and training bends it; from a random
+        start the encoder keeps the few widest directions and loses small types.
+        """
+        self.linear.weight.zero_()
+        self.linear.weight[: len(axes)] = torch.as_tensor(axes, dtype=torch.float32)
+        self.linear.bias.zero_()
+        self.encoder_out.weight.mul_(0.1)
+
+    def encode(
+        self, counts: torch.Tensor, size_factors: torch.Tensor, keep: torch.Tensor | None = None
+    ) -> Encoded:
         """Encode a batch.
 
         Parameters
         ----------
-        log_counts
-            Log-normalised counts, b x g.
+        counts
+            Counts, b x g.
+        size_factors
+            Size factors, b x 1.
         keep
             1 where a value may be seen and 0 where it is masked (b x g or 1 x g); a masked gene
-            looks like one at its mean.
+            looks like one with the count that was to be expected.
         """
-        x = ((log_counts - self.gene_mean) / self.gene_scale).clamp(max=MAX_STANDARDISED)
+        x = residuals(counts, size_factors * self.gene_mean, self.max_residual)
         if keep is not None:
             x = x * keep
-        query = self.encoder_out(F.gelu(self.encoder_norm(self.encoder_in(x))))
+        hidden = F.gelu(self.encoder_norm(self.encoder_in(x)))
+        query = self.linear(x) + self.encoder_out(hidden)
         if not self.anchors_ready:
             return Encoded(query, query, None)
         read, weights = self.attention(query, self.anchors)

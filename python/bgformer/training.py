@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 
-from bgformer import losses
+from bgformer import losses, ranks
 from bgformer.codebook import Revival, set_anchors
-from bgformer.counts import BLOCK, gene_means, log_moments, log_normalised
-from bgformer.network import Network
+from bgformer.counts import BLOCK
+from bgformer.network import Network, residuals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +26,16 @@ if TYPE_CHECKING:
     from bgformer.network import Encoded
     from bgformer.progress import Progress
 
+_AXES = 50
+"""Principal components that the latent starts from."""
+_AXES_CELLS = 10_000
+"""Cells that they are found on."""
 _ANCHOR_CELLS = 20_000
 """Cells that the anchors are set from."""
+_SLICES = 2
+"""Parts of a minibatch that CPUs work on at once, each on one thread. They are as many whatever
+the number of threads, and their gradients are added in their order, so that the sums, and with
+them the clusters, do not depend on the machine's cores."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +98,15 @@ def pick_device(device: str) -> torch.device:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: sums over threads depend on how many there are."""
+def one_thread() -> Iterator[int]:
+    """Run torch on one thread: sums over threads depend on how many there are.
+
+    Gives the number of threads that torch was allowed before.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)
 
@@ -100,47 +114,65 @@ def one_thread() -> Iterator[None]:
 def network_for(
     data: CountData, *, n_batches: int, n_anchors: int, n_latent: int, seed: int
 ) -> Network:
-    """Return an untrained network that standardises by, and starts from, the data's genes."""
-    mean, scale = log_moments(data)
+    """Return an untrained network that knows the data's genes and starts from their PCA."""
+    total = np.asarray(data.counts.sum(axis=0), dtype=np.float64).ravel()
+    gene_mean = total / data.size_factors.sum(dtype=np.float64)
     with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
         torch.random.default_generator.manual_seed(seed)
-        return Network(
-            mean,
-            scale,
-            np.log(gene_means(data) + 1e-4),
+        network = Network(
+            gene_mean,
+            np.sqrt(data.n_cells),  # as in the choice of genes
             n_batches=n_batches,
             n_anchors=n_anchors,
             n_latent=n_latent,
         )
+    network.start_from(_principal_axes(network, data, seed))
+    return network
+
+
+def _principal_axes(network: Network, data: CountData, seed: int) -> np.ndarray:
+    """Return the axes (k x g) of the first principal components of the residuals.
+
+    They are divided by the root mean square deviation along them, so that the latent starts with
+    deviations about 1.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_AXES_CELLS])
+    sample = data.rows(rows)
+    expected = torch.from_numpy(sample.size_factors)[:, None] * network.gene_mean
+    seen = residuals(dense(sample.counts, torch.device("cpu")), expected, network.max_residual)
+    k = min(_AXES, len(network.linear.weight), *seen.shape)
+    with threadpool_limits(limits=1):  # the order of a parallel sum changes the last digits
+        found = PCA(k, svd_solver="randomized", random_state=seed).fit(seen.numpy())
+    return found.components_ / np.sqrt(max(found.explained_variance_.mean(), 1e-12))
 
 
 class _Minibatch(NamedTuple):
     counts: torch.Tensor
-    log_counts: torch.Tensor
-    log_size: torch.Tensor
+    size_factors: torch.Tensor
     batch: torch.Tensor
 
 
 class _Minibatches:
     """Shuffled minibatches of equal size without end, each cell once per round."""
 
-    def __init__(
-        self, data: CountData, log_counts: sparse.csr_matrix, size: int, seed: int
-    ) -> None:
-        self.data, self.log_counts = data, log_counts
+    def __init__(self, data: CountData, size: int, seed: int) -> None:
+        self.data = data
         self.size = min(size, data.n_cells)
         self.rng = np.random.default_rng(seed)
         self.order = np.empty(0, dtype=np.int64)
 
-    def draw(self, device: torch.device) -> _Minibatch:
-        """Return the next minibatch."""
+    def draw(self) -> np.ndarray:
+        """Return the cells of the next minibatch."""
         if len(self.order) < self.size:
             self.order = np.concatenate([self.order, self.rng.permutation(self.data.n_cells)])
         rows, self.order = self.order[: self.size], self.order[self.size :]
+        return rows
+
+    def load(self, rows: np.ndarray, device: torch.device) -> _Minibatch:
+        """Return what training needs of these cells."""
         return _Minibatch(
             dense(self.data.counts[rows], device),
-            dense(self.log_counts[rows], device),
-            torch.from_numpy(np.log(self.data.size_factors[rows]))[:, None].to(device),
+            torch.from_numpy(self.data.size_factors[rows])[:, None].to(device),
             torch.from_numpy(self.data.batch[rows]).to(device),
         )
 
@@ -159,6 +191,7 @@ def train(
     seed: int,
     progress: Progress,
     centroids: np.ndarray | None = None,
+    n_threads: int = 1,
 ) -> dict[str, np.ndarray]:
     """Train the network in place on the joint objective.
 
@@ -176,6 +209,8 @@ def train(
         Told of every step.
     centroids
         Clusters (k x d) to refine by DEC, which is part of the objective only when they are given.
+    n_threads
+        Threads to work on; the result does not depend on it.
 
     Returns
     -------
@@ -188,9 +223,9 @@ def train(
     """
     device = network.anchors.device
     generator = torch.Generator().manual_seed(seed)
-    log_counts = log_normalised(data)
-    minibatches = _Minibatches(data, log_counts, schedule.batch_size, seed)
+    minibatches = _Minibatches(data, schedule.batch_size, seed)
     parameters = list(network.parameters())
+    dec = None
     if centroids is not None:
         dec = _DEC(network, centroids)
         parameters.append(dec.centroids)
@@ -205,47 +240,112 @@ def train(
     )
     revival = Revival(network, schedule.revive_every)
     anchors_at = int(schedule.warm_up * schedule.max_steps)
+    # DEC counts the cells of its clusters over all that a rank has of a minibatch
+    n_slices = max(1, _SLICES // ranks.count()) if device.type == "cpu" and dec is None else 1
+    first = ranks.index() * n_slices
+    masks = [torch.Generator().manual_seed(seed + first + part) for part in range(n_slices)]
     history: list[dict[str, float]] = []
     network.train()
-    for step in range(schedule.max_steps):
-        if step == anchors_at and not network.anchors_ready:
-            set_anchors(network, _some_queries(network, log_counts, seed), seed)
-        cells = minibatches.draw(device)
-        views = _two_views(network, cells.log_counts, schedule.mask_share, generator)
-        genes = torch.randperm(data.n_genes, generator=generator)[: schedule.genes_per_step]
-        terms = _terms(network, cells, views, genes.to(device))
-        if centroids is not None:
+
+    def work(rows: np.ndarray, genes: torch.Tensor, masks: torch.Generator) -> _Slice:
+        cells = minibatches.load(rows, device)
+        views = _two_views(network, cells, schedule.mask_share, masks)
+        terms = _terms(network, cells, views, genes)
+        if dec is not None:
             terms["dec"] = dec.loss(views)
         loss = terms["zinb"] + sum(
             getattr(objective, name) * term for name, term in terms.items() if name != "zinb"
         )
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-        scheduler.step()
-        if network.anchors_ready:
-            revival.observe(views.query.detach(), optimizer, generator)
-        record = {"step": step + 1, "loss": loss.item()}
-        if not np.isfinite(record["loss"]):
-            raise FloatingPointError(
-                f"the loss became {record['loss']} at step {step + 1}; the counts may hold "
-                f"extreme values (the largest is {data.counts.max():.4g})."
-            )
-        history.append(record | {name: term.item() for name, term in terms.items()})
-        progress.update(step + 1, record["loss"])
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        values = torch.stack([loss, *terms.values()]).detach()
+        return _Slice(
+            len(rows) / minibatches.size, ["loss", *terms], values, gradients, views.query.detach()
+        )
+
+    with ThreadPoolExecutor(min(n_slices, n_threads)) as workers:
+        for step in range(schedule.max_steps):
+            if step == anchors_at and not network.anchors_ready:
+                set_anchors(network, _some_queries(network, data, seed), seed)
+            genes = torch.randperm(data.n_genes, generator=generator)[: schedule.genes_per_step]
+            slices = np.array_split(minibatches.draw(), n_slices * ranks.count())
+            mine = slices[first : first + n_slices]
+            done = list(workers.map(work, mine, [genes.to(device)] * n_slices, masks))
+            values, queries = _set_gradients(parameters, done, 2 * minibatches.size)
+            if not np.isfinite(values["loss"]):
+                raise FloatingPointError(
+                    f"the loss became {values['loss']} at step {step + 1}; the counts may hold "
+                    f"extreme values (the largest is {data.counts.max():.4g})."
+                )
+            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimizer.step()
+            scheduler.step()
+            if network.anchors_ready:
+                revival.observe(queries, optimizer, generator)
+            history.append({"step": step + 1, **values})
+            progress.update(step + 1, values["loss"])
     network.eval()
     names = list(dict.fromkeys(name for record in history for name in record))
     return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}
 
 
+class _Slice(NamedTuple):
+    """What came of one part of a minibatch: `share` is its part of the cells."""
+
+    share: float
+    names: list[str]
+    values: torch.Tensor
+    gradients: tuple[torch.Tensor | None, ...]
+    query: torch.Tensor
+
+
+def _set_gradients(
+    parameters: list[torch.nn.Parameter], slices: list[_Slice], n_queries: int
+) -> tuple[dict[str, float], torch.Tensor]:
+    """Set the gradients to their mean over all cells of a minibatch, added in a fixed order.
+
+    Returns
+    -------
+    The same mean of loss and terms, and the queries of all cells, which other ranks may have had.
+    """
+    used = [i for i, gradient in enumerate(slices[0].gradients) if gradient is not None]
+    sums = [sum(part.share * part.gradients[i] for part in slices) for i in used]
+    sums.append(sum(part.share * part.values for part in slices))
+    queries = torch.cat([part.query for part in slices])
+    if ranks.count() > 1:
+        everyone = queries.new_zeros(ranks.count(), n_queries, queries.shape[1])
+        everyone[ranks.index(), : len(queries)] = queries
+        there = queries.new_zeros(ranks.count(), n_queries)
+        there[ranks.index(), : len(queries)] = 1
+        flat = ranks.add(torch.cat([part.ravel() for part in (*sums, everyone, there)]))
+        pieces = flat.split([part.numel() for part in (*sums, everyone, there)])
+        sums = [piece.view_as(part) for piece, part in zip(pieces, sums, strict=False)]
+        queries = pieces[-2].view_as(everyone)[pieces[-1].view_as(there) > 0]
+    for parameter in parameters:
+        parameter.grad = None  # stays so where not in use yet, and is then not decayed either
+    for i, gradient in zip(used, sums, strict=False):
+        parameters[i].grad = gradient
+    return dict(zip(slices[0].names, sums[-1].tolist(), strict=True)), queries
+
+
 def _two_views(
-    network: Network, log_counts: torch.Tensor, mask_share: float, generator: torch.Generator
+    network: Network, cells: _Minibatch, mask_share: float, generator: torch.Generator
 ) -> Encoded:
     """Encode two independently masked views of the same b cells, stacked to 2b rows."""
-    twice = torch.cat([log_counts, log_counts])
-    keep = torch.rand(twice.shape, generator=generator).to(twice.device) >= mask_share
-    return network.encode(twice, keep)
+    twice = cells.counts.repeat(2, 1)
+    keep = _keep(twice, mask_share, generator)
+    return network.encode(twice, cells.size_factors.repeat(2, 1), keep)
+
+
+def _keep(values: torch.Tensor, mask_share: float, generator: torch.Generator) -> torch.Tensor:
+    """Return 1 where a value is kept and 0 where it is masked, of the shape of `values`.
+
+    One random byte for each decides, drawn eight at a time: a fifth of the time of torch.rand,
+    and a share that is right to 1/256.
+    """
+    n = values.numel()
+    words = torch.empty(-(-n // 8), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    drawn = words.view(torch.uint8)[:n].view(values.shape).to(values.device)
+    return (drawn >= round(256 * mask_share)).to(values.dtype)
 
 
 def _terms(
@@ -258,8 +358,8 @@ def _terms(
         # Per gene, so that its weight against the other terms does not depend on how many genes
         # were chosen; the genes drawn stand for all, so the estimate is unbiased.
         "zinb": losses.zinb(
-            cells.counts[:, genes].repeat(2, 1),
-            predicted.log_mean + cells.log_size.repeat(2, 1),
+            cells.counts[:, genes],
+            predicted.log_mean + cells.size_factors.log().repeat(2, 1),
             predicted.log_dispersion,
             predicted.dropout_logit,
         )
@@ -289,26 +389,27 @@ class _DEC:
         latent = self.network.in_units(views.latent)
         q = losses.soft_assignment(latent, self.centroids)
         if self.steps % self.every == 0:
-            self.frequency = q.detach().sum(0)
+            self.frequency = ranks.add(q.detach().sum(0))
         self.steps += 1
         return losses.dec(q, losses.target_distribution(q.detach(), self.frequency))
 
 
-def _some_queries(network: Network, log_counts: sparse.csr_matrix, seed: int) -> torch.Tensor:
+def _some_queries(network: Network, data: CountData, seed: int) -> torch.Tensor:
     """Encode a random sample of cells, unmasked."""
-    n = log_counts.shape[0]
-    rows = np.random.default_rng(seed).permutation(n)[:_ANCHOR_CELLS]
-    return torch.cat([encoded.query for encoded in _pass(network, log_counts[rows])])
+    rows = np.random.default_rng(seed).permutation(data.n_cells)[:_ANCHOR_CELLS]
+    return torch.cat([encoded.query for encoded in _pass(network, data.rows(rows))])
 
 
 @torch.no_grad()
 def _pass(
-    network: Network, log_counts: sparse.csr_matrix, keep: torch.Tensor | None = None
+    network: Network, data: CountData, keep: torch.Tensor | None = None
 ) -> Iterator[Encoded]:
     """Encode all cells, a block at a time."""
     device = network.anchors.device
-    for start in range(0, log_counts.shape[0], BLOCK):
-        yield network.encode(dense(log_counts[start : start + BLOCK], device), keep)
+    for start in range(0, data.n_cells, BLOCK):
+        block = slice(start, start + BLOCK)
+        size_factors = torch.from_numpy(data.size_factors[block])[:, None].to(device)
+        yield network.encode(dense(data.counts[block], device), size_factors, keep)
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
@@ -322,5 +423,5 @@ def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> 
         False for the genes that were not measured in these cells, shape (g,).
     """
     mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
-    blocks = _pass(network, log_normalised(data), mask)
+    blocks = _pass(network, data, mask)
     return np.concatenate([network.in_units(encoded.latent).cpu().numpy() for encoded in blocks])

@@ -77,7 +77,7 @@ def test_like_cells_of_two_batches_are_about_one_unit_apart(aware, blind, batch)
     # the direction between batches comes out longer than the rest.
     *others, between = spread(aware[1], batch)
     assert np.mean(others) == pytest.approx(1, abs=0.25)
-    assert between < 0.6 * spread(blind[1], batch)[-1]
+    assert between < 0.7 * spread(blind[1], batch)[-1]
 
 
 def test_the_latent_is_centred(aware):
@@ -87,14 +87,15 @@ def test_the_latent_is_centred(aware):
 def test_batches_come_together_and_types_stay_apart(aware, blind, batch, two_types):
     types = two_types.obs["type"].to_numpy()
     assert gap(aware[1], batch) < 0.5 * gap(blind[1], batch)
-    assert gap(aware[1], types) > 0.9 * gap(blind[1], types)
+    assert gap(aware[1], types) > 0.8 * gap(blind[1], types)
 
 
 def test_a_direction_in_which_like_cells_hardly_differ_is_not_blown_up(two_types):
     data = cm.with_size_factors(two_types.X, np.zeros(two_types.n_obs, dtype=np.int64))
     network = network_for(data, n_batches=1, n_anchors=20, n_latent=N_LATENT, seed=0).eval()
     with torch.no_grad():
-        network.encoder_out.weight[0] *= 1e-4
+        for layer in (network.linear, network.encoder_out):
+            layer.weight[0] *= 1e-4
     calibrate(network, data, seed=0)
     latent = embed(network, data)
     assert latent[:, 0].std() < 0.05 * latent[:, 1:].std()
@@ -106,8 +107,9 @@ def test_the_unit_of_the_network_is_of_no_matter(two_types):
     for unit in (1.0, 20.0):
         network = network_for(data, n_batches=1, n_anchors=20, n_latent=N_LATENT, seed=0).eval()
         with torch.no_grad():
-            network.encoder_out.weight.mul_(unit)
-            network.encoder_out.bias.mul_(unit)
+            for layer in (network.linear, network.encoder_out):
+                layer.weight.mul_(unit)
+                layer.bias.mul_(unit)
         calibrate(network, data, seed=0)
         found.append(embed(network, data))
     np.testing.assert_allclose(found[0], found[1], atol=1e-2)

@@ -15,8 +15,7 @@ def network():
         torch.manual_seed(0)
         made = Network(
             np.full(GENES, 0.3),
-            np.full(GENES, 0.8),
-            np.zeros(GENES),
+            5.0,
             n_batches=2,
             n_anchors=ANCHORS,
             n_latent=LATENT,
@@ -28,10 +27,17 @@ def network():
 
 
 @pytest.fixture
-def log_counts():
+def counts():
     return torch.tensor(
-        np.random.default_rng(0).exponential(size=(40, GENES)), dtype=torch.float32
+        np.random.default_rng(0).poisson(0.5, size=(40, GENES)), dtype=torch.float32
     )
+
+
+SIZE_FACTORS = torch.linspace(0.5, 2, 40)[:, None]
+
+
+def encode(network, counts, keep=None):
+    return network.encode(counts, SIZE_FACTORS, keep)
 
 
 def layer_norm(x, norm):
@@ -65,51 +71,68 @@ def test_attention_is_softmax_over_anchors_per_head():
     np.testing.assert_allclose(weights.detach(), share, rtol=1e-4, atol=1e-6)
 
 
-def test_attention_rows_sum_to_one(network, log_counts):
-    attention = network.encode(log_counts).attention
+def test_attention_rows_sum_to_one(network, counts):
+    attention = encode(network, counts).attention
     assert attention.shape == (40, ANCHORS)
     torch.testing.assert_close(attention.sum(1), torch.ones(40))
 
 
-def test_a_cell_does_not_depend_on_the_others_in_its_batch(network, log_counts):
-    together = network.encode(log_counts).latent
-    alone = torch.cat([network.encode(row[None]).latent for row in log_counts])
+def test_a_cell_does_not_depend_on_the_others_in_its_batch(network, counts):
+    together = encode(network, counts).latent
+    cells = zip(counts, SIZE_FACTORS, strict=True)
+    alone = torch.cat([network.encode(row[None], size[None]).latent for row, size in cells])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(
-        network.encode(log_counts[order]).latent, together[order], rtol=1e-4, atol=1e-5
+        network.encode(counts[order], SIZE_FACTORS[order]).latent,
+        together[order],
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
-def test_no_gradient_flows_between_cells(network, log_counts):
-    log_counts.requires_grad_()
-    network.encode(log_counts).latent[3].sum().backward()
-    reached = log_counts.grad.abs().sum(1) > 0
+def test_no_gradient_flows_between_cells(network, counts):
+    counts.requires_grad_()
+    encode(network, counts).latent[3].sum().backward()
+    reached = counts.grad.abs().sum(1) > 0
     assert reached.nonzero().ravel().tolist() == [3]
 
 
-def test_anchors_change_the_latent_only_once_in_use(network, log_counts):
-    with_anchors = network.encode(log_counts)
+def test_anchors_change_the_latent_only_once_in_use(network, counts):
+    with_anchors = encode(network, counts)
     network.anchors_ready.fill_(False)
-    without = network.encode(log_counts)
+    without = encode(network, counts)
     assert without.attention is None
     torch.testing.assert_close(without.latent, without.query)
     assert not torch.allclose(with_anchors.latent, without.latent)
 
 
-def test_a_masked_gene_cannot_be_seen(network, log_counts):
+def test_a_masked_gene_cannot_be_seen(network, counts):
     keep = torch.ones(1, GENES)
     keep[:, 4:9] = 0
-    changed = log_counts.clone()
+    changed = counts.clone()
     changed[:, 4:9] += 3
     torch.testing.assert_close(
-        network.encode(log_counts, keep).latent, network.encode(changed, keep).latent
+        encode(network, counts, keep).latent, encode(network, changed, keep).latent
     )
-    assert not torch.allclose(network.encode(log_counts).latent, network.encode(changed).latent)
+    assert not torch.allclose(encode(network, counts).latent, encode(network, changed).latent)
 
 
-def test_decoding_some_genes_is_a_part_of_decoding_all(network, log_counts):
-    latent, batch = network.encode(log_counts).latent, torch.zeros(40, dtype=torch.long)
+def test_the_latent_starts_as_projections_on_the_axes_it_is_given(network, counts):
+    network.anchors_ready.fill_(False)
+    axes = np.random.default_rng(1).normal(size=(5, GENES))
+    network.start_from(axes)
+    expected = SIZE_FACTORS * 0.3
+    residual = (counts - expected) / torch.sqrt(expected + expected**2 / 100)
+    projected = residual.clamp(-5, 5).numpy() @ axes.T
+    latent = encode(network, counts).latent.detach().numpy()
+    for given, found in zip(projected.T, latent.T, strict=False):
+        assert np.corrcoef(given, found)[0, 1] > 0.99
+    assert latent[:, 5:].std() < 0.05 * latent[:, :5].std()
+
+
+def test_decoding_some_genes_is_a_part_of_decoding_all(network, counts):
+    latent, batch = encode(network, counts).latent, torch.zeros(40, dtype=torch.long)
     genes = torch.tensor([7, 2, 19])
     every = network.decode(latent, batch, torch.arange(GENES))
     some = network.decode(latent, batch, genes)
@@ -118,11 +141,10 @@ def test_decoding_some_genes_is_a_part_of_decoding_all(network, log_counts):
     torch.testing.assert_close(some.log_dispersion, every.log_dispersion[genes])
 
 
-def test_a_network_is_rebuilt_from_its_state(log_counts):
+def test_a_network_is_rebuilt_from_its_state(counts):
     default_heads = Network(
         np.full(GENES, 0.3),
-        np.full(GENES, 0.8),
-        np.zeros(GENES),
+        5.0,
         n_batches=3,
         n_anchors=ANCHORS,
         n_latent=LATENT,
@@ -130,5 +152,5 @@ def test_a_network_is_rebuilt_from_its_state(log_counts):
     default_heads.anchors_ready.fill_(True)
     again = Network.from_state(default_heads.state_dict())
     torch.testing.assert_close(
-        again.encode(log_counts).latent, default_heads.eval().encode(log_counts).latent
+        encode(again, counts).latent, encode(default_heads.eval(), counts).latent
     )

@@ -1,0 +1,137 @@
+"""One timed run in a process of its own, so that its peak memory is its own.
+
+    python benchmarks/timed_run.py METHOD FILE.h5ad [--calls 2] [--anchors M]
+
+METHOD is "ours", "scanpy", or "command" (`bgformer cluster` on the file, which is streamed from
+disk). Prints one line of JSON for the last call: seconds, seconds of each stage, ARI against
+``obs["cell_type"]``, clusters, megabytes of the matrix, and the peak of the process in megabytes.
+Reading the file is not timed, except for "command", where reading and writing are all part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata
+from sklearn.metrics import adjusted_rand_score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+Stages = dict[str, float]
+
+
+def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
+    """Cluster by bgformer at its defaults; the stages are those of its `fit`."""
+    import bgformer as bgf
+    from bgformer import anchors, model
+
+    stages: Stages = {}
+    originals = {
+        (module, name): getattr(module, name)
+        for module, name in (
+            (model, "select_genes"),
+            (model, "train"),
+            (model, "calibrate"),
+            (anchors, "place"),
+            (anchors, "partition"),
+            (model, "valley"),
+        )
+        if hasattr(module, name)
+    }
+    for (module, name), function in originals.items():
+        setattr(module, name, _timed(function, stages))
+    try:
+        bgf.tl.cluster(adata, n_anchors=n_anchors, verbose=False)
+    finally:
+        for (module, name), function in originals.items():
+            setattr(module, name, function)
+    return adata.obs["bgformer"].to_numpy(), stages
+
+
+def _timed(function: Callable[..., object], stages: Stages) -> Callable[..., object]:
+    """Add the function's seconds to its stage."""
+
+    def run(*args: object, **kwargs: object) -> object:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent = time.perf_counter() - start
+            stages[function.__name__] = stages.get(function.__name__, 0) + spent
+
+    return run
+
+
+def scanpy(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
+    """Cluster by scanpy: scale, 50 PCs, 15 neighbours, Leiden at resolution 1."""
+    import scanpy as sc
+    from methods import leiden, scanpy_pca, silence
+
+    silence()
+    stages: Stages = {}
+    _timed(scanpy_pca, stages)(adata, 0)
+    _timed(sc.pp.neighbors, stages)(adata, random_state=0)
+    return _timed(leiden, stages)(adata, 0), stages
+
+
+def command(path: Path) -> tuple[np.ndarray, Stages, float]:
+    """Cluster by `bgformer cluster`, and give the peak memory of that process too."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        output = Path(folder, "out.h5ad")
+        line = [sys.executable, "-m", "bgformer", "cluster", str(path), "-o", str(output)]
+        subprocess.run([*line, "--quiet"], check=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        return anndata.read_h5ad(output, backed="r").obs["bgformer"].to_numpy(), {}, peak
+
+
+def main() -> None:
+    """Run the method and print its line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("method", choices=("ours", "scanpy", "command"))
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--calls", type=int, default=1, help="the last one is reported")
+    parser.add_argument("--anchors", type=int, default=0, help="0: bgformer's own choice")
+    chosen = parser.parse_args()
+    for _ in range(chosen.calls):
+        if chosen.method == "command":
+            start = time.perf_counter()
+            labels, stages, peak = command(chosen.file)
+            seconds = time.perf_counter() - start
+            truth = anndata.read_h5ad(chosen.file, backed="r").obs["cell_type"].to_numpy()
+            megabytes = os.path.getsize(chosen.file) / 2**20
+        else:
+            adata = anndata.read_h5ad(chosen.file)
+            truth, x = adata.obs["cell_type"].to_numpy(), adata.X
+            megabytes = (x.data.nbytes + x.indices.nbytes + x.indptr.nbytes) / 2**20
+            run = ours if chosen.method == "ours" else scanpy
+            start = time.perf_counter()
+            labels, stages = run(adata, chosen.anchors or "auto")
+            seconds = time.perf_counter() - start
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found = {
+        "method": chosen.method,
+        "cells": len(truth),
+        "seconds": round(seconds, 2),
+        "stages": {name: round(spent, 2) for name, spent in stages.items()},
+        "ARI": round(adjusted_rand_score(truth, labels), 3),
+        "clusters": len(set(labels)),
+        "matrix MB": round(megabytes),
+        "peak MB": round(peak),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
