@@ -66,7 +66,8 @@ class BGFormer:
     n_latent
         Dimensions of the latent space.
     max_steps
-        Training steps of 256 cells each.
+        Training steps of 256 cells each. Of more cells than these steps can see, and more than
+        20,000, training takes a random sample; all cells are then clustered.
     device
         "auto" (cuda, then mps, then cpu) or a torch device.
     seed

@@ -122,7 +122,7 @@ def source_of(
 
 def _is_on_disk(matrix: object) -> bool:
     """Tell whether a matrix is one that rows are read from when they are asked for."""
-    is_zarr_array = type(matrix).__module__.split(".")[0] == "zarr"  # zarr need not be installed
+    is_zarr_array = type(matrix).__module__.split(".")[0] == "zarr"  # which need not be installed
     return isinstance(matrix, h5py.Dataset) or hasattr(matrix, "to_memory") or is_zarr_array
 
 
