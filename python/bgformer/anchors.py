@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import igraph
 import numpy as np
@@ -20,6 +20,8 @@ from bgformer.codebook import kmeans_centres
 from bgformer.training import embed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from bgformer.counts import CountData
     from bgformer.network import Network
 
@@ -38,6 +40,9 @@ _FINEST = 1e6
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
 _BLOCK = 65_536
+_LINK_BLOCK = 4 * _BLOCK
+"""Cells whose weights are in memory at once, and more than a model is trained on: up to there, the
+links of the anchors are one product."""
 _ANCHOR_CELLS = 20_000
 """Cells that the anchors of the graph are set from."""
 
@@ -99,7 +104,7 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
 
 
 def place(network: Network, data: CountData, seed: int) -> Placement:
-    """Embed all cells and set the anchors of the graph among them.
+    """Embed the cells and set the anchors of the graph among them.
 
     The graph's anchors are k-means centres of the cells, as many as the network has tokens. The
     tokens themselves in their place find the types less well (docs/benchmarks.md).
@@ -108,6 +113,36 @@ def place(network: Network, data: CountData, seed: int) -> Placement:
     rows = np.random.default_rng(seed).permutation(len(latent))[:_ANCHOR_CELLS]
     anchors = kmeans_centres(latent[rows], network.anchors.shape[0], seed)
     return Placement(latent, anchors, anchor_weights(latent, anchors))
+
+
+def placements(
+    network: Network, blocks: Iterable[CountData], anchors: np.ndarray
+) -> Iterator[Placement]:
+    """Yield the cells' places among given anchors, many cells at a time.
+
+    Parameters
+    ----------
+    network
+        Trained.
+    blocks
+        The cells, in their order, in blocks of `counts.BLOCK`.
+    anchors
+        m x d.
+    """
+    for latent in gathered(embed(network, block) for block in blocks):
+        yield Placement(latent, anchors, anchor_weights(latent, anchors))
+
+
+def gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield rows that come in blocks in the larger ones that `anchor_weights` works in."""
+    waiting: list[np.ndarray] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= _BLOCK:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix:
@@ -153,6 +188,12 @@ def weights_from_parts(
     return sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, n_anchors))
 
 
+def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
+    """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time."""
+    for start in range(0, weights.shape[0], size):
+        yield sparse.csr_matrix(weights[start : start + size])
+
+
 def partition(
     weights: sparse.csr_matrix,
     anchors: np.ndarray,
@@ -171,7 +212,8 @@ def partition(
     Parameters
     ----------
     weights
-        Weights of cells on anchors, n x m, rows summing to 1.
+        Weights of cells on anchors, n x m, rows summing to 1; CSR in memory, or anndata's CSR
+        data set on disk, of which a block is read at a time.
     anchors
         The anchors, m x d.
     resolution
@@ -214,7 +256,7 @@ def assign(
     resolution: float,
 ) -> Partition:
     """Give each cell its cluster from those of its anchors; clusters are numbered by size."""
-    labels, confidence = vote(weights, anchor_clusters, anchor_support)
+    labels, confidence = vote_in_blocks(weights, anchor_clusters, anchor_support)
     sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
     rank = np.empty(len(sizes), dtype=np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
@@ -250,12 +292,23 @@ def _within_0_and_1(confidence: np.ndarray) -> np.ndarray:
     return np.clip(confidence, 0, 1).astype(np.float32)
 
 
+def vote_in_blocks(
+    weights: Any, anchor_clusters: np.ndarray, anchor_support: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `vote` does, for weights in memory or on disk (see `partition`)."""
+    votes = [
+        vote(block, anchor_clusters, anchor_support) for block in weight_blocks(weights, _BLOCK)
+    ]
+    labels, confidence = zip(*votes, strict=True)
+    return np.concatenate(labels), np.concatenate(confidence)
+
+
 class AnchorGraph:
     """The m x m graph of anchors linked by shared cells, and its communities."""
 
     def __init__(self, weights: sparse.csr_matrix, anchors: np.ndarray, seed: int) -> None:
         self.weights, self.anchors, self.seed = weights, anchors, seed
-        self.links = (weights.T @ weights).tocsr()
+        self.links = sum((w.T @ w).tocsr() for w in weight_blocks(weights, _LINK_BLOCK))
         upper = sparse.triu(self.links, k=1).tocoo()  # no self-loops: they would favour singletons
         self.graph = igraph.Graph(
             n=weights.shape[1], edges=np.column_stack([upper.row, upper.col]).tolist()
@@ -305,7 +358,7 @@ class AnchorGraph:
 
     @cached_property
     def _cells_of_anchors(self) -> np.ndarray:
-        heaviest = vote(self.weights, np.arange(self.weights.shape[1]))[0]
+        heaviest = vote_in_blocks(self.weights, np.arange(self.weights.shape[1]))[0]
         return np.bincount(heaviest, minlength=self.weights.shape[1])
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
@@ -315,14 +368,24 @@ class AnchorGraph:
         """
         if not nearby:
             return np.ones(len(clusters))
-        labels = vote(self.weights, clusters)[0]
-        cells = sparse.csr_matrix((np.ones(len(labels)), (labels, np.arange(len(labels)))))
-        mass = (cells @ self.weights).toarray()  # of each cluster's cells on each anchor
+        mass = self._mass(clusters)
         together = np.zeros(len(clusters))
         for parts in nearby:
             main = [np.bincount(parts, on_anchors).argmax() for on_anchors in mass]
             together += parts == np.array(main)[clusters]
         return together / len(nearby)
+
+    def _mass(self, clusters: np.ndarray) -> np.ndarray:
+        """Return the weight of each cluster's cells on each anchor, clusters x m."""
+        mass = np.zeros((clusters.max() + 1, len(clusters)))
+        for weights in weight_blocks(self.weights, _LINK_BLOCK):
+            labels = vote_in_blocks(weights, clusters)[0]
+            cells = sparse.csr_matrix(
+                (np.ones(len(labels)), (labels, np.arange(len(labels)))),
+                shape=(len(mass), len(labels)),
+            )
+            mass += (cells @ weights).toarray()
+        return mass
 
     def _between(self, clusters: np.ndarray) -> np.ndarray:
         """Return the link weight between clusters over what their sizes would let expect."""
@@ -356,7 +419,8 @@ class AnchorGraph:
         """Give the anchors of clusters that win no cell to the cluster they are most linked to."""
         clusters = np.unique(clusters, return_inverse=True)[1]
         while True:
-            n_cells = np.bincount(vote(self.weights, clusters)[0], minlength=clusters.max() + 1)
+            labels = vote_in_blocks(self.weights, clusters)[0]
+            n_cells = np.bincount(labels, minlength=clusters.max() + 1)
             if n_cells.all():
                 return clusters
             empty = int(n_cells.argmin())

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from bgformer.source import StoredCells
+
 _INPUT = (
-    "an .h5ad file, a 10x .h5 file, or a folder with matrix.mtx, barcodes.tsv and features.tsv"
+    "an .h5ad file, a .zarr store, a 10x .h5 file, or a folder with matrix.mtx, barcodes.tsv and "
+    "features.tsv"
 )
 
 
@@ -191,54 +194,80 @@ def _whole_or_auto(text: str) -> int | str:
 
 def _cluster(options: argparse.Namespace) -> None:
     """Fit a model to the cells of a file and write them with the results."""
-    _check_target(options.output, force=options.force)
+    _check_target(options.output, options.input, force=options.force)
     if options.save_model is not None:
         _check_model_target(options.save_model, force=options.force)
-    from bgformer import readers, tl
+    from bgformer import files, source, tl
     from bgformer.model import BGFormer
 
     names = ("n_clusters", "resolution", "seed", "n_top_genes", "max_steps")
     settings = {name: value for name, value in vars(options).items() if name in names}
     model = BGFormer(**settings, device=options.device, verbose=not options.quiet)
-    adata = readers.read(options.input)
-    batch_key = getattr(options, "batch_key", None)
-    model.fit(adata, layer=options.layer, batch_key=batch_key)
-    tl.store(adata, model, layer=options.layer, batch_key=batch_key)
-    with _written(adata, options.output):
+    what = {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
+    with files.written_beside(options.output) as partial, source.opened(options.input) as cells:
+        if isinstance(cells, source.StoredCells):
+            with files.StoredResults(options.input, partial) as results:
+                model.fit_cells(cells, results, **what)
+                found = model.partition_
+                n_clusters = int(found.anchor_clusters.max()) + 1
+                stored = tl.described(model, **what)
+                results.label(found.labels, found.confidence, n_clusters, stored)
+                if options.save_model is not None:
+                    model.latent_ = model.latent_[:]
+                    model.weights_ = model.weights_.to_memory()
+        else:
+            model.fit(cells, **what)
+            tl.store(cells, model, **what)
+            cells.write_h5ad(partial)
         if options.save_model is not None:
             model.save(options.save_model)
 
 
 def _predict(options: argparse.Namespace) -> None:
     """Label the cells of a file with a saved model and write them."""
-    _check_target(options.output, force=options.force)
+    _check_target(options.output, options.input, force=options.force)
+    import numpy as np
     import pandas as pd
 
-    from bgformer import readers
+    from bgformer import files, source
     from bgformer.model import BGFormer
 
     model = BGFormer.load(options.model, device=options.device)
-    adata = readers.read(options.input)
-    latent = model.embed(adata, layer=options.layer)
-    labels, confidence = model.assign(latent)
-    names = [str(i) for i in range(model.partition_.anchor_clusters.max() + 1)]
-    adata.obs["bgformer"] = pd.Categorical.from_codes(labels, categories=names)
-    adata.obs["bgformer_confidence"] = confidence
-    adata.obsm["X_bgformer"] = latent
-    with _written(adata, options.output):
-        pass
+    n_clusters = int(model.partition_.anchor_clusters.max()) + 1
+    with files.written_beside(options.output) as partial, source.opened(options.input) as cells:
+        if isinstance(cells, source.StoredCells):
+            with files.StoredResults(options.input, partial) as results:
+                results.start(cells.n_obs, model.n_latent)
+                parts = []
+                for latent in model.embed_cells(cells, layer=options.layer):
+                    results.add(latent)
+                    parts.append(model.assign(latent))
+                labels, confidence = (np.concatenate(part) for part in zip(*parts, strict=True))
+                results.label(labels, confidence, n_clusters)
+        else:
+            latent = model.embed(cells, layer=options.layer)
+            labels, confidence = model.assign(latent)
+            names = [str(i) for i in range(n_clusters)]
+            cells.obs["bgformer"] = pd.Categorical.from_codes(labels, categories=names)
+            cells.obs["bgformer_confidence"] = confidence
+            cells.obsm["X_bgformer"] = latent
+            cells.write_h5ad(partial)
+        n_cells = cells.n_obs
     if not options.quiet:
         print(
-            f"bgformer: {adata.n_obs} cells in {len(set(labels))} of {len(names)} clusters",
+            f"bgformer: {n_cells} cells in {len(set(labels))} of {n_clusters} clusters",
             file=sys.stderr,
         )
 
 
-def _check_target(output: Path, *, force: bool) -> None:
+def _check_target(output: Path, cells: Path, *, force: bool) -> None:
     """Raise before any work unless the output can be written."""
-    if output.suffix != ".h5ad":
-        raise ValueError(f"the output '{output}' must be named .h5ad, the format that is written.")
-    if output.is_dir():
+    suffix = ".zarr" if cells.suffix == ".zarr" else ".h5ad"
+    if output.suffix != suffix:
+        raise ValueError(
+            f"the output '{output}' must be named {suffix}, the format that is written."
+        )
+    if output.is_dir() and suffix != ".zarr":
         raise IsADirectoryError(f"the output '{output}' is a folder; give the name of a file.")
     if output.exists() and not force:
         raise FileExistsError(f"'{output}' exists; give another name, or --force to overwrite it.")
@@ -258,25 +287,9 @@ def _check_model_target(folder: Path, *, force: bool) -> None:
     storage.check_target(folder)
 
 
-@contextmanager
-def _written(adata: AnnData, output: Path) -> Iterator[None]:
-    """Write beside the output, let the caller do what must also succeed, then rename.
-
-    Whatever interrupts this leaves neither a part of the file nor a changed output.
-    """
-    target = output.resolve()  # a link stays a link
-    partial = target.with_name(f".{target.stem}-{os.getpid()}.h5ad")
-    try:
-        adata.write_h5ad(partial)
-        yield
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _info(options: argparse.Namespace) -> None:
     """Print what is installed, or what a file or a model holds."""
-    from bgformer import readers, storage
+    from bgformer import source, storage
 
     if options.path is None:
         _print_versions()
@@ -293,7 +306,8 @@ def _info(options: argparse.Namespace) -> None:
             ]
         print("\n".join(lines))
     else:
-        _print_cells(readers.read(options.path))
+        with source.opened(options.path) as cells:
+            _print_cells(cells)
 
 
 def _print_versions() -> None:
@@ -309,7 +323,7 @@ def _print_versions() -> None:
     print(f"device {pick_device('auto').type}")
 
 
-def _print_cells(adata: AnnData) -> None:
+def _print_cells(adata: AnnData | StoredCells) -> None:
     """Print the size of a data set and the clusterings it holds."""
     print(f"{adata.n_obs} cells x {adata.n_vars} genes")
     print(f"layers: {', '.join(adata.layers) or 'none'}")

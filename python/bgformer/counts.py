@@ -20,6 +20,10 @@ MAX_STANDARDISED = 10.0
 """Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
 otherwise outweigh every marker in those three."""
 
+BLOCK = 2048
+"""Cells per block of a pass over all cells, wherever they are: so that no sum and no product of
+matrices depends on whether the cells are in memory or on disk."""
+
 
 class CountsError(ValueError):
     """The count matrix, or the names that go with it, cannot be used."""
@@ -46,7 +50,7 @@ class CountData:
     batch: np.ndarray
     median_counts: float
 
-    def rows(self, index: np.ndarray) -> CountData:
+    def rows(self, index: np.ndarray | slice) -> CountData:
         """Return some of the cells, with the size factors that they have."""
         return replace(
             self,
@@ -90,7 +94,22 @@ def read_counts(
         If the matrix is missing, empty, or holds negative, non-finite or fractional values, if
         names are duplicated, or if a cell has no counts.
     """
-    where = "X" if layer is None else f"layer '{layer}'"
+    counts = as_csr(find_counts(adata, layer, min_cells))
+    check = Check(adata, layer)
+    for start in range(0, adata.n_obs, BLOCK):
+        check.block(start, counts[start : start + BLOCK])
+    check.end()
+    return counts
+
+
+def find_counts(adata: AnnData, layer: str | None, min_cells: int) -> object:
+    """Return the matrix that holds the counts as it is, after all checks but those of values.
+
+    Raises
+    ------
+    CountsError
+        If there is none, or it is too small, or names are duplicated.
+    """
     if layer is not None and layer not in adata.layers:
         have = _listed(list(adata.layers)) or "none"
         raise CountsError(f"layer '{layer}' is not in adata.layers (there: {have}).")
@@ -108,19 +127,10 @@ def read_counts(
         )
     check_unique(adata.obs_names, "cell", "adata.obs_names_make_unique()")
     check_unique(adata.var_names, "gene", "adata.var_names_make_unique()")
-    counts = _as_csr(matrix)
-    _check_values(counts, adata, layer, where)
-    totals = np.asarray(counts.sum(axis=1)).ravel()
-    if not totals.all():
-        empty = adata.obs_names[totals == 0]
-        raise CountsError(
-            f"{len(empty)} of {adata.n_obs} cells have no counts in {where} (the first: "
-            f"'{empty[0]}'); remove them, e.g. with scanpy.pp.filter_cells(adata, min_counts=1)."
-        )
-    return counts
+    return matrix
 
 
-def _as_csr(matrix: object) -> sparse.csr_matrix:
+def as_csr(matrix: object) -> sparse.csr_matrix:
     """Return any matrix an AnnData can hold as canonical CSR float32 that is ours to keep."""
     if hasattr(matrix, "to_memory"):  # a backed sparse data set
         matrix = matrix.to_memory()
@@ -140,22 +150,58 @@ def _as_csr(matrix: object) -> sparse.csr_matrix:
     return counts
 
 
-def _check_values(
-    counts: sparse.csr_matrix, adata: AnnData, layer: str | None, where: str
-) -> None:
-    """Raise unless every value is a finite whole number that is not negative."""
-    for wrong, what in (
-        (~np.isfinite(counts.data), "values that are NaN or infinite"),
-        (counts.data < 0, "negative values"),
-        (counts.data != np.rint(counts.data), "values that are not whole numbers"),
-    ):
-        if wrong.any():
-            first = int(np.flatnonzero(wrong)[0])
-            cell = adata.obs_names[np.searchsorted(counts.indptr, first, side="right") - 1]
-            gene = adata.var_names[counts.indices[first]]
+class Check:
+    """The checks of values, a block of cells at a time.
+
+    Parameters
+    ----------
+    adata
+        Where the counts are from: names for the message, and where else there may be counts.
+    layer
+        Name of the layer that holds the counts; None for ``X``.
+    """
+
+    def __init__(self, adata: AnnData, layer: str | None) -> None:
+        self.adata, self.layer = adata, layer
+        self.where = "X" if layer is None else f"layer '{layer}'"
+        self.n_empty, self.first_empty = 0, -1
+
+    def block(self, start: int, counts: sparse.csr_matrix) -> None:
+        """Raise unless every value is a finite whole number that is not negative.
+
+        Parameters
+        ----------
+        start
+            Number of the first cell of the block.
+        counts
+            The block, cells x g genes.
+        """
+        for wrong, what in (
+            (~np.isfinite(counts.data), "values that are NaN or infinite"),
+            (counts.data < 0, "negative values"),
+            (counts.data != np.rint(counts.data), "values that are not whole numbers"),
+        ):
+            if wrong.any():
+                first = int(np.flatnonzero(wrong)[0])
+                row = int(np.searchsorted(counts.indptr, first, side="right") - 1)
+                cell = self.adata.obs_names[start + row]
+                gene = self.adata.var_names[counts.indices[first]]
+                raise CountsError(
+                    f"{self.where} holds {what} ({counts.data[first]:.4g} in cell '{cell}', gene "
+                    f"'{gene}'), so it is not raw counts{_hint(self.adata, self.layer)}."
+                )
+        empty = np.flatnonzero(np.diff(counts.indptr) == 0)
+        if empty.size and not self.n_empty:
+            self.first_empty = start + int(empty[0])
+        self.n_empty += len(empty)
+
+    def end(self) -> None:
+        """Raise if a cell had no counts."""
+        if self.n_empty:
             raise CountsError(
-                f"{where} holds {what} ({counts.data[first]:.4g} in cell '{cell}', gene "
-                f"'{gene}'), so it is not raw counts{_hint(adata, layer)}."
+                f"{self.n_empty} of {self.adata.n_obs} cells have no counts in {self.where} (the "
+                f"first: '{self.adata.obs_names[self.first_empty]}'); remove them, e.g. with "
+                f"scanpy.pp.filter_cells(adata, min_counts=1)."
             )
 
 
@@ -225,19 +271,38 @@ def with_size_factors(
     median_counts
         The training cells' median, for new cells; None to take the median of these.
     """
-    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    totals = cell_totals(counts)
     if median_counts is None:
-        median_counts = float(np.median(totals[totals > 0]))
-    size_factors = np.maximum(totals, 1) / median_counts
-    return CountData(counts, size_factors.astype(np.float32), batch, median_counts)
+        median_counts = median_of(totals)
+    return CountData(counts, size_factors(totals, median_counts), batch, median_counts)
 
 
-def warn_blank(data: CountData, names: pd.Index) -> None:
-    """Report cells without any count in the model's genes."""
-    blank = np.flatnonzero(np.diff(data.counts.indptr) == 0)
+def cell_totals(counts: sparse.csr_matrix) -> np.ndarray:
+    """Return the counts of each cell, shape (n,), summed in double precision."""
+    return np.bincount(rows_of_values(counts), counts.data, minlength=counts.shape[0])
+
+
+def rows_of_values(counts: sparse.csr_matrix) -> np.ndarray:
+    """Return the row of every stored value, in the order of the values."""
+    return np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+
+
+def median_of(totals: np.ndarray) -> float:
+    """Return the median count of the cells that have any."""
+    return float(np.median(totals[totals > 0]))
+
+
+def size_factors(totals: np.ndarray, median_counts: float) -> np.ndarray:
+    """Return size factors, shape (n,), of cells with these counts."""
+    return (np.maximum(totals, 1) / median_counts).astype(np.float32)
+
+
+def warn_blank(totals: np.ndarray, n_genes: int, names: pd.Index) -> None:
+    """Report cells without any count in the model's genes, given their counts there, (n,)."""
+    blank = np.flatnonzero(totals == 0)
     if blank.size:
         warnings.warn(
-            f"{blank.size} cells have no counts in the {data.n_genes} genes used (the first: "
+            f"{blank.size} cells have no counts in the {n_genes} genes used (the first: "
             f"'{names[blank[0]]}'); their clusters mean nothing: consider removing them.",
             stacklevel=3,
         )
@@ -246,10 +311,10 @@ def warn_blank(data: CountData, names: pd.Index) -> None:
 def log_normalised(data: CountData) -> sparse.csr_matrix:
     """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts."""
     counts = data.counts
-    per_value = np.repeat(data.size_factors, np.diff(counts.indptr))
-    return sparse.csr_matrix(
-        (np.log1p(counts.data / per_value), counts.indices, counts.indptr), shape=counts.shape
-    )
+    values = np.repeat(data.size_factors, np.diff(counts.indptr))
+    np.divide(counts.data, values, out=values)
+    np.log1p(values, out=values)
+    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
 def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
@@ -257,9 +322,12 @@ def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
 
     The scale is the standard deviation, kept off zero for a gene that hardly varies.
     """
-    log_counts = log_normalised(data).astype(np.float64)
-    mean = np.asarray(log_counts.mean(axis=0)).ravel()
-    square = np.asarray(log_counts.multiply(log_counts).mean(axis=0)).ravel()
+    mean, square = np.zeros(data.n_genes), np.zeros(data.n_genes)
+    for start in range(0, data.n_cells, BLOCK):
+        block = log_normalised(data.rows(slice(start, start + BLOCK)))
+        values = block.data.astype(np.float64)
+        np.add.at(mean, block.indices, values * (1 / data.n_cells))
+        np.add.at(square, block.indices, values**2 * (1 / data.n_cells))
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     return mean, np.maximum(deviation, 1e-3)
 

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from bgformer.counts import CountsError
+from bgformer.counts import CountsError, cell_totals, rows_of_values
+from bgformer.source import InMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
+
+    from bgformer.source import OnDisk
 
 MIN_CELLS_PER_GENE = 3
 """A gene seen in fewer cells carries no information on groups of cells."""
@@ -23,12 +28,14 @@ _MIN_SHARED = 0.5
 
 
 def select_genes(
-    counts: sparse.csr_matrix, n_top_genes: int, batch: np.ndarray | None = None
+    counts: sparse.csr_matrix | InMemory | OnDisk,
+    n_top_genes: int,
+    batch: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose highly variable genes, by the variance of their Pearson residuals.
 
     See `residual_variance`. With batches, genes are ranked within each and the ranks' medians are
-    compared.
+    compared. Two passes over the cells, a block at a time.
 
     Parameters
     ----------
@@ -37,7 +44,7 @@ def select_genes(
     n_top_genes
         How many to keep; all usable genes are kept if there are no more than this.
     batch
-        Batch codes, shape (n,).
+        Batch codes from 0, shape (n,).
 
     Returns
     -------
@@ -48,8 +55,10 @@ def select_genes(
     CountsError
         If no gene is seen in at least three cells.
     """
-    n_cells = np.diff(counts.tocsc().indptr)
-    usable = np.flatnonzero(n_cells >= MIN_CELLS_PER_GENE)
+    source = InMemory(counts) if sparse.issparse(counts) else counts
+    codes = np.zeros(source.shape[0], dtype=np.int64) if batch is None else batch
+    totals = _Totals(source, codes, MIN_CELLS_PER_GENE)
+    usable = np.flatnonzero(totals.usable)
     if usable.size == 0:
         raise CountsError(
             f"no gene is left after selection: none is seen in {MIN_CELLS_PER_GENE} cells or "
@@ -57,16 +66,15 @@ def select_genes(
         )
     if usable.size <= n_top_genes:
         return usable
-    codes = np.zeros(counts.shape[0], dtype=int) if batch is None else batch
-    ranks = []
-    for code in np.unique(codes):
-        scores = residual_variance(counts[codes == code][:, usable])
-        ranks.append(np.argsort(np.argsort(-scores, kind="stable"), kind="stable"))
+    ranks = [
+        np.argsort(np.argsort(-scores[usable], kind="stable"), kind="stable")
+        for scores in _residual_variances(source, codes, totals)
+    ]
     best = np.argsort(np.median(ranks, axis=0), kind="stable")[:n_top_genes]
     return np.sort(usable[best])
 
 
-def residual_variance(counts: sparse.csr_matrix) -> np.ndarray:
+def residual_variance(counts: sparse.csr_matrix | InMemory | OnDisk) -> np.ndarray:
     r"""Return the variance of each gene's Pearson residuals, shape (g,).
 
     With mu the gene's share of all counts times the cell's total, a count x has the residual
@@ -76,28 +84,109 @@ def residual_variance(counts: sparse.csr_matrix) -> np.ndarray:
     The cells in which a gene is zero enter through their totals, a few hundred levels of them, so
     nothing dense of n x g is made; levels 1/32 of a doubling wide change no variance by 1 %.
     """
-    n = counts.shape[0]
-    columns = counts.tocsc()
-    totals = np.maximum(np.asarray(counts.sum(axis=1), dtype=np.float64).ravel(), 1)
-    share = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() / totals.sum()
+    source = InMemory(counts) if sparse.issparse(counts) else counts
+    codes = np.zeros(source.shape[0], dtype=np.int64)
+    return _residual_variances(source, codes, _Totals(source, codes, 0))[0]
+
+
+class _Totals:
+    """What the first pass over the cells counts.
+
+    Parameters
+    ----------
+    source
+        n cells x g genes.
+    codes
+        Batch codes from 0, shape (n,).
+    min_cells
+        Cells that a gene must be seen in to count.
+
+    Attributes
+    ----------
+    usable
+        The genes seen in so many cells, shape (g,).
+    of_cells
+        Counts of each cell in usable genes, shape (n,).
+    of_genes
+        Counts of each gene in each batch, batches x g.
+    """
+
+    def __init__(self, source: InMemory | OnDisk, codes: np.ndarray, min_cells: int) -> None:
+        n, g = source.shape
+        seen_in = np.zeros(g, dtype=np.int64)
+        self.of_cells = np.zeros(n)
+        self.of_genes = np.zeros((codes.max() + 1, g))
+        rare = []
+        for start, counts in source.blocks():
+            cells = np.arange(start, start + counts.shape[0])
+            self.of_cells[cells] = cell_totals(counts)
+            seen_in += np.bincount(counts.indices, minlength=g)
+            for code, genes, values in _by_batch(codes[cells], counts, counts.data):
+                self.of_genes[code] += np.bincount(genes, values, minlength=g)
+            # Which genes are seen in too few cells is known at the end only. Until then, what such
+            # a gene may have added to the cells is kept: very little, as it has few cells.
+            few = seen_in[counts.indices] < min_cells
+            rare.append(
+                (cells[rows_of_values(counts)[few]], counts.indices[few], counts.data[few])
+            )
+        self.usable = seen_in >= min_cells
+        cells, genes, values = (np.concatenate(part) for part in zip(*rare, strict=True))
+        left_out = ~self.usable[genes]
+        np.subtract.at(self.of_cells, cells[left_out], values[left_out])
+        self.of_genes[:, ~self.usable] = 0
+
+
+def _by_batch(
+    codes: np.ndarray, counts: sparse.csr_matrix, *arrays: np.ndarray
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield each batch's code, and the genes and given arrays of the values of its cells."""
+    here = np.unique(codes)
+    if len(here) == 1:
+        yield here[0], counts.indices, *arrays
+        return
+    of_values = codes[rows_of_values(counts)]
+    for code in here:
+        inside = of_values == code
+        yield code, counts.indices[inside], *(array[inside] for array in arrays)
+
+
+def _residual_variances(
+    source: InMemory | OnDisk, codes: np.ndarray, totals: _Totals
+) -> list[np.ndarray]:
+    """Return `residual_variance` in the usable genes of each batch that has cells, each (g,)."""
+    of_cells = np.maximum(totals.of_cells, 1)
+    n_cells = np.bincount(codes)
+    all_counts = np.bincount(codes, of_cells)
+    share = totals.of_genes / np.maximum(all_counts, 1)[:, None]
+    # as if every cell had none of the gene ...
+    first, second = np.zeros_like(share), np.zeros_like(share)
+    for code in np.flatnonzero(n_cells):
+        for cells, total in zip(*_levels(of_cells[codes == code]), strict=True):
+            absent = _residual(0, total * share[code], n_cells[code])
+            first[code] += cells * absent
+            second[code] += cells * absent**2
+    # ... and then corrected where it has some
+    for start, counts in source.blocks():
+        cells = np.arange(start, start + counts.shape[0])
+        total = of_cells[cells][rows_of_values(counts)]
+        for code, genes, values, size in _by_batch(codes[cells], counts, counts.data, total):
+            mu = size * share[code, genes]
+            present, absent = (_residual(x, mu, n_cells[code]) for x in (values, 0))
+            first[code] += np.bincount(genes, present - absent, minlength=share.shape[1])
+            second[code] += np.bincount(genes, present**2 - absent**2, minlength=share.shape[1])
+    return [
+        second[code] / n_cells[code] - (first[code] / n_cells[code]) ** 2
+        for code in np.flatnonzero(n_cells)
+    ]
+
+
+def _levels(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells at each level of totals that has any, and their mean total."""
     level = np.rint(32 * np.log2(totals)).astype(int)
     level -= level.min()
     n_level = np.bincount(level)
     total_level = np.bincount(level, totals) / np.maximum(n_level, 1)
-    n_level, total_level = n_level[n_level > 0], total_level[n_level > 0]
-    # as if every cell had none of the gene ...
-    first, second = np.zeros(len(share)), np.zeros(len(share))
-    for cells, total in zip(n_level, total_level, strict=True):
-        absent = _residual(0, total * share, n)
-        first += cells * absent
-        second += cells * absent**2
-    # ... and then corrected where it has some
-    gene = np.repeat(np.arange(len(share)), np.diff(columns.indptr))
-    mu = totals[columns.indices] * share[gene]
-    present, absent = _residual(columns.data, mu, n), _residual(0, mu, n)
-    first += np.bincount(gene, present - absent, minlength=len(share))
-    second += np.bincount(gene, present**2 - absent**2, minlength=len(share))
-    return second / n - (first / n) ** 2
+    return n_level[n_level > 0], total_level[n_level > 0]
 
 
 def _residual(count: np.ndarray | int, mu: np.ndarray, n_cells: int) -> np.ndarray:
@@ -106,23 +195,19 @@ def _residual(count: np.ndarray | int, mu: np.ndarray, n_cells: int) -> np.ndarr
     return np.clip((count - mu) / deviation, -np.sqrt(n_cells), np.sqrt(n_cells))
 
 
-def match_genes(
-    counts: sparse.csr_matrix, names: pd.Index, wanted: np.ndarray
-) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Return the columns of a model's genes, in its order, and which of them were measured.
+def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
+    """Return where a model's genes are among those of new cells, as `cut_genes` takes it.
 
     Parameters
     ----------
-    counts
-        n cells x genes.
     names
-        Names of the genes of `counts`.
+        Names of the genes of the new cells.
     wanted
         Names of the model's g genes.
 
     Returns
     -------
-    Counts n x g, empty where a gene is missing (reported by a warning), and a mask of shape (g,).
+    Columns, shape (g,), negative where a gene is missing (reported by a warning).
 
     Raises
     ------
@@ -143,7 +228,7 @@ def match_genes(
             f"(the first: '{wanted[~measured][0]}') and are treated as not measured.",
             stacklevel=3,
         )
-    return cut_genes(counts, at), measured
+    return at
 
 
 def cut_genes(counts: sparse.csr_matrix, at: np.ndarray) -> sparse.csr_matrix:

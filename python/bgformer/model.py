@@ -11,15 +11,18 @@ import torch
 
 from bgformer import anchors as anchor_graph
 from bgformer import counts as count_matrix
-from bgformer import readers, storage
+from bgformer import storage
 from bgformer._version import __version__
 from bgformer.arguments import positive, whole, whole_or_auto
-from bgformer.genes import match_genes, select_genes
+from bgformer.genes import cut_genes, match_genes, select_genes
 from bgformer.metric import calibrate
 from bgformer.network import Network
+from bgformer.places import InMemoryPlaces
 from bgformer.populations import ALPHA, one_population, valley
 from bgformer.progress import Progress, say
 from bgformer.refinement import refine
+from bgformer.sample import Sample
+from bgformer.source import opened, source_of
 from bgformer.training import (
     Objective,
     Schedule,
@@ -31,12 +34,14 @@ from bgformer.training import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from anndata import AnnData
 
-    from bgformer.anchors import Partition
-    from bgformer.counts import CountData
+    from bgformer.anchors import Partition, Placement
+    from bgformer.places import Places
+    from bgformer.source import StoredCells
 
 
 _COARSE = 4
@@ -61,7 +66,8 @@ class BGFormer:
     n_latent
         Dimensions of the latent space.
     max_steps
-        Training steps of 256 cells each.
+        Training steps of 256 cells each. Of more cells than these steps can see, and more than
+        20,000, training takes a random sample; all cells are then clustered.
     device
         "auto" (cuda, then mps, then cpu) or a torch device.
     seed
@@ -140,8 +146,9 @@ class BGFormer:
         Parameters
         ----------
         adata
-            Cells x genes with raw counts, or the path of an .h5ad file, a 10x .h5 file or a
-            matrix-market folder.
+            Cells x genes with raw counts, in memory or backed, or the path of an .h5ad file, a
+            .zarr store, a 10x .h5 file or a matrix-market folder. Counts of a backed AnnData, an
+            .h5ad file and a .zarr store are read a block of cells at a time.
         layer
             Layer that holds the counts; None for ``X``.
         batch_key
@@ -156,26 +163,46 @@ class BGFormer:
         CountsError, ValueError
             If the counts or a setting cannot be used; see the message.
         """
-        fitted = copy.copy(self)  # a fit that fails or is interrupted leaves this model as it was
-        fitted._fit(readers.as_anndata(adata), layer, batch_key)
-        self.__dict__ = fitted.__dict__
+        with opened(adata) as cells:
+            self.fit_cells(cells, InMemoryPlaces(), layer=layer, batch_key=batch_key)
         return self
 
-    def _fit(self, adata: AnnData, layer: str | None, batch_key: str | None) -> None:
+    def fit_cells(
+        self,
+        cells: AnnData | StoredCells,
+        places: Places,
+        *,
+        layer: str | None = None,
+        batch_key: str | None = None,
+    ) -> None:
+        """Do what `fit` does, and keep the cells' latent and weights where `places` keeps them."""
+        fitted = copy.copy(self)  # a fit that fails or is interrupted leaves this model as it was
+        fitted._fit(cells, places, layer, batch_key)
+        self.__dict__ = fitted.__dict__
+
+    def _fit(
+        self,
+        cells: AnnData | StoredCells,
+        places: Places,
+        layer: str | None,
+        batch_key: str | None,
+    ) -> None:
         """Fit, setting one attribute after the other."""
         device = pick_device(self.device)
-        counts = count_matrix.read_counts(adata, layer)
-        if self.n_clusters != "auto" and self.n_clusters > adata.n_obs:
+        source = source_of(cells, layer)
+        if self.n_clusters != "auto" and self.n_clusters > cells.n_obs:
             raise ValueError(
-                f"n_clusters is {self.n_clusters}, but there are only {adata.n_obs} cells."
+                f"n_clusters is {self.n_clusters}, but there are only {cells.n_obs} cells."
             )
-        batch, self.batches_ = count_matrix.read_batch(adata, batch_key)
-        chosen = select_genes(counts, self.n_top_genes, batch)
-        self.genes_ = np.asarray(adata.var_names[chosen], dtype=str)
-        data = count_matrix.with_size_factors(counts[:, chosen], batch)
-        count_matrix.warn_blank(data, adata.obs_names)
+        n_anchors = anchor_graph.choose_number(cells.n_obs, self.n_anchors, self.n_clusters)
+        batch, self.batches_ = count_matrix.read_batch(cells, batch_key)
+        chosen = select_genes(source, self.n_top_genes, batch)
+        self.genes_ = np.asarray(cells.var_names[chosen], dtype=str)
+        seen = self.max_steps * Schedule.batch_size
+        sample = Sample(source, chosen, batch, seen, self.seed)
+        count_matrix.warn_blank(sample.totals, len(chosen), cells.obs_names)
+        data = sample.data
         self.median_counts_ = data.median_counts
-        n_anchors = anchor_graph.choose_number(data.n_cells, self.n_anchors, self.n_clusters)
         with one_thread() as n_threads:
             self.network_ = network_for(
                 data,
@@ -184,8 +211,10 @@ class BGFormer:
                 n_latent=self.n_latent,
                 seed=self.seed,
             ).to(device)
+            part = "" if sample.holds_all else f", trained on {data.n_cells} of the cells"
             say(
-                f"{data.n_cells} cells x {data.n_genes} genes, {n_anchors} anchors, {device.type}",
+                f"{cells.n_obs} cells x {data.n_genes} genes, {n_anchors} anchors, "
+                f"{device.type}{part}",
                 verbose=self.verbose,
             )
             with Progress(self.max_steps, verbose=self.verbose) as progress:
@@ -200,11 +229,13 @@ class BGFormer:
                 )
             calibrate(self.network_, data, self.seed)
             self.valley_p_ = None
-            self._place(anchor_graph.place(self.network_, data, self.seed))
+            placed = anchor_graph.place(self.network_, data, self.seed)
+            self._place(placed, sample, places)
             if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
-                self._refine(data)
+                self._refine(placed, sample, places)
             if self.n_clusters == "auto" and self.resolution is None:
-                self.valley_p_ = valley(data, self._clusterings(), self.seed)
+                clusterings = [labels[sample.rows] for labels in self._clusterings()]
+                self.valley_p_ = valley(data, clusterings, self.seed)
                 if one_population(self.valley_p_):
                     self.recluster()
         say(self._found(), verbose=self.verbose)
@@ -227,21 +258,29 @@ class BGFormer:
         n_clusters = self.partition_.anchor_clusters.max() + 1
         return "1 cluster" if n_clusters == 1 else f"{n_clusters} clusters"
 
-    def _place(self, placed: anchor_graph.Placement) -> None:
-        """Take the cells' places among the anchors, and cluster them."""
-        self.latent_, self.anchors_, self.weights_ = placed
+    def _place(self, placed: Placement, sample: Sample, places: Places) -> None:
+        """Put all cells among the anchors that the training cells have, and cluster them."""
+        self.anchors_ = placed.anchors
+        parts = (
+            [placed]
+            if sample.holds_all
+            else anchor_graph.placements(self.network_, sample.blocks(), placed.anchors)
+        )
+        places.start(len(sample.totals), self.n_latent, len(placed.anchors))
+        for part in parts:
+            places.add(part.latent, part.weights)
+        self.latent_, self.weights_ = places.end()
         self.recluster()
 
-    def _refine(self, data: CountData) -> None:
+    def _refine(self, placed: Placement, sample: Sample, places: Places) -> None:
         """Refine network and clusters by DEC, if that helps."""
         schedule = replace(Schedule(), max_steps=max(1, self.max_steps // 6))
-        placed = anchor_graph.Placement(self.latent_, self.anchors_, self.weights_)
         with Progress(schedule.max_steps, verbose=self.verbose) as progress:
             refined = refine(
                 self.network_,
-                data,
+                sample.data,
                 placed,
-                self.partition_,
+                self.partition_._replace(labels=self.partition_.labels[sample.rows]),
                 objective=self.objective,
                 schedule=schedule,
                 seed=self.seed,
@@ -250,7 +289,7 @@ class BGFormer:
         say(refined.report, verbose=self.verbose)
         if refined.kept:
             self.network_ = refined.network
-            self._place(refined.placed)
+            self._place(refined.placed, sample, places)
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None
@@ -301,17 +340,33 @@ class BGFormer:
             If the model is not fitted, or too few of its genes are there.
         """
         self._check_fitted()
-        adata = readers.as_anndata(adata)
-        counts = count_matrix.read_counts(adata, layer, min_cells=1)
-        cut, measured = match_genes(counts, adata.var_names, self.genes_)
+        with opened(adata) as cells:
+            return np.concatenate(list(self.embed_cells(cells, layer=layer)))
+
+    def embed_cells(
+        self, cells: AnnData | StoredCells, *, layer: str | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield what `embed` returns, many cells at a time."""
+        source = source_of(cells, layer, min_cells=1)
+        at = match_genes(cells.var_names, self.genes_)
+        measured = at >= 0
         # Cells with fewer genes are compared with the training cells' median in those genes.
         expected = self.network_.gene_mean.cpu().numpy()
         share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
-        batch = np.zeros(adata.n_obs, dtype=np.int64)  # only the decoder, not run here, needs it
-        data = count_matrix.with_size_factors(cut, batch, share * self.median_counts_)
-        count_matrix.warn_blank(data, adata.obs_names)
-        with one_thread():
-            return embed(self.network_, data, None if measured.all() else measured)
+        totals = np.zeros(cells.n_obs)
+
+        def blocks() -> Iterator[np.ndarray]:
+            for start, counts in source.blocks():
+                cut = cut_genes(counts, at)
+                totals[start : start + cut.shape[0]] = count_matrix.cell_totals(cut)
+                batch = np.zeros(cut.shape[0], dtype=np.int64)  # only the decoder needs it
+                data = count_matrix.with_size_factors(cut, batch, share * self.median_counts_)
+                with one_thread():
+                    latent = embed(self.network_, data, None if measured.all() else measured)
+                yield latent
+
+        yield from anchor_graph.gathered(blocks())
+        count_matrix.warn_blank(totals, len(at), cells.obs_names)
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell as an integer, shape (n,), by the fitted anchors."""

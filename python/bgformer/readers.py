@@ -1,4 +1,4 @@
-"""Cells from files: .h5ad, 10x .h5, and folders in matrix-market form."""
+"""Cells from files: .h5ad, .zarr, 10x .h5, and folders in matrix-market form."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def read(source: str | Path) -> anndata.AnnData:
     Parameters
     ----------
     source
-        An .h5ad file, a 10x .h5 file (Cell Ranger 2 or later), or a folder with matrix.mtx,
-        barcodes.tsv and features.tsv (Cell Ranger 3) or genes.tsv (Cell Ranger 2), each gzipped or
-        not. Of a 10x experiment with several kinds of features, gene expression is kept.
+        An .h5ad file, a .zarr store, a 10x .h5 file (Cell Ranger 2 or later), or a folder with
+        matrix.mtx, barcodes.tsv and features.tsv (Cell Ranger 3) or genes.tsv (Cell Ranger 2),
+        each gzipped or not. Of a 10x experiment with several kinds of features, gene expression is
+        kept.
 
     Returns
     -------
@@ -43,26 +44,36 @@ def read(source: str | Path) -> anndata.AnnData:
         If it is of another kind, or damaged.
     """
     path = Path(source)
-    if path.is_dir():
-        read_path, kind = _read_folder, "a matrix-market folder"
-    elif not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file '{path}'.")
+    if path.suffix == ".zarr" and path.is_dir():
+        read_path = anndata.read_zarr
+    elif path.is_dir():
+        read_path = _read_folder
     elif path.suffix == ".h5ad":
-        read_path, kind = anndata.read_h5ad, "an .h5ad file"
+        read_path = anndata.read_h5ad
     elif path.suffix == ".h5":
-        read_path, kind = _read_10x_h5, "a 10x .h5 file"
+        read_path = _read_10x_h5
     else:
         raise ValueError(
-            f"'{path}' is not a kind of file that can be read; give an .h5ad file, a 10x .h5 file "
-            f"or a folder with matrix.mtx, barcodes.tsv and features.tsv or genes.tsv."
+            f"'{path}' is not a kind of file that can be read; give an .h5ad file, a .zarr store, "
+            f"a 10x .h5 file or a folder with matrix.mtx, barcodes.tsv and features.tsv or "
+            f"genes.tsv."
         )
     try:
         return read_path(path)
     except FileNotFoundError:
         raise
     except Exception as error:  # h5py, anndata, scipy and pandas each raise their own kinds
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"'{path}' cannot be read as {kind}: {reason[0].rstrip('.')}.") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """Return what to raise when reading a path of a known kind raised `error`."""
+    kinds = {".h5ad": "an .h5ad file", ".zarr": "a .zarr store", ".h5": "a 10x .h5 file"}
+    kind = kinds.get(path.suffix, "a matrix-market folder")
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return ValueError(f"'{path}' cannot be read as {kind}: {reason[0].rstrip('.')}.")
 
 
 def _read_10x_h5(path: Path) -> anndata.AnnData:

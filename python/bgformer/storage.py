@@ -46,19 +46,24 @@ def write(
         # mkdtemp and safetensors make what their owner alone can read.
         partial.chmod(0o777 & ~_umask())
         (partial / _TENSORS).chmod(0o666 & ~_umask())
-        if target.exists():
-            old = partial.with_name(f"{partial.name}-old")
-            os.replace(target, old)
-            try:
-                os.replace(partial, target)
-            except BaseException:
-                os.replace(old, target)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.replace(partial, target)
+        put(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def put(partial: Path, target: Path) -> None:
+    """Move a complete file or folder to its final name, replacing what is there."""
+    if not (partial.is_dir() and target.exists()):
+        os.replace(partial, target)
+        return
+    old = partial.with_name(f"{partial.name}-old")  # a folder cannot replace one with contents
+    os.replace(target, old)
+    try:
+        os.replace(partial, target)
+    except BaseException:
+        os.replace(old, target)
+        raise
+    shutil.rmtree(old)
 
 
 def check_target(directory: str | Path) -> None:

@@ -43,7 +43,8 @@ def cluster(
     Parameters
     ----------
     adata
-        Cells x genes, with raw counts in ``X`` or in a layer.
+        Cells x genes, with raw counts in ``X`` or in a layer. Of a backed AnnData, ``X`` is read a
+        block of cells at a time; the results are in memory.
     n_clusters
         Number of clusters, or "auto" to find it.
     resolution
@@ -62,7 +63,8 @@ def cluster(
     n_latent
         Dimensions of the latent space, a multiple of 4.
     max_steps
-        Training steps of 256 cells each.
+        Training steps of 256 cells each. Of more cells than these steps can see, and more than
+        20,000, training takes a random sample; all cells are then clustered.
     device
         "auto" (cuda, then mps, then cpu) or a torch device.
     seed
@@ -139,11 +141,19 @@ def store(
     key_added
         Name of the results.
     """
-    params = model.settings() | {"layer": layer, "batch_key": batch_key}
     adata.obsm[f"X_{key_added}"] = model.latent_
     adata.obsm[f"{key_added}_anchors"] = model.weights_
     adata.obsm.pop(f"X_{key_added}_umap", None)  # drawn from an earlier latent
-    adata.uns[key_added] = {
+    adata.uns[key_added] = described(model, layer=layer, batch_key=batch_key)
+    _store(adata, key_added, model.partition_)
+
+
+def described(
+    model: BGFormer, *, layer: str | None = None, batch_key: str | None = None
+) -> dict[str, Any]:
+    """Return what :func:`store` puts into ``uns``."""
+    params = model.settings() | {"layer": layer, "batch_key": batch_key}
+    found: dict[str, Any] = {
         "params": {name: value for name, value in params.items() if value is not None},
         "version": __version__,
         "seed": model.seed,
@@ -152,8 +162,8 @@ def store(
         "genes": model.genes_.astype(object),
     }
     if model.valley_p_ is not None:
-        adata.uns[key_added]["valley_p"] = model.valley_p_
-    _store(adata, key_added, model.partition_)
+        found["valley_p"] = model.valley_p_
+    return found | _clustering(model.partition_)
 
 
 def recluster(
@@ -279,11 +289,17 @@ def _copy(adata: AnnData) -> AnnData:
 
 def _store(adata: AnnData, key: str, found: Partition) -> None:
     """Write a partition into obs and uns."""
-    n_clusters = int(found.anchor_clusters.max()) + 1
-    names = [str(i) for i in range(n_clusters)]
+    clustering = _clustering(found)
+    names = [str(i) for i in range(clustering["n_clusters"])]
     adata.obs[key] = pd.Categorical.from_codes(found.labels, categories=names)
     adata.obs[f"{key}_confidence"] = found.confidence
-    stored: dict[str, Any] = adata.uns[key]
-    stored["anchor_clusters"] = np.asarray(found.anchor_clusters)
-    stored["resolution"] = found.resolution
-    stored["n_clusters"] = n_clusters
+    adata.uns[key].update(clustering)
+
+
+def _clustering(found: Partition) -> dict[str, Any]:
+    """Return what ``uns`` holds of a partition."""
+    return {
+        "anchor_clusters": np.asarray(found.anchor_clusters),
+        "resolution": found.resolution,
+        "n_clusters": int(found.anchor_clusters.max()) + 1,
+    }

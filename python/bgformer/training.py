@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from bgformer import losses, ranks
 from bgformer.codebook import Revival, set_anchors
+from bgformer.counts import BLOCK
 from bgformer.network import Network, residuals
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from bgformer.network import Encoded
     from bgformer.progress import Progress
 
-_BLOCK = 2048
-"""Cells per block of a pass over all cells."""
 _AXES = 50
 """Principal components that the latent starts from."""
 _AXES_CELLS = 10_000
@@ -407,8 +406,8 @@ def _pass(
 ) -> Iterator[Encoded]:
     """Encode all cells, a block at a time."""
     device = network.anchors.device
-    for start in range(0, data.n_cells, _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, data.n_cells, BLOCK):
+        block = slice(start, start + BLOCK)
         size_factors = torch.from_numpy(data.size_factors[block])[:, None].to(device)
         yield network.encode(dense(data.counts[block], device), size_factors, keep)
 

@@ -8,7 +8,7 @@ session <- new.env(parent = emptyenv()) # holds bgformer.rbridge once it is load
 python_requirements <- function(r = getRversion(),
                                 reticulate = utils::packageVersion("reticulate")) {
   least <- c(
-    torch = "2.5", numpy = "1.24", scipy = "1.11", pandas = "2.0", anndata = "0.10",
+    torch = "2.5", numpy = "1.24", scipy = "1.11", pandas = "2.0", anndata = "0.11",
     scanpy = "1.10", igraph = "0.10.8", "scikit-learn" = "1.3",
     threadpoolctl = "3.1", safetensors = "0.4", h5py = "3.8", matplotlib = "3.7",
     anndata2ri = "2.0", rpy2 = "3.5.11"

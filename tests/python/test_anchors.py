@@ -52,6 +52,16 @@ def test_weights_lie_on_the_nearest_anchors_and_sum_to_one(points, weights):
         assert (np.diff(weights[i].data[order]) <= 1e-9).all()
 
 
+@pytest.mark.parametrize("asked", [{"resolution": 1.0}, {"n_clusters": 7}])
+def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, asked):
+    at_once = parted(**asked)
+    monkeypatch.setattr(anchors, "_BLOCK", 64)
+    monkeypatch.setattr(anchors, "_LINK_BLOCK", 150)
+    in_blocks = parted(**asked)
+    for found, expected in zip(in_blocks, at_once, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_weights_do_not_depend_on_the_unit_or_the_origin(points, weights):
     cells, near, _ = points
     moved = anchor_weights(7 * cells + 3, 7 * near + 3)

@@ -8,6 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import bgformer as bgf
 from bgformer.cli import main
@@ -15,13 +16,13 @@ from bgformer.cli import main
 # Writes in full and then lingers, as a large file does on a slow disk.
 LINGERING_WRITE = """
 import sys, time
-import anndata
-write = anndata.AnnData.write_h5ad
-def lingering(self, path):
-    write(self, path)
+from bgformer import files
+write = files.StoredResults.label
+def lingering(self, *results):
+    write(self, *results)
     print("written", flush=True)
     time.sleep(120)
-anndata.AnnData.write_h5ad = lingering
+files.StoredResults.label = lingering
 from bgformer.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -64,6 +65,91 @@ def test_clustering_a_file_is_clustering_in_python(cells, cells_file, out, capsy
     np.testing.assert_array_equal(found.obsm["X_bgformer"], cells.obsm["X_bgformer"])
     assert found.uns["bgformer"]["params"] == cells.uns["bgformer"]["params"]
     assert sorted(p.name for p in out.parent.iterdir()) == ["cells.h5ad", "out.h5ad"]
+
+
+@pytest.fixture
+def from_a_sample(monkeypatch):
+    """A training on some of the 150 cells, and results that come in several blocks."""
+    for module in ("counts", "source", "training"):
+        monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
+    monkeypatch.setattr("bgformer.sample.LEAST", 64)
+    monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.anchors._BLOCK", 64)
+
+
+@pytest.fixture
+def full(cells):
+    """Cells with something in every place of an AnnData."""
+    cells.layers["log"] = cells.X.astype(np.float64).log1p()
+    cells.raw = cells[:, :20].copy()
+    cells.obs["donor"] = pd.Categorical(np.where(np.arange(cells.n_obs) % 2, "a", "b"))
+    cells.obsm["X_pca"] = np.ones((cells.n_obs, 3))
+    cells.obsp["near"] = sparse.identity(cells.n_obs, format="csr")
+    cells.uns["note"] = {"of": "the user"}
+    return cells
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_results_written_in_blocks_are_those_of_memory(full, from_a_sample, tmp_path, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
+    write, read = {
+        ".h5ad": (anndata.AnnData.write_h5ad, anndata.read_h5ad),
+        ".zarr": (anndata.AnnData.write_zarr, anndata.read_zarr),
+    }[suffix]
+    before, after = tmp_path / f"cells{suffix}", tmp_path / f"out{suffix}"
+    write(full, before)
+    options = "--n-clusters 4 --batch-key donor --max-steps 6 --seed 3 --quiet --force"
+    model = tmp_path / "model"
+    for given in (before, after):  # and once more, over results that are there
+        command = ["cluster", str(given), "-o", str(after), "--save-model", str(model)]
+        assert main([*command, *options.split()]) == 0
+    bgf.tl.cluster(
+        full, n_clusters=4, batch_key="donor", max_steps=6, seed=3, verbose=False, device="auto"
+    )
+    check_same(read(after), full)
+
+    new = tmp_path / f"new{suffix}"
+    assert main(["predict", str(model), str(before), "-o", str(new), "--quiet"]) == 0
+    loaded = bgf.BGFormer.load(model)
+    np.testing.assert_array_equal(loaded.latent_, full.obsm["X_bgformer"])
+    found = read(new)
+    pd.testing.assert_frame_equal(found.obs, full.obs)
+    np.testing.assert_array_equal(found.obsm["X_bgformer"], loaded.embed(full))
+    assert list(found.uns) == ["note"]
+    left = {before.name, after.name, new.name, "model"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def check_same(found, expected):
+    """Check that two AnnData hold the same, part by part."""
+    pd.testing.assert_frame_equal(found.obs, expected.obs)
+    pd.testing.assert_frame_equal(found.var, expected.var)
+    assert (found.X != expected.X).nnz == (found.raw.X != expected.raw.X).nnz == 0
+    assert set(found.obsm) == {"X_pca", "X_bgformer", "bgformer_anchors"}
+    for name in ("X_pca", "X_bgformer"):
+        np.testing.assert_array_equal(found.obsm[name], expected.obsm[name])
+        assert found.obsm[name].dtype == expected.obsm[name].dtype
+    assert (found.obsm["bgformer_anchors"] != expected.obsm["bgformer_anchors"]).nnz == 0
+    assert (found.layers["log"] != expected.layers["log"]).nnz == 0
+    assert (found.obsp["near"] != expected.obsp["near"]).nnz == 0
+    assert found.uns["note"] == expected.uns["note"]
+    results, known = found.uns["bgformer"], expected.uns["bgformer"]
+    assert set(results) == set(known)
+    assert results["params"] == known["params"]
+    for name in ("anchors", "anchor_clusters", "genes", "seed", "n_clusters"):
+        np.testing.assert_array_equal(results[name], known[name])
+    for name, values in known["history"].items():
+        np.testing.assert_array_equal(results["history"][name], values)
+
+
+def test_a_zarr_store_is_written_for_a_zarr_store(cells, tmp_path, out, capsys):
+    message = "must be named .zarr, the format that is written"
+    assert message in fails(capsys, "cluster", tmp_path / "cells.zarr", "-o", out)
+    assert "there is no file" in fails(
+        capsys, "cluster", tmp_path / "cells.zarr", "-o", tmp_path / "out.zarr"
+    )
 
 
 def test_every_option_reaches_the_model(cells, tmp_path, out, capsys):
@@ -215,11 +301,10 @@ def test_a_link_stays_a_link(cells_file, tmp_path):
 
 
 def test_a_write_that_fails_leaves_nothing(cells_file, out, tmp_path, capsys, monkeypatch):
-    def full(self, path):
-        path.write_bytes(b"half")
+    def full(self, *places):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(anndata.AnnData, "write_h5ad", full)
+    monkeypatch.setattr("bgformer.files.StoredResults.add", full)
     command = ["cluster", cells_file, "-o", out, "--max-steps", "3", "--quiet"]
     status = main([str(word) for word in [*command, "--save-model", tmp_path / "model"]])
     assert status == 2

@@ -54,6 +54,25 @@ def test_genes_that_differ_between_batches_alone_are_not_chosen():
     assert set(genes.select_genes(counts, 10, batch)) == set(range(10, 20))
 
 
+def test_blocks_of_cells_change_no_choice(pbmc700, monkeypatch):
+    counts = cm.read_counts(pbmc700)
+    batch = np.random.default_rng(0).integers(0, 3, counts.shape[0])
+    variance = genes.residual_variance(counts)
+    chosen = [genes.select_genes(counts, 100), genes.select_genes(counts, 100, batch)]
+    monkeypatch.setattr("bgformer.source.BLOCK", 64)
+    np.testing.assert_allclose(genes.residual_variance(counts), variance, rtol=1e-12)
+    np.testing.assert_array_equal(genes.select_genes(counts, 100), chosen[0])
+    np.testing.assert_array_equal(genes.select_genes(counts, 100, batch), chosen[1])
+
+
+def test_genes_seen_in_too_few_cells_change_no_choice(pbmc700):
+    counts = cm.read_counts(pbmc700)
+    rare = sparse.csr_matrix(([500.0], ([3], [0])), shape=(700, 1), dtype=np.float32)
+    with_rare = sparse.hstack([counts, rare]).tocsr()
+    chosen = genes.select_genes(with_rare, 100)
+    np.testing.assert_array_equal(chosen, genes.select_genes(counts, 100))
+
+
 def test_all_usable_genes_are_kept_when_they_are_few(cells):
     counts = cm.read_counts(cells)
     seen_in = np.diff(counts.tocsc().indptr)

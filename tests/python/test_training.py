@@ -72,7 +72,7 @@ def test_dec_takes_part_when_there_are_centroids(network, data):
 def test_embedding_in_blocks_is_embedding_at_once(network, data, monkeypatch):
     run(network, data, steps=6)
     at_once = embed(network, data)
-    monkeypatch.setattr("bgformer.training._BLOCK", 64)
+    monkeypatch.setattr("bgformer.training.BLOCK", 64)
     np.testing.assert_allclose(embed(network, data), at_once, rtol=1e-4, atol=1e-5)
 
 

@@ -1,0 +1,150 @@
+"""Results written into a copy of the file that the cells are in, without reading its matrices."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import sparse_dataset, write_elem
+from scipy import sparse
+
+from bgformer import storage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KEY = "bgformer"
+_CHUNK = 2**16
+"""Values in a chunk of what is written."""
+
+
+@contextmanager
+def written_beside(output: Path) -> Iterator[Path]:
+    """Give a name beside the output to write to, and rename it when all has succeeded.
+
+    Whatever interrupts this leaves neither a part of the file nor a changed output.
+    """
+    target = output.resolve()  # a link stays a link
+    partial = target.with_name(f".{target.stem}-{os.getpid()}{target.suffix}")
+    try:
+        yield partial
+        storage.put(partial, target)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+class StoredResults:
+    """A copy of an .h5ad file or a .zarr store that takes results a block of cells at a time.
+
+    To be used in a ``with`` statement. The copy is made when the first results are there, so that
+    cells that cannot be clustered are not copied. It is one of `places.Places`.
+
+    Parameters
+    ----------
+    source
+        Where the cells are.
+    copy
+        The copy to make.
+    """
+
+    def __init__(self, source: Path, copy: Path) -> None:
+        self._source, self._copy = source, copy
+        self._store: Any = None
+
+    def __enter__(self) -> StoredResults:
+        """Give itself; nothing is copied yet."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the copy."""
+        if isinstance(self._store, h5py.File):
+            self._store.close()
+        elif self._store is not None and kind is None:
+            _consolidate(self._copy)
+
+    def start(self, n_cells: int, n_latent: int, n_anchors: int | None = None) -> None:
+        """Make room for the latent and, if there will be any, for weights on anchors."""
+        if self._store is None:
+            self._store = _copied(self._source, self._copy)
+            for name in ("obsm", "uns"):
+                if name not in self._store:
+                    write_elem(self._store, name, {})
+        obsm = self._store["obsm"]
+        if f"X_{_KEY}_umap" in obsm:  # drawn from an earlier latent
+            del obsm[f"X_{_KEY}_umap"]
+        # anndata writes what is empty, with all that says what it is, and it grows from there.
+        room: dict[str, Any] = {"chunks": (max(1, _CHUNK // n_latent), n_latent)}
+        if isinstance(self._store, h5py.File):
+            room["maxshape"] = (None, n_latent)
+        nothing = np.empty((0, n_latent), dtype=np.float32)
+        write_elem(obsm, f"X_{_KEY}", nothing, dataset_kwargs=room)
+        obsm[f"X_{_KEY}"].resize((n_cells, n_latent))
+        if n_anchors is not None:
+            nothing = sparse.csr_matrix((0, n_anchors))
+            write_elem(obsm, f"{_KEY}_anchors", nothing, dataset_kwargs={"chunks": (_CHUNK,)})
+        self._n_written = 0
+
+    def add(self, latent: np.ndarray, weights: sparse.csr_matrix | None = None) -> None:
+        """Write the next cells, b x d and CSR b x m."""
+        obsm = self._store["obsm"]
+        stop = self._n_written + len(latent)
+        obsm[f"X_{_KEY}"][self._n_written : stop] = latent
+        if weights is not None:
+            sparse_dataset(obsm[f"{_KEY}_anchors"]).append(weights)
+        self._n_written = stop
+
+    def end(self) -> tuple[Any, Any]:
+        """Return latent and weights, from which rows are read as from arrays."""
+        obsm = self._store["obsm"]
+        return obsm[f"X_{_KEY}"], sparse_dataset(obsm[f"{_KEY}_anchors"])
+
+    def label(
+        self,
+        labels: np.ndarray,
+        confidence: np.ndarray,
+        n_clusters: int,
+        stored: dict[str, Any] | None = None,
+    ) -> None:
+        """Write cluster and confidence of each cell, (n,), and what goes into ``uns``."""
+        obs = self._store["obs"]
+        names = [str(i) for i in range(n_clusters)]
+        columns = {
+            _KEY: pd.Categorical.from_codes(labels, categories=names),
+            f"{_KEY}_confidence": confidence,
+        }
+        order = [str(name) for name in obs.attrs["column-order"]]
+        for name, values in columns.items():
+            write_elem(obs, name, values)
+        order += [name for name in columns if name not in order]
+        is_hdf5 = isinstance(self._store, h5py.File)
+        obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if is_hdf5 else order
+        if stored is not None:
+            write_elem(self._store["uns"], _KEY, stored)
+
+
+def _copied(source: Path, copy: Path) -> Any:
+    """Copy a file or store and open the copy for writing."""
+    if source.is_dir():
+        import zarr
+
+        shutil.copytree(source, copy)
+        # What is listed in one place could not be changed; it is listed anew in the end.
+        return zarr.open_group(copy, mode="r+", use_consolidated=False)
+    shutil.copyfile(source, copy)
+    return h5py.File(copy, "r+")
+
+
+def _consolidate(store: Path) -> None:
+    """List all that is in a .zarr store in one place, as anndata does."""
+    import zarr
+
+    zarr.consolidate_metadata(store)

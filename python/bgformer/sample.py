@@ -1,0 +1,87 @@
+"""The cells that a model is trained on: all of them, or as many as training can see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from bgformer.counts import CountData, cell_totals, median_of, size_factors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bgformer.source import InMemory, OnDisk
+
+LEAST = 20_000
+"""Cells that are taken however few the training steps: what anchors and metric are set from."""
+
+
+class Sample:
+    """Counts of the chosen genes: of the training cells at once, of all cells in blocks.
+
+    Training sees a number of cells that does not grow with how many there are, so that a sample of
+    that size is all it needs in memory. It is drawn from the seed alone: the same cells whether
+    they are in memory or on disk.
+
+    Parameters
+    ----------
+    source
+        All n cells. One pass over them is made.
+    genes
+        Indices of the g chosen genes.
+    batch
+        Batch codes, shape (n,).
+    at_most
+        Cells that training can see; with no more than these, all are taken.
+    seed
+        Seeds which are taken.
+
+    Attributes
+    ----------
+    rows
+        The cells taken, ascending.
+    data
+        Their counts.
+    totals
+        Counts of each of all cells in the chosen genes, shape (n,).
+    """
+
+    def __init__(
+        self,
+        source: InMemory | OnDisk,
+        genes: np.ndarray,
+        batch: np.ndarray,
+        at_most: int,
+        seed: int,
+    ) -> None:
+        self._source, self._genes, self._batch = source, genes, batch
+        n = source.shape[0]
+        self.holds_all = n <= max(at_most, LEAST)
+        drawn = np.random.default_rng(seed).permutation(n)[: max(at_most, LEAST)]
+        self.rows = np.arange(n) if self.holds_all else np.sort(drawn)
+        self.totals = np.zeros(n)
+        taken = []
+        for start, counts in source.blocks():
+            stop = start + counts.shape[0]
+            cut = counts[:, genes]
+            self.totals[start:stop] = cell_totals(cut)
+            first, last = np.searchsorted(self.rows, [start, stop])
+            taken.append(cut[self.rows[first:last] - start])
+        self.median_counts = median_of(self.totals)
+        self.data = self._with_factors(sparse.vstack(taken, format="csr"), self.rows)
+
+    def blocks(self) -> Iterator[CountData]:
+        """Yield all cells in blocks, in their order, in one pass."""
+        if self.holds_all:
+            yield self.data
+            return
+        for start, counts in self._source.blocks():
+            rows = np.arange(start, start + counts.shape[0])
+            yield self._with_factors(counts[:, self._genes], rows)
+
+    def _with_factors(self, counts: sparse.csr_matrix, rows: np.ndarray) -> CountData:
+        """Attach the size factors and batches of these cells."""
+        factors = size_factors(self.totals[rows], self.median_counts)
+        return CountData(counts, factors, self._batch[rows], self.median_counts)
