@@ -39,8 +39,8 @@ _FINEST = 1e6
 """... up to one at which every anchor is a cluster."""
 NEIGHBOURS = 5
 """Anchors that a cell has weights on."""
-_BLOCK = 65_536
-_LINK_BLOCK = 4 * _BLOCK
+BLOCK = 65_536
+_LINK_BLOCK = 4 * BLOCK
 """Cells whose weights are in memory at once, and more than a model is trained on: up to there, the
 links of the anchors are one product."""
 _ANCHOR_CELLS = 20_000
@@ -115,30 +115,12 @@ def place(network: Network, data: CountData, seed: int) -> Placement:
     return Placement(latent, anchors, anchor_weights(latent, anchors))
 
 
-def placements(
-    network: Network, blocks: Iterable[CountData], anchors: np.ndarray
-) -> Iterator[Placement]:
-    """Yield the cells' places among given anchors, many cells at a time.
-
-    Parameters
-    ----------
-    network
-        Trained.
-    blocks
-        The cells, in their order, in blocks of `counts.BLOCK`.
-    anchors
-        m x d.
-    """
-    for latent in gathered(embed(network, block) for block in blocks):
-        yield Placement(latent, anchors, anchor_weights(latent, anchors))
-
-
 def gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield rows that come in blocks in the larger ones that `anchor_weights` works in."""
     waiting: list[np.ndarray] = []
     for block in blocks:
         waiting.append(block)
-        if sum(map(len, waiting)) >= _BLOCK:
+        if sum(map(len, waiting)) >= BLOCK:
             yield np.concatenate(waiting)
             waiting = []
     if waiting:
@@ -160,8 +142,8 @@ def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix
     """
     k = min(NEIGHBOURS, len(anchors))
     blocks = [
-        _weights_block(latent[start : start + _BLOCK], anchors, k)
-        for start in range(0, len(latent), _BLOCK)
+        _weights_block(latent[start : start + BLOCK], anchors, k)
+        for start in range(0, len(latent), BLOCK)
     ]
     nearest, weights = (np.concatenate(part) for part in zip(*blocks, strict=True))
     indptr = np.arange(0, len(latent) * k + 1, k)
@@ -297,7 +279,7 @@ def vote_in_blocks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what `vote` does, for weights in memory or on disk (see `partition`)."""
     votes = [
-        vote(block, anchor_clusters, anchor_support) for block in weight_blocks(weights, _BLOCK)
+        vote(block, anchor_clusters, anchor_support) for block in weight_blocks(weights, BLOCK)
     ]
     labels, confidence = zip(*votes, strict=True)
     return np.concatenate(labels), np.concatenate(confidence)

@@ -197,14 +197,23 @@ def _cluster(options: argparse.Namespace) -> None:
     _check_target(options.output, options.input, force=options.force)
     if options.save_model is not None:
         _check_model_target(options.save_model, force=options.force)
-    from bgformer import files, source, tl
+    from bgformer import files, ranks, source, tl
     from bgformer.model import BGFormer
+    from bgformer.places import InMemoryPlaces
 
     names = ("n_clusters", "resolution", "seed", "n_top_genes", "max_steps")
     settings = {name: value for name, value in vars(options).items() if name in names}
-    model = BGFormer(**settings, device=options.device, verbose=not options.quiet)
     what = {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
-    with files.written_beside(options.output) as partial, source.opened(options.input) as cells:
+    with (
+        ranks.started(),
+        files.written_beside(options.output, write=ranks.index() == 0) as partial,
+        source.opened(options.input) as cells,
+    ):
+        quiet = options.quiet or ranks.index() > 0
+        model = BGFormer(**settings, device=options.device, verbose=not quiet)
+        if ranks.index() > 0:
+            model.fit_cells(cells, InMemoryPlaces(), **what)  # the first rank writes
+            return
         if isinstance(cells, source.StoredCells):
             with files.StoredResults(options.input, partial) as results:
                 model.fit_cells(cells, results, **what)

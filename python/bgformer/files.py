@@ -25,16 +25,18 @@ _CHUNK = 2**16
 
 
 @contextmanager
-def written_beside(output: Path) -> Iterator[Path]:
+def written_beside(output: Path, *, write: bool = True) -> Iterator[Path]:
     """Give a name beside the output to write to, and rename it when all has succeeded.
 
-    Whatever interrupts this leaves neither a part of the file nor a changed output.
+    Whatever interrupts this leaves neither a part of the file nor a changed output. With `write`
+    False nothing is renamed: another process writes.
     """
     target = output.resolve()  # a link stays a link
     partial = target.with_name(f".{target.stem}-{os.getpid()}{target.suffix}")
     try:
         yield partial
-        storage.put(partial, target)
+        if write:
+            storage.put(partial, target)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

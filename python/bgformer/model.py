@@ -11,12 +11,13 @@ import torch
 
 from bgformer import anchors as anchor_graph
 from bgformer import counts as count_matrix
-from bgformer import storage
+from bgformer import ranks, storage
 from bgformer._version import __version__
 from bgformer.arguments import positive, whole, whole_or_auto
 from bgformer.genes import cut_genes, match_genes, select_genes
 from bgformer.metric import calibrate
 from bgformer.network import Network
+from bgformer.passes import placements
 from bgformer.places import InMemoryPlaces
 from bgformer.populations import ALPHA, one_population, valley
 from bgformer.progress import Progress, say
@@ -230,9 +231,11 @@ class BGFormer:
             calibrate(self.network_, data, self.seed)
             self.valley_p_ = None
             placed = anchor_graph.place(self.network_, data, self.seed)
-            self._place(placed, sample, places)
+            self._place(placed, sample, places, n_threads)
+            if ranks.index() > 0:
+                return  # the first rank has all results
             if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
-                self._refine(placed, sample, places)
+                self._refine(placed, sample, places, n_threads)
             if self.n_clusters == "auto" and self.resolution is None:
                 clusterings = [labels[sample.rows] for labels in self._clusterings()]
                 self.valley_p_ = valley(data, clusterings, self.seed)
@@ -258,21 +261,25 @@ class BGFormer:
         n_clusters = self.partition_.anchor_clusters.max() + 1
         return "1 cluster" if n_clusters == 1 else f"{n_clusters} clusters"
 
-    def _place(self, placed: Placement, sample: Sample, places: Places) -> None:
+    def _place(self, placed: Placement, sample: Sample, places: Places, n_threads: int) -> None:
         """Put all cells among the anchors that the training cells have, and cluster them."""
         self.anchors_ = placed.anchors
         parts = (
             [placed]
             if sample.holds_all
-            else anchor_graph.placements(self.network_, sample.blocks(), placed.anchors)
+            else placements(self.network_, sample, placed.anchors, n_threads)
         )
+        if ranks.index() > 0:
+            for _ in parts:  # each has gone to the first rank
+                pass
+            return
         places.start(len(sample.totals), self.n_latent, len(placed.anchors))
         for part in parts:
             places.add(part.latent, part.weights)
         self.latent_, self.weights_ = places.end()
         self.recluster()
 
-    def _refine(self, placed: Placement, sample: Sample, places: Places) -> None:
+    def _refine(self, placed: Placement, sample: Sample, places: Places, n_threads: int) -> None:
         """Refine network and clusters by DEC, if that helps."""
         schedule = replace(Schedule(), max_steps=max(1, self.max_steps // 6))
         with Progress(schedule.max_steps, verbose=self.verbose) as progress:
@@ -289,7 +296,7 @@ class BGFormer:
         say(refined.report, verbose=self.verbose)
         if refined.kept:
             self.network_ = refined.network
-            self._place(refined.placed, sample, places)
+            self._place(refined.placed, sample, places, n_threads)
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None

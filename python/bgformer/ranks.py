@@ -18,33 +18,53 @@ from torch import distributed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+
+_joined = False
+"""Whether this process is one of several; another use of torch.distributed is not ours to join."""
 _PATIENCE = timedelta(minutes=30)
 """How long a rank waits for another that is alive; one that died is noticed at once."""
 
 
 @contextmanager
 def started() -> Iterator[None]:
-    """Join the other processes, if torchrun started this one, until the end of the block."""
+    """Join the other processes, if torchrun started this one, until the end of the block.
+
+    Raises
+    ------
+    ConnectionError
+        If another process died or was stopped.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    global _joined
     distributed.init_process_group("gloo", timeout=_PATIENCE)
+    _joined = True
     try:
         yield
+        distributed.barrier()  # one that leaves early looks to the others like one that died
+    except RuntimeError as error:
+        if "gloo" not in str(error) and "peer" not in str(error):
+            raise
+        raise ConnectionError(
+            "another process of this run died or was stopped, so this one stops too; run it again."
+        ) from error
     finally:
+        _joined = False
         distributed.destroy_process_group()
 
 
 def count() -> int:
     """Return the number of ranks."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return distributed.get_world_size() if _joined else 1
 
 
 def index() -> int:
     """Return which of them this is, from 0."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return distributed.get_rank() if _joined else 0
 
 
 def add(values: torch.Tensor) -> torch.Tensor:
@@ -54,6 +74,13 @@ def add(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def share(n: int) -> slice:
-    """Return this rank's part of n things in a row."""
-    return slice(n * index() // count(), n * (index() + 1) // count())
+def send(values: torch.Tensor) -> None:
+    """Send a tensor to the first rank."""
+    distributed.send(values, 0)
+
+
+def receive(rank: int, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
+    """Return what a rank sends."""
+    values = torch.empty(shape, dtype=dtype)
+    distributed.recv(values, rank)
+    return values.numpy()

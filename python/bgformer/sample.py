@@ -72,12 +72,9 @@ class Sample:
         self.median_counts = median_of(self.totals)
         self.data = self._with_factors(sparse.vstack(taken, format="csr"), self.rows)
 
-    def blocks(self) -> Iterator[CountData]:
-        """Yield all cells in blocks, in their order, in one pass."""
-        if self.holds_all:
-            yield self.data
-            return
-        for start, counts in self._source.blocks():
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
+        """Yield all cells, or those from `first` to before `last`, in blocks, in their order."""
+        for start, counts in self._source.blocks(first, last):
             rows = np.arange(start, start + counts.shape[0])
             yield self._with_factors(counts[:, self._genes], rows)
 

@@ -41,10 +41,16 @@ class InMemory:
     def __init__(self, counts: sparse.csr_matrix) -> None:
         self.counts, self.shape = counts, counts.shape
 
-    def blocks(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
-        """Yield the number of the first cell of each block and its counts, CSR float32."""
-        for start in range(0, self.shape[0], BLOCK):
-            yield start, self.counts[start : start + BLOCK]
+    def blocks(
+        self, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[int, sparse.csr_matrix]]:
+        """Yield the number of the first cell of each block and its counts, CSR float32.
+
+        Of all cells, or of those from `first` to before `last`.
+        """
+        last = self.shape[0] if last is None else last
+        for start in range(first, last, BLOCK):
+            yield start, self.counts[start : min(start + BLOCK, last)]
 
 
 class OnDisk:
@@ -62,16 +68,21 @@ class OnDisk:
         self.matrix, self.shape = matrix, tuple(matrix.shape)
         self.check: Check | None = check
 
-    def blocks(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
+    def blocks(
+        self, first: int = 0, last: int | None = None
+    ) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Yield the number of the first cell of each block and its counts, CSR float32.
+
+        Of all cells, as the first pass must be, or of those from `first` to before `last`.
 
         Raises
         ------
         CountsError
             In the first pass: if a value is not a count, or a cell has none.
         """
-        for start in range(0, self.shape[0], BLOCK):
-            counts = self._rows(start, min(start + BLOCK, self.shape[0]))
+        last = self.shape[0] if last is None else last
+        for start in range(first, last, BLOCK):
+            counts = self._rows(start, min(start + BLOCK, last))
             if self.check:
                 self.check.block(start, counts)
             yield start, counts
