@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from bgformer import anchors as anchor_graph
 from bgformer import ranks
-from bgformer.anchors import BLOCK, NEIGHBOURS, Placement, anchor_weights
+from bgformer.anchors import Placement
 from bgformer.training import embed
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def placements(
     nothing.
     """
     n = len(sample.totals)
-    starts = range(0, n, BLOCK)
+    starts = range(0, n, anchor_graph.BLOCK)
 
     def work(start: int) -> Placement:
-        blocks = sample.blocks(start, min(start + BLOCK, n))
+        blocks = sample.blocks(start, min(start + anchor_graph.BLOCK, n))
         latent = np.concatenate([embed(network, block) for block in blocks])
-        return Placement(latent, anchors, anchor_weights(latent, anchors))
+        return Placement(latent, anchors, anchor_graph.anchor_weights(latent, anchors))
 
     if ranks.count() > 1:
         yield from _in_turn(work, starts, n, anchors)
@@ -70,7 +71,7 @@ def _in_turn(
             continue
         yield from found
         for rank, start in enumerate(starts[wave + 1 : wave + ranks.count()], start=1):
-            yield _received(rank, min(BLOCK, n - start), anchors)
+            yield _received(rank, min(anchor_graph.BLOCK, n - start), anchors)
 
 
 def _send(placed: Placement) -> None:
@@ -83,7 +84,7 @@ def _send(placed: Placement) -> None:
 def _received(rank: int, n_cells: int, anchors: np.ndarray) -> Placement:
     """Receive latent and weights of as many cells."""
     m, d = anchors.shape
-    k = min(NEIGHBOURS, m)
+    k = min(anchor_graph.NEIGHBOURS, m)
     latent = ranks.receive(rank, (n_cells, d), torch.float32)
     data = ranks.receive(rank, (n_cells * k,), torch.float64)
     indices = ranks.receive(rank, (n_cells * k,), torch.int32)

@@ -55,7 +55,7 @@ def test_weights_lie_on_the_nearest_anchors_and_sum_to_one(points, weights):
 @pytest.mark.parametrize("asked", [{"resolution": 1.0}, {"n_clusters": 7}])
 def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, asked):
     at_once = parted(**asked)
-    monkeypatch.setattr(anchors, "_BLOCK", 64)
+    monkeypatch.setattr(anchors, "BLOCK", 64)
     monkeypatch.setattr(anchors, "_LINK_BLOCK", 150)
     in_blocks = parted(**asked)
     for found, expected in zip(in_blocks, at_once, strict=True):
@@ -75,7 +75,7 @@ def test_cells_in_one_direction_are_told_apart_by_their_distance(points):
 
 
 def test_weights_in_blocks_are_weights_at_once(points, weights, monkeypatch):
-    monkeypatch.setattr(anchors, "_BLOCK", 64)
+    monkeypatch.setattr(anchors, "BLOCK", 64)
     found = anchor_weights(points[0], points[1])
     np.testing.assert_allclose(found.toarray(), weights.toarray(), atol=1e-6)
 

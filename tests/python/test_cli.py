@@ -74,7 +74,7 @@ def from_a_sample(monkeypatch):
         monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
     monkeypatch.setattr("bgformer.sample.LEAST", 64)
     monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
-    monkeypatch.setattr("bgformer.anchors._BLOCK", 64)
+    monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
 
 
 @pytest.fixture

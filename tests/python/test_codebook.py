@@ -13,9 +13,7 @@ ANCHORS, LATENT = 6, 8
 
 @pytest.fixture
 def network():
-    return Network(
-        np.zeros(5), np.ones(5), np.zeros(5), n_batches=1, n_anchors=ANCHORS, n_latent=LATENT
-    )
+    return Network(np.ones(5), 5.0, n_batches=1, n_anchors=ANCHORS, n_latent=LATENT)
 
 
 @pytest.fixture

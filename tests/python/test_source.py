@@ -26,7 +26,7 @@ def from_a_sample(in_blocks, monkeypatch):
     """A training that sees 64 cells, from which the anchors are set too."""
     monkeypatch.setattr("bgformer.sample.LEAST", 64)
     monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
-    monkeypatch.setattr("bgformer.anchors._BLOCK", 64)
+    monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
     monkeypatch.setattr("bgformer.anchors._LINK_BLOCK", 100)
 
 
