@@ -133,8 +133,7 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
         if arm.objective.dec:
             placed = refined(network, data, placed, arm, seed)
         return [
-            partition(placed.weights, placed.anchors, n_clusters=k, seed=seed).labels
-            for k in (None, n_clusters)
+            partition(placed.weights, n_clusters=k, seed=seed).labels for k in (None, n_clusters)
         ]
 
 
@@ -155,7 +154,7 @@ def refined(
         network,
         data,
         placed,
-        partition(placed.weights, placed.anchors, seed=seed),
+        partition(placed.weights, seed=seed),
         objective=arm.objective,
         schedule=Schedule(max_steps=REFINEMENT_STEPS),
         seed=seed,

@@ -52,7 +52,7 @@ def main() -> None:
                     progress=Progress(STEPS, verbose=False),
                 )
                 placed = refined.placed
-                after = partition(placed.weights, placed.anchors, seed=seed)
+                after = partition(placed.weights, seed=seed)
             before = adjusted_rand_score(truth, model.partition_.labels)
             print(
                 f"{path.stem} seed {seed}: ARI {before:.3f} before, "

@@ -178,7 +178,6 @@ def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
 
 def partition(
     weights: sparse.csr_matrix,
-    anchors: np.ndarray,
     resolution: float | None = None,
     n_clusters: int | None = None,
     seed: int = 0,
@@ -196,8 +195,6 @@ def partition(
     weights
         Weights of cells on anchors, n x m, rows summing to 1; CSR in memory, or anndata's CSR
         data set on disk, of which a block is read at a time.
-    anchors
-        The anchors, m x d.
     resolution
         Resolution of the modularity; None for the default.
     n_clusters
@@ -218,7 +215,7 @@ def partition(
     if resolution is None and n_clusters is None:
         resolution = None if one_population else DEFAULT_RESOLUTION
         n_clusters = 1 if one_population else None
-    graph = AnchorGraph(weights, anchors, seed)
+    graph = AnchorGraph(weights, seed)
     if n_clusters is None:
         if not resolution > 0:
             raise ValueError(f"resolution is {resolution}; it must be above 0.")
@@ -288,8 +285,8 @@ def vote_in_blocks(
 class AnchorGraph:
     """The m x m graph of anchors linked by shared cells, and its communities."""
 
-    def __init__(self, weights: sparse.csr_matrix, anchors: np.ndarray, seed: int) -> None:
-        self.weights, self.anchors, self.seed = weights, anchors, seed
+    def __init__(self, weights: sparse.csr_matrix, seed: int) -> None:
+        self.weights, self.seed = weights, seed
         self.links = sum((w.T @ w).tocsr() for w in weight_blocks(weights, _LINK_BLOCK))
         upper = sparse.triu(self.links, k=1).tocoo()  # no self-loops: they would favour singletons
         self.graph = igraph.Graph(

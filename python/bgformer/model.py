@@ -248,7 +248,7 @@ class BGFormer:
         labels = self.partition_.labels
         if labels.max() < _COARSE:
             return [labels]
-        coarse = anchor_graph.partition(self.weights_, self.anchors_, n_clusters=_COARSE)
+        coarse = anchor_graph.partition(self.weights_, n_clusters=_COARSE)
         return [labels, coarse.labels]
 
     def _found(self) -> str:
@@ -323,7 +323,6 @@ class BGFormer:
                 n_clusters = self.n_clusters
         self.partition_ = anchor_graph.partition(
             self.weights_,
-            self.anchors_,
             resolution,
             n_clusters,
             seed=self.seed,

@@ -119,7 +119,6 @@ def recluster(
     indices: np.ndarray,
     indptr: np.ndarray,
     shape: list[int],
-    positions: np.ndarray,
     resolution: float | None,
     n_clusters: int | None,
     seed: int,
@@ -131,8 +130,6 @@ def recluster(
     ----------
     data, indices, indptr, shape
         Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC).
-    positions
-        The anchors, m x d.
     resolution, n_clusters, seed
         As in :func:`bgformer.anchors.partition`.
     valley_p
@@ -145,7 +142,7 @@ def recluster(
     """
     weights = sparse.csc_matrix((data, indices, indptr), shape=shape).tocsr()
     found = anchors.partition(
-        weights, positions, resolution, n_clusters, seed, one_population=one_population(valley_p)
+        weights, resolution, n_clusters, seed, one_population=one_population(valley_p)
     )
     return {
         "labels": [str(label) for label in found.labels],

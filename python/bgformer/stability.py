@@ -22,7 +22,7 @@ _DRAWS = 10
 
 
 def over_resolutions(
-    weights: sparse.csr_matrix, anchors: np.ndarray, resolutions: Sequence[float], seed: int
+    weights: sparse.csr_matrix, resolutions: Sequence[float], seed: int
 ) -> pd.DataFrame:
     """Return the number and the stability of the clusters at each resolution.
 
@@ -36,8 +36,6 @@ def over_resolutions(
     ----------
     weights
         Weights of the cells on the anchors, CSR n x m, rows summing to 1.
-    anchors
-        The anchors, m x d.
     resolutions
         At which to cluster.
     seed
@@ -50,10 +48,8 @@ def over_resolutions(
     rng = np.random.default_rng(seed)
     sample = weights[np.sort(rng.permutation(weights.shape[0])[:_CELLS])]
     n = sample.shape[0]
-    graph = AnchorGraph(sample, anchors, seed)
-    draws = [
-        AnchorGraph(sample[np.sort(rng.integers(n, size=n))], anchors, seed) for _ in range(_DRAWS)
-    ]
+    graph = AnchorGraph(sample, seed)
+    draws = [AnchorGraph(sample[np.sort(rng.integers(n, size=n))], seed) for _ in range(_DRAWS)]
     rows = []
     for resolution in resolutions:
         labels = vote(sample, graph.leiden(resolution))[0]

@@ -207,7 +207,6 @@ def recluster(
     with one_thread():
         found = partition(
             weights,
-            stored["anchors"],
             resolution,
             None if n_clusters == "auto" else n_clusters,
             seed=int(stored["seed"]),
@@ -251,7 +250,7 @@ def resolutions(
         raise ValueError("resolutions is empty; give at least one resolution.")
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     with one_thread():
-        return over_resolutions(weights, stored["anchors"], wanted, int(stored["seed"]))
+        return over_resolutions(weights, wanted, int(stored["seed"]))
 
 
 def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:

@@ -108,7 +108,7 @@ partition <- function(fitted, resolution, n.clusters) {
     # arrays, because reticulate would turn plain vectors into lists
     python$recluster(
       data = array(weights@x), indices = array(weights@i), indptr = array(weights@p),
-      shape = dim(weights), positions = unname(fitted$anchors), resolution = resolution,
+      shape = dim(weights), resolution = resolution,
       n_clusters = n.clusters, seed = fitted$seed, valley_p = fitted$valley.p
     )
   })

@@ -33,9 +33,9 @@ def weights(points):
 
 
 @pytest.fixture(scope="module")
-def parted(points, weights):
-    """`partition` of these cells and anchors."""
-    return functools.partial(partition, weights, points[1])
+def parted(weights):
+    """`partition` of these weights."""
+    return functools.partial(partition, weights)
 
 
 def test_weights_lie_on_the_nearest_anchors_and_sum_to_one(points, weights):
@@ -153,7 +153,7 @@ def test_without_support_the_confidence_is_the_share_of_weight(weights, parted):
 def test_cells_between_two_clusters_are_less_certain(points):
     cells, near, group = points
     between = (cells[group == 0][:20] + cells[group == 1][:20]) / 2
-    found = partition(anchor_weights(np.concatenate([cells, between]), near), near)
+    found = partition(anchor_weights(np.concatenate([cells, between]), near))
     assert found.confidence[N_CELLS:].mean() < found.confidence[:N_CELLS].mean() - 0.1
 
 
@@ -165,13 +165,13 @@ def halves():
     centres[0, 0], centres[2, 1] = 30, 4.5
     part, anchor_part = np.repeat([0, 1, 2], [150, 120, 60]), np.repeat([0, 1, 2], [15, 12, 6])
     cells, near = (centres[p] + rng.normal(size=(len(p), 8)) for p in (part, anchor_part))
-    return anchor_weights(cells, near), near, anchor_part
+    return anchor_weights(cells, near), anchor_part
 
 
 @pytest.mark.parametrize("asked", [{"resolution": 0.2}, {"n_clusters": 2}])
 def test_anchors_that_part_from_their_cluster_have_less_support(halves, asked):
-    weights, near, part = halves
-    found = partition(weights, near, **asked)
+    weights, part = halves
+    found = partition(weights, **asked)
     assert found.labels.max() == 1  # the two parts are one cluster
     far, main, other = (found.anchor_support[part == k].mean() for k in range(3))
     assert other < main
@@ -179,11 +179,11 @@ def test_anchors_that_part_from_their_cluster_have_less_support(halves, asked):
 
 
 def test_support_is_the_share_of_resolutions_at_which_an_anchor_stays(halves):
-    weights, near, part = halves
-    found = partition(weights, near, 0.2)
+    weights, part = halves
+    found = partition(weights, 0.2)
     together = np.zeros(len(part))
     for factor in (0.25, 0.5, 1, 2, 4):
-        fine = partition(weights, near, factor * 0.2).anchor_clusters
+        fine = partition(weights, factor * 0.2).anchor_clusters
         mass = np.asarray(weights.sum(axis=0)).ravel()
         main = [np.bincount(fine, mass * (found.anchor_clusters == k)).argmax() for k in range(2)]
         together += fine == np.array(main)[found.anchor_clusters]
@@ -243,12 +243,12 @@ def test_the_same_seed_gives_the_same_partition_whatever_the_caller_drew(parted)
 
 def test_anchors_that_no_cell_uses_do_no_harm(points, weights):
     wider = sparse.hstack([weights, sparse.csr_matrix((N_CELLS, 3))]).tocsr()
-    found = partition(wider, np.concatenate([points[1], points[1][:3]]))
+    found = partition(wider)
     assert check(found) == GROUPS
     assert len(found.anchor_clusters) == N_ANCHORS + 3
 
 
 def test_one_anchor_makes_one_cluster():
-    found = partition(sparse.csr_matrix(np.ones((30, 1))), np.zeros((1, 4)))
+    found = partition(sparse.csr_matrix(np.ones((30, 1))))
     assert check(found, 30) == 1
     assert (found.confidence == 1).all()

@@ -191,7 +191,7 @@ def test_save_and_load_give_the_same_model(pbmc700, model, tmp_path):
     assert loaded.valley_p_ == model.valley_p_ < 1e-3
     for name, value in model.partition_._asdict().items():
         np.testing.assert_array_equal(getattr(loaded.partition_, name), value)
-    expected = partition(model.weights_, model.anchors_, 2.0, seed=model.seed)
+    expected = partition(model.weights_, 2.0, seed=model.seed)
     np.testing.assert_array_equal(loaded.recluster(resolution=2.0).labels, expected.labels)
 
 
