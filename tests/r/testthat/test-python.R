@@ -42,7 +42,7 @@ test_that("what a Python lacks is said in one sentence with the command that men
       "'/py/bin/python' -m pip install 'torch>=2.5' 'numpy>=1.24,<2'")
   )
   expect_identical(sentence(replace(good, "anndata", "0.9.2"))[1],
-                   "has anndata 0.9.2 where 0.10 or later is needed")
+                   "has anndata 0.9.2 where 0.11 or later is needed")
   expect_identical(sentence(good, "3.9.2"),
                    c("is version 3.9.2, not 3.10 or later", "bgformer::install_bgformer()"))
 })
