@@ -8,8 +8,8 @@
 #' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
 #'   class `bgformer`.
 #' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
-#' @param n.clusters Number of clusters, in place of a resolution: cut from one tree of the
-#'   anchors. With neither, the number is found as [RunBGFormer()] finds it.
+#' @param n.clusters Number of clusters, in place of a resolution: communities of
+#'   anchors are merged until there are as many. With neither, the number is found as [RunBGFormer()] finds it.
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
 #'   [RunBGFormer()]. A column that bgformer did not write is never written over.
 #' @param ... Not used.
