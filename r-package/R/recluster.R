@@ -9,7 +9,8 @@
 #'   class `bgformer`.
 #' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
 #' @param n.clusters Number of clusters, in place of a resolution: communities of
-#'   anchors are merged until there are as many. With neither, the number is found as [RunBGFormer()] finds it.
+#'   anchors are merged until there are as many. With neither, the number is found as
+#'   [RunBGFormer()] finds it.
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
 #'   [RunBGFormer()]. A column that bgformer did not write is never written over.
 #' @param ... Not used.
