@@ -1,8 +1,9 @@
-"""Large data sets of known labels: cells of a real set, drawn again and thinned.
+"""Large data sets of known labels: each cell is dealt from two cells of a real set.
 
-A cell is drawn with replacement; then each single count is kept by the toss of a coin whose odds,
-drawn anew for every cell, are between 0.7 and 1. So no two cells are the same, depths vary, the
-share of zeros stays close to that of the real cells, and labels are known.
+Two cells of the same label are drawn with replacement, and each single count of either is kept by
+the toss of a coin. So depths and the share of zeros stay close to those of the real cells and
+labels are known. Thinned copies of single cells would not do: the nearest neighbours of a cell
+would be its own copies, and methods that look at neighbours would find thousands of clusters.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ def write_resampled(source: Path, n_cells: int, target: Path, seed: int = 0) -> 
     """
     real = anndata.read_h5ad(source)
     counts, labels = sparse.csr_matrix(real.X, dtype=np.float32), real.obs["cell_type"].to_numpy()
-    drawn = np.random.default_rng(seed).integers(len(labels), size=n_cells)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(labels), size=n_cells)
+    partner = np.empty_like(drawn)
+    for label in np.unique(labels):
+        of_label = np.flatnonzero(labels[drawn] == label)
+        partner[of_label] = rng.choice(np.flatnonzero(labels == label), size=len(of_label))
     names = pd.Index([f"cell{i}" for i in range(n_cells)])
     obs = pd.DataFrame({"cell_type": pd.Categorical(labels[drawn])}, index=names)
     empty = sparse.csr_matrix((n_cells, real.n_vars), dtype=np.float32)
@@ -43,7 +49,7 @@ def write_resampled(source: Path, n_cells: int, target: Path, seed: int = 0) -> 
         data = group.create_dataset("data", dtype=np.float32, **growing)
         indices = group.create_dataset("indices", dtype=np.int32, **growing)
         ends = [np.zeros(1, dtype=np.int64)]
-        for block in _thinned(counts, drawn, seed):
+        for block in _dealt(counts, drawn, partner, seed):
             start, stop = int(ends[-1][-1]), int(ends[-1][-1]) + block.nnz
             for dataset, values in ((data, block.data), (indices, block.indices)):
                 dataset.resize((stop,))
@@ -52,14 +58,17 @@ def write_resampled(source: Path, n_cells: int, target: Path, seed: int = 0) -> 
         group.create_dataset("indptr", data=np.concatenate(ends))
 
 
-def _thinned(
-    counts: sparse.csr_matrix, drawn: np.ndarray, seed: int
+def _dealt(
+    counts: sparse.csr_matrix, drawn: np.ndarray, partner: np.ndarray, seed: int
 ) -> Iterator[sparse.csr_matrix]:
-    """Give the drawn cells, thinned, a block at a time."""
+    """Give half the counts of the drawn cells and half of their partners', a block at a time."""
     rng = np.random.default_rng(seed + 1)
     for start in range(0, len(drawn), _BLOCK):
-        block = counts[drawn[start : start + _BLOCK]]
-        kept = np.repeat(rng.uniform(0.7, 1, block.shape[0]), np.diff(block.indptr))
-        block.data = rng.binomial(block.data.astype(np.int64), kept).astype(np.float32)
+        halves = []
+        for cells in (drawn, partner):
+            half = counts[cells[start : start + _BLOCK]]
+            half.data = rng.binomial(half.data.astype(np.int64), 0.5).astype(np.float32)
+            halves.append(half)
+        block = sparse.csr_matrix(halves[0] + halves[1])
         block.eliminate_zeros()
         yield block
