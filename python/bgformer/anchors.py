@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import igraph
 import numpy as np
 from scipy import sparse
-from sklearn.metrics.pairwise import euclidean_distances
 
 from bgformer.codebook import kmeans_centres
+from bgformer.counts import row_block
 from bgformer.training import embed
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ BLOCK = 65_536
 _LINK_BLOCK = 4 * BLOCK
 """Cells whose weights are in memory at once, and more than a model is trained on: up to there, the
 links of the anchors are one product."""
+_LOOK_BLOCK = 8192
+"""Cells looked at together for one of each cluster; the first so many mostly have one."""
+_WEIGHTS_BLOCK = 1024
+"""Cells whose distances to all anchors are in memory at once: few, to stay near the processor."""
 _ANCHOR_CELLS = 20_000
 """Cells that the anchors of the graph are set from."""
 
@@ -103,15 +107,19 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
     return wanted
 
 
-def place(network: Network, data: CountData, seed: int) -> Placement:
-    """Embed the cells and set the anchors of the graph among them.
+def centres(network: Network, data: CountData, seed: int) -> np.ndarray:
+    """Return the anchors of the graph, m x d float32.
 
-    The graph's anchors are k-means centres of the cells, as many as the network has tokens. The
-    tokens themselves in their place find the types less well (docs/benchmarks.md).
+    They are k-means centres of the cells, as many as the network has tokens. The tokens themselves
+    in their place find the types less well (docs/benchmarks.md).
     """
-    latent = embed(network, data)
-    rows = np.random.default_rng(seed).permutation(len(latent))[:_ANCHOR_CELLS]
-    anchors = kmeans_centres(latent[rows], network.anchors.shape[0], seed)
+    rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_ANCHOR_CELLS])
+    return kmeans_centres(embed(network, data.rows(rows)), network.anchors.shape[0], seed)
+
+
+def place(network: Network, data: CountData, seed: int) -> Placement:
+    """Set the anchors of the graph, and put the cells among them."""
+    anchors, latent = centres(network, data, seed), embed(network, data)
     return Placement(latent, anchors, anchor_weights(latent, anchors))
 
 
@@ -141,9 +149,10 @@ def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix
         m x d.
     """
     k = min(NEIGHBOURS, len(anchors))
+    half_square = np.square(anchors, dtype=np.float64).sum(axis=1).astype(np.float32) / 2
     blocks = [
-        _weights_block(latent[start : start + BLOCK], anchors, k)
-        for start in range(0, len(latent), BLOCK)
+        _weights_block(latent[start : start + _WEIGHTS_BLOCK], anchors, half_square, k)
+        for start in range(0, len(latent), _WEIGHTS_BLOCK)
     ]
     nearest, weights = (np.concatenate(part) for part in zip(*blocks, strict=True))
     indptr = np.arange(0, len(latent) * k + 1, k)
@@ -152,12 +161,20 @@ def anchor_weights(latent: np.ndarray, anchors: np.ndarray) -> sparse.csr_matrix
 
 
 def _weights_block(
-    cells: np.ndarray, anchors: np.ndarray, k: int
+    cells: np.ndarray, anchors: np.ndarray, half_square: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k nearest anchors (ascending index) and the weights on them, both rows x k."""
-    square = euclidean_distances(cells, anchors, squared=True)
-    nearest = np.sort(np.argpartition(square, k - 1, axis=1)[:, :k], axis=1)
-    square = np.take_along_axis(square, nearest, axis=1).astype(np.float64)
+    """Return the k nearest anchors (ascending index) and the weights on them, both rows x k.
+
+    The k minima are taken one after the other: a quarter of the time of a partial sort.
+    """
+    rows, nearest = np.arange(len(cells)), np.empty((len(cells), k), dtype=np.int32)
+    distance = half_square - cells @ anchors.T  # halved and without what is the cell's own
+    for rank in range(k):
+        nearest[:, rank] = distance.argmin(axis=1)
+        distance[rows, nearest[:, rank]] = np.inf
+    nearest.sort(axis=1)
+    apart = cells[:, None] - anchors[nearest]
+    square = np.einsum("ckd,ckd->ck", apart, apart).astype(np.float64)
     bandwidth = np.sqrt(square).mean(axis=1, keepdims=True) + 1e-12
     weights = np.exp(-square / (2 * bandwidth**2))
     return nearest, weights / weights.sum(axis=1, keepdims=True)
@@ -173,7 +190,9 @@ def weights_from_parts(
 def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
     """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time."""
     for start in range(0, weights.shape[0], size):
-        yield sparse.csr_matrix(weights[start : start + size])
+        stop = min(start + size, weights.shape[0])
+        in_memory = sparse.issparse(weights)
+        yield row_block(weights, start, stop) if in_memory else weights[start:stop]
 
 
 def partition(
@@ -282,12 +301,28 @@ def vote_in_blocks(
     return np.concatenate(labels), np.concatenate(confidence)
 
 
+def _links(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return how much cells link anchors, ``B^T B``, m x m."""
+    m, of_cells = weights.shape[1], np.diff(weights.indptr)
+    k = of_cells[0]
+    if not (of_cells == k).all():
+        return (weights.T @ weights).tocsr()
+    # As many anchors for each cell: counted, in an eighth of the time of a product.
+    anchors = weights.indices.reshape(-1, k).astype(np.int64)
+    data, upper = weights.data.reshape(-1, k), np.zeros(m * m)
+    for i, j in zip(*np.triu_indices(k), strict=True):
+        pair, together = anchors[:, i] * m + anchors[:, j], data[:, i] * data[:, j]
+        upper += np.bincount(pair, together, minlength=m * m)
+    upper = upper.reshape(m, m)
+    return sparse.csr_matrix(upper + upper.T - np.diag(upper.diagonal()))
+
+
 class AnchorGraph:
     """The m x m graph of anchors linked by shared cells, and its communities."""
 
     def __init__(self, weights: sparse.csr_matrix, seed: int) -> None:
         self.weights, self.seed = weights, seed
-        self.links = sum((w.T @ w).tocsr() for w in weight_blocks(weights, _LINK_BLOCK))
+        self.links = sum(_links(block) for block in weight_blocks(weights, _LINK_BLOCK))
         upper = sparse.triu(self.links, k=1).tocoo()  # no self-loops: they would favour singletons
         self.graph = igraph.Graph(
             n=weights.shape[1], edges=np.column_stack([upper.row, upper.col]).tolist()
@@ -356,15 +391,12 @@ class AnchorGraph:
 
     def _mass(self, clusters: np.ndarray) -> np.ndarray:
         """Return the weight of each cluster's cells on each anchor, clusters x m."""
-        mass = np.zeros((clusters.max() + 1, len(clusters)))
-        for weights in weight_blocks(self.weights, _LINK_BLOCK):
-            labels = vote_in_blocks(weights, clusters)[0]
-            cells = sparse.csr_matrix(
-                (np.ones(len(labels)), (labels, np.arange(len(labels)))),
-                shape=(len(mass), len(labels)),
-            )
-            mass += (cells @ weights).toarray()
-        return mass
+        m = len(clusters)
+        mass = np.zeros((clusters.max() + 1) * m)
+        for weights in weight_blocks(self.weights, BLOCK):
+            of_values = np.repeat(vote(weights, clusters)[0], np.diff(weights.indptr))
+            mass += np.bincount(of_values * m + weights.indices, weights.data, len(mass))
+        return mass.reshape(-1, m)
 
     def _between(self, clusters: np.ndarray) -> np.ndarray:
         """Return the link weight between clusters over what their sizes would let expect."""
@@ -398,10 +430,11 @@ class AnchorGraph:
         """Give the anchors of clusters that win no cell to the cluster they are most linked to."""
         clusters = np.unique(clusters, return_inverse=True)[1]
         while True:
-            labels = vote_in_blocks(self.weights, clusters)[0]
-            n_cells = np.bincount(labels, minlength=clusters.max() + 1)
-            if n_cells.all():
-                return clusters
-            empty = int(n_cells.argmin())
+            holds_cells = np.zeros(clusters.max() + 1, dtype=bool)
+            for weights in weight_blocks(self.weights, _LOOK_BLOCK):
+                holds_cells[vote(weights, clusters)[0]] = True
+                if holds_cells.all():
+                    return clusters
+            empty = int(holds_cells.argmin())
             merged = np.where(clusters == empty, self._between(clusters)[empty].argmax(), clusters)
             clusters = np.unique(merged, return_inverse=True)[1]

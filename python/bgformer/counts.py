@@ -54,7 +54,11 @@ class CountData:
         """Return some of the cells, with the size factors that they have."""
         return replace(
             self,
-            counts=self.counts[index],
+            counts=(
+                row_block(self.counts, *index.indices(self.n_cells)[:2])
+                if isinstance(index, slice)
+                else self.counts[index]
+            ),
             size_factors=self.size_factors[index],
             batch=self.batch[index],
         )
@@ -68,6 +72,18 @@ class CountData:
     def n_genes(self) -> int:
         """Number of genes."""
         return self.counts.shape[1]
+
+
+def row_block(matrix: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
+    """Return the rows from `start` to before `stop`, which share the matrix's memory."""
+    stop = min(stop, matrix.shape[0])
+    first, last = matrix.indptr[start], matrix.indptr[stop]
+    parts = (
+        matrix.data[first:last],
+        matrix.indices[first:last],
+        matrix.indptr[start : stop + 1] - first,
+    )
+    return sparse.csr_matrix(parts, shape=(stop - start, matrix.shape[1]))
 
 
 def read_counts(
@@ -97,7 +113,7 @@ def read_counts(
     counts = as_csr(find_counts(adata, layer, min_cells))
     check = Check(adata, layer)
     for start in range(0, adata.n_obs, BLOCK):
-        check.block(start, counts[start : start + BLOCK])
+        check.block(start, row_block(counts, start, start + BLOCK))
     check.end()
     return counts
 

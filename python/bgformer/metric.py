@@ -93,7 +93,7 @@ def _spread(latent: np.ndarray, group: np.ndarray) -> np.ndarray:
 def _mutual_neighbours(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the pairs of rows that are among each other's nearest neighbours."""
     k = int(min(_NEIGHBOURS, max(1, _SHARE * min(len(one), len(other)))))
-    with threadpool_limits(limits=1):  # the order of a parallel sum changes the last digits
+    with threadpool_limits(limits=1, user_api="blas"):  # threads search; they add up nothing
         to_other, to_one = (
             NearestNeighbors(n_neighbors=k, algorithm="brute").fit(b).kneighbors_graph(a)
             for a, b in ((one, other), (other, one))

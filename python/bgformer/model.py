@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from bgformer.anchors import Partition, Placement
+    from bgformer.anchors import Partition
     from bgformer.places import Places
     from bgformer.source import StoredCells
 
@@ -230,12 +230,12 @@ class BGFormer:
                 )
             calibrate(self.network_, data, self.seed)
             self.valley_p_ = None
-            placed = anchor_graph.place(self.network_, data, self.seed)
-            self._place(placed, sample, places, n_threads)
+            self.anchors_ = anchor_graph.centres(self.network_, data, self.seed)
+            self._place(sample, places, n_threads)
             if ranks.index() > 0:
                 return  # the first rank has all results
             if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
-                self._refine(placed, sample, places, n_threads)
+                self._refine(sample, places, n_threads)
             if self.n_clusters == "auto" and self.resolution is None:
                 clusterings = [labels[sample.rows] for labels in self._clusterings()]
                 self.valley_p_ = valley(data, clusterings, self.seed)
@@ -261,32 +261,27 @@ class BGFormer:
         n_clusters = self.partition_.anchor_clusters.max() + 1
         return "1 cluster" if n_clusters == 1 else f"{n_clusters} clusters"
 
-    def _place(self, placed: Placement, sample: Sample, places: Places, n_threads: int) -> None:
-        """Put all cells among the anchors that the training cells have, and cluster them."""
-        self.anchors_ = placed.anchors
-        parts = (
-            [placed]
-            if sample.holds_all
-            else placements(self.network_, sample, placed.anchors, n_threads)
-        )
+    def _place(self, sample: Sample, places: Places, n_threads: int) -> None:
+        """Put all cells among the anchors, and cluster them."""
+        parts = placements(self.network_, sample, self.anchors_, n_threads)
         if ranks.index() > 0:
             for _ in parts:  # each has gone to the first rank
                 pass
             return
-        places.start(len(sample.totals), self.n_latent, len(placed.anchors))
+        places.start(len(sample.totals), self.n_latent, len(self.anchors_))
         for part in parts:
             places.add(part.latent, part.weights)
         self.latent_, self.weights_ = places.end()
         self.recluster()
 
-    def _refine(self, placed: Placement, sample: Sample, places: Places, n_threads: int) -> None:
+    def _refine(self, sample: Sample, places: Places, n_threads: int) -> None:
         """Refine network and clusters by DEC, if that helps."""
         schedule = replace(Schedule(), max_steps=max(1, self.max_steps // 6))
         with Progress(schedule.max_steps, verbose=self.verbose) as progress:
             refined = refine(
                 self.network_,
                 sample.data,
-                placed,
+                anchor_graph.place(self.network_, sample.data, self.seed),
                 self.partition_._replace(labels=self.partition_.labels[sample.rows]),
                 objective=self.objective,
                 schedule=schedule,
@@ -295,8 +290,8 @@ class BGFormer:
             )
         say(refined.report, verbose=self.verbose)
         if refined.kept:
-            self.network_ = refined.network
-            self._place(refined.placed, sample, places, n_threads)
+            self.network_, self.anchors_ = refined.network, refined.placed.anchors
+            self._place(sample, places, n_threads)
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None

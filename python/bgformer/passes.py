@@ -12,6 +12,7 @@ from scipy import sparse
 from bgformer import anchors as anchor_graph
 from bgformer import ranks
 from bgformer.anchors import Placement
+from bgformer.counts import BLOCK
 from bgformer.training import embed
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from bgformer.network import Network
     from bgformer.sample import Sample
+
+_BLOCK = 8 * BLOCK
+"""Cells that a thread or process works on at a time."""
 
 
 def placements(
@@ -43,10 +47,10 @@ def placements(
     nothing.
     """
     n = len(sample.totals)
-    starts = range(0, n, anchor_graph.BLOCK)
+    starts = range(0, n, _BLOCK)
 
     def work(start: int) -> Placement:
-        blocks = sample.blocks(start, min(start + anchor_graph.BLOCK, n))
+        blocks = sample.blocks(start, min(start + _BLOCK, n))
         latent = np.concatenate([embed(network, block) for block in blocks])
         return Placement(latent, anchors, anchor_graph.anchor_weights(latent, anchors))
 
@@ -71,7 +75,7 @@ def _in_turn(
             continue
         yield from found
         for rank, start in enumerate(starts[wave + 1 : wave + ranks.count()], start=1):
-            yield _received(rank, min(anchor_graph.BLOCK, n - start), anchors)
+            yield _received(rank, min(_BLOCK, n - start), anchors)
 
 
 def _send(placed: Placement) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from bgformer.counts import CountData, cell_totals, median_of, size_factors
+from bgformer.counts import BLOCK, CountData, cell_totals, median_of, size_factors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +74,11 @@ class Sample:
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
         """Yield all cells, or those from `first` to before `last`, in blocks, in their order."""
+        if self.holds_all:
+            stop = len(self.totals) if last is None else last
+            for start in range(first, stop, BLOCK):
+                yield self.data.rows(slice(start, min(start + BLOCK, stop)))
+            return
         for start, counts in self._source.blocks(first, last):
             rows = np.arange(start, start + counts.shape[0])
             yield self._with_factors(counts[:, self._genes], rows)

@@ -14,7 +14,15 @@ from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
 from bgformer import readers
-from bgformer.counts import BLOCK, MIN_CELLS, Check, as_csr, find_counts, read_counts
+from bgformer.counts import (
+    BLOCK,
+    MIN_CELLS,
+    Check,
+    as_csr,
+    find_counts,
+    read_counts,
+    row_block,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +58,7 @@ class InMemory:
         """
         last = self.shape[0] if last is None else last
         for start in range(first, last, BLOCK):
-            yield start, self.counts[start : min(start + BLOCK, last)]
+            yield start, row_block(self.counts, start, min(start + BLOCK, last))
 
 
 class OnDisk:
