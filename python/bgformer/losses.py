@@ -65,7 +65,8 @@ class _ZINB(torch.autograd.Function):
         dropped = torch.sigmoid(dropout_logit)
         log_not_dropped = -F.softplus(dropout_logit)
         not_dropped_at_zero = torch.sigmoid(log_nb_zero - dropout_logit)
-        log_likelihood = torch.logaddexp(dropout_logit, log_nb_zero) + log_not_dropped
+        # log(pi + (1 - pi) NB(0))
+        log_likelihood = F.softplus(log_nb_zero - dropout_logit) - F.softplus(-dropout_logit)
         by_mean = -theta * share
         by_dispersion = log_nb_zero - by_mean
 

@@ -38,15 +38,23 @@ class Encoded(NamedTuple):
     attention: torch.Tensor | None
 
 
-def residuals(
-    counts: torch.Tensor, expected: torch.Tensor, most: float | torch.Tensor
-) -> torch.Tensor:
+class GeneParameters(NamedTuple):
+    """The decoder's parameters that belong to single genes, a row for each."""
+
+    mean_weight: torch.Tensor
+    mean_bias: torch.Tensor
+    dropout_weight: torch.Tensor
+    dropout_bias: torch.Tensor
+    log_dispersion: torch.Tensor
+
+
+def residuals(counts: torch.Tensor, expected: torch.Tensor, most: float) -> torch.Tensor:
     """Return Pearson residuals of counts, b x g, no further from 0 than `most`.
 
     The same as in the choice of genes: see `genes.residual_variance` for formula and source.
     """
-    deviation = torch.sqrt(expected + expected.square() / THETA + 1e-12)
-    return ((counts - expected) / deviation).clamp(-most, most)
+    precision = torch.addcmul(expected, expected, expected, value=1 / THETA).add_(1e-12).rsqrt_()
+    return (counts - expected).mul_(precision).clamp_(-most, most)
 
 
 class BipartiteAttention(nn.Module):
@@ -110,7 +118,7 @@ class Network(nn.Module):
         n_batches: int,
         n_anchors: int,
         n_latent: int,
-        n_hidden: int = 256,
+        n_hidden: int = 128,
         n_heads: int = 4,
     ) -> None:
         super().__init__()
@@ -182,12 +190,13 @@ class Network(nn.Module):
         size_factors
             Size factors, b x 1.
         keep
-            1 where a value may be seen and 0 where it is masked (b x g or 1 x g); a masked gene
-            looks like one with the count that was to be expected.
+            1 where a value may be seen and 0 where it is masked; a masked gene looks like one
+            with the count that was to be expected. Of shape b x g or 1 x g, or v x b x g to
+            encode the cells in v views, which come one view after the other.
         """
-        x = residuals(counts, size_factors * self.gene_mean, self.max_residual)
+        x = residuals(counts, size_factors * self.gene_mean, float(self.max_residual))
         if keep is not None:
-            x = x * keep
+            x = (x * keep).view(-1, x.shape[1])
         hidden = F.gelu(self.encoder_norm(self.encoder_in(x)))
         query = self.linear(x) + self.encoder_out(hidden)
         if not self.anchors_ready:
@@ -199,14 +208,24 @@ class Network(nn.Module):
         """Return the latent (b x d) in units of the spread of like cells; see `metric`."""
         return (latent - self.latent_centre) @ self.latent_map
 
+    def of_genes(self) -> GeneParameters:
+        """Return the decoder's parameters that belong to single genes, of all genes."""
+        return GeneParameters(
+            self.mean_out.weight,
+            self.mean_out.bias,
+            self.dropout_out.weight,
+            self.dropout_out.bias,
+            self.log_dispersion,
+        )
+
     def decode(
-        self, latent: torch.Tensor, batch: torch.Tensor, genes: torch.Tensor
+        self, latent: torch.Tensor, batch: torch.Tensor, of_genes: GeneParameters
     ) -> ZINBParameters:
-        """Return the ZINB parameters of the cells for the chosen `genes` (indices)."""
+        """Return the ZINB parameters of the cells for the genes that are given, see `of_genes`."""
         hidden = self.decoder_in(latent) + self.decoder_batch(batch)
         hidden = F.gelu(self.decoder_norm(hidden))
         return ZINBParameters(
-            F.linear(hidden, self.mean_out.weight[genes], self.mean_out.bias[genes]),
-            F.linear(hidden, self.dropout_out.weight[genes], self.dropout_out.bias[genes]),
-            self.log_dispersion[genes],
+            F.linear(hidden, of_genes.mean_weight, of_genes.mean_bias),
+            F.linear(hidden, of_genes.dropout_weight, of_genes.dropout_bias),
+            of_genes.log_dispersion,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from bgformer import losses, ranks
 from bgformer.codebook import Revival, set_anchors
 from bgformer.counts import BLOCK
-from bgformer.network import Network, residuals
+from bgformer.network import GeneParameters, Network, residuals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +55,7 @@ class Objective:
 class Schedule:
     """How the network is trained."""
 
-    max_steps: int = 600
+    max_steps: int = 300
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -61,7 +63,7 @@ class Schedule:
     """Share of the steps before the anchors are set and used."""
     mask_share: float = 0.3
     """Share of a cell's genes hidden from the encoder in each view."""
-    genes_per_step: int = 512
+    genes_per_step: int = 256
     """Genes, drawn anew each step, on which the ZINB term is estimated."""
     revive_every: int = 50
 
@@ -139,7 +141,8 @@ def _principal_axes(network: Network, data: CountData, seed: int) -> np.ndarray:
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_AXES_CELLS])
     sample = data.rows(rows)
     expected = torch.from_numpy(sample.size_factors)[:, None] * network.gene_mean
-    seen = residuals(dense(sample.counts, torch.device("cpu")), expected, network.max_residual)
+    counts = dense(sample.counts, torch.device("cpu"))
+    seen = residuals(counts, expected, float(network.max_residual))
     k = min(_AXES, len(network.linear.weight), *seen.shape)
     with threadpool_limits(limits=1):  # the order of a parallel sum changes the last digits
         found = PCA(k, svd_solver="randomized", random_state=seed).fit(seen.numpy())
@@ -224,13 +227,17 @@ def train(
     device = network.anchors.device
     generator = torch.Generator().manual_seed(seed)
     minibatches = _Minibatches(data, schedule.batch_size, seed)
-    parameters = list(network.parameters())
+    of_genes = network.of_genes()
+    shared = [each for each in network.parameters() if not any(each is one for one in of_genes)]
     dec = None
     if centroids is not None:
         dec = _DEC(network, centroids)
-        parameters.append(dec.centroids)
+        shared.append(dec.centroids)
     optimizer = torch.optim.AdamW(
-        parameters, lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
+        [*shared, *of_genes],
+        lr=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        fused=True,
     )
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -247,36 +254,43 @@ def train(
     history: list[dict[str, float]] = []
     network.train()
 
-    def work(rows: np.ndarray, genes: torch.Tensor, masks: torch.Generator) -> _Slice:
+    def work(
+        rows: np.ndarray, genes: torch.Tensor, drawn: GeneParameters, masks: torch.Generator
+    ) -> _Slice:
         cells = minibatches.load(rows, device)
         views = _two_views(network, cells, schedule.mask_share, masks)
-        terms = _terms(network, cells, views, genes)
+        terms = _terms(network, cells, views, genes, drawn)
         if dec is not None:
             terms["dec"] = dec.loss(views)
         loss = terms["zinb"] + sum(
             getattr(objective, name) * term for name, term in terms.items() if name != "zinb"
         )
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        values = torch.stack([loss, *terms.values()]).detach()
-        return _Slice(
-            len(rows) / minibatches.size, ["loss", *terms], values, gradients, views.query.detach()
-        )
+        share = len(rows) / minibatches.size
+        gradients = torch.autograd.grad(share * loss, [*shared, *drawn], allow_unused=True)
+        values = share * torch.stack([loss, *terms.values()]).detach()
+        return _Slice(["loss", *terms], values, gradients, views.query.detach())
 
     with ThreadPoolExecutor(min(n_slices, n_threads)) as workers:
         for step in range(schedule.max_steps):
             if step == anchors_at and not network.anchors_ready:
                 set_anchors(network, _some_queries(network, data, seed), seed)
             genes = torch.randperm(data.n_genes, generator=generator)[: schedule.genes_per_step]
+            genes = genes.to(device)
+            # leaves of their own: gradients are then made for these genes, not for all
+            drawn = GeneParameters(*(each.detach()[genes].requires_grad_() for each in of_genes))
             slices = np.array_split(minibatches.draw(), n_slices * ranks.count())
             mine = slices[first : first + n_slices]
-            done = list(workers.map(work, mine, [genes.to(device)] * n_slices, masks))
-            values, queries = _set_gradients(parameters, done, 2 * minibatches.size)
+            done = list(workers.map(work, mine, [genes] * n_slices, [drawn] * n_slices, masks))
+            values, queries = _set_gradients([*shared, *drawn], done, 2 * minibatches.size)
             if not np.isfinite(values["loss"]):
                 raise FloatingPointError(
                     f"the loss became {values['loss']} at step {step + 1}; the counts may hold "
                     f"extreme values (the largest is {data.counts.max():.4g})."
                 )
-            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+            torch.nn.utils.clip_grad_norm_([*shared, *drawn], 5.0)
+            for every, some in zip(of_genes, drawn, strict=True):
+                every.grad = torch.zeros_like(every) if every.grad is None else every.grad.zero_()
+                every.grad[genes] = some.grad
             optimizer.step()
             scheduler.step()
             if network.anchors_ready:
@@ -289,9 +303,8 @@ def train(
 
 
 class _Slice(NamedTuple):
-    """What came of one part of a minibatch: `share` is its part of the cells."""
+    """What one part of a minibatch adds to the means over its cells."""
 
-    share: float
     names: list[str]
     values: torch.Tensor
     gradients: tuple[torch.Tensor | None, ...]
@@ -301,15 +314,15 @@ class _Slice(NamedTuple):
 def _set_gradients(
     parameters: list[torch.nn.Parameter], slices: list[_Slice], n_queries: int
 ) -> tuple[dict[str, float], torch.Tensor]:
-    """Set the gradients to their mean over all cells of a minibatch, added in a fixed order.
+    """Set the gradients to those of all cells of a minibatch, added in a fixed order.
 
     Returns
     -------
-    The same mean of loss and terms, and the queries of all cells, which other ranks may have had.
+    Loss and terms, and the queries of all cells, which other ranks may have had.
     """
     used = [i for i, gradient in enumerate(slices[0].gradients) if gradient is not None]
-    sums = [sum(part.share * part.gradients[i] for part in slices) for i in used]
-    sums.append(sum(part.share * part.values for part in slices))
+    sums = [reduce(torch.add, [part.gradients[i] for part in slices]) for i in used]
+    sums.append(reduce(torch.add, [part.values for part in slices]))
     queries = torch.cat([part.query for part in slices])
     if ranks.count() > 1:
         everyone = queries.new_zeros(ranks.count(), n_queries, queries.shape[1])
@@ -331,29 +344,31 @@ def _two_views(
     network: Network, cells: _Minibatch, mask_share: float, generator: torch.Generator
 ) -> Encoded:
     """Encode two independently masked views of the same b cells, stacked to 2b rows."""
-    twice = cells.counts.repeat(2, 1)
-    keep = _keep(twice, mask_share, generator)
-    return network.encode(twice, cells.size_factors.repeat(2, 1), keep)
+    keep = _keep((2, *cells.counts.shape), mask_share, generator).to(cells.counts.device)
+    return network.encode(cells.counts, cells.size_factors, keep)
 
 
-def _keep(values: torch.Tensor, mask_share: float, generator: torch.Generator) -> torch.Tensor:
-    """Return 1 where a value is kept and 0 where it is masked, of the shape of `values`.
+def _keep(shape: tuple[int, ...], mask_share: float, generator: torch.Generator) -> torch.Tensor:
+    """Return 1 where a value is kept and 0 where it is masked.
 
     One random byte for each decides, drawn eight at a time: a fifth of the time of torch.rand,
     and a share that is right to 1/256.
     """
-    n = values.numel()
+    n = math.prod(shape)
     words = torch.empty(-(-n // 8), dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    drawn = words.view(torch.uint8)[:n].view(values.shape).to(values.device)
-    return (drawn >= round(256 * mask_share)).to(values.dtype)
+    return (words.view(torch.uint8)[:n].view(shape) >= round(256 * mask_share)).float()
 
 
 def _terms(
-    network: Network, cells: _Minibatch, views: Encoded, genes: torch.Tensor
+    network: Network,
+    cells: _Minibatch,
+    views: Encoded,
+    genes: torch.Tensor,
+    of_genes: GeneParameters,
 ) -> dict[str, torch.Tensor]:
     """Return the unweighted terms of the objective for one minibatch."""
     n = len(cells.counts)
-    predicted = network.decode(views.latent, cells.batch.repeat(2), genes)
+    predicted = network.decode(views.latent, cells.batch.repeat(2), of_genes)
     terms = {
         # Per gene, so that its weight against the other terms does not depend on how many genes
         # were chosen; the genes drawn stand for all, so the estimate is unbiased.
@@ -407,9 +422,9 @@ def _pass(
     """Encode all cells, a block at a time."""
     device = network.anchors.device
     for start in range(0, data.n_cells, BLOCK):
-        block = slice(start, start + BLOCK)
-        size_factors = torch.from_numpy(data.size_factors[block])[:, None].to(device)
-        yield network.encode(dense(data.counts[block], device), size_factors, keep)
+        block = data.rows(slice(start, start + BLOCK))
+        size_factors = torch.from_numpy(block.size_factors)[:, None].to(device)
+        yield network.encode(dense(block.counts, device), size_factors, keep)
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bgformer.network import BipartiteAttention, Network
+from bgformer.network import BipartiteAttention, GeneParameters, Network
 
 GENES, ANCHORS, LATENT, HEADS = 30, 12, 16, 4
 
@@ -134,8 +134,9 @@ def test_the_latent_starts_as_projections_on_the_axes_it_is_given(network, count
 def test_decoding_some_genes_is_a_part_of_decoding_all(network, counts):
     latent, batch = encode(network, counts).latent, torch.zeros(40, dtype=torch.long)
     genes = torch.tensor([7, 2, 19])
-    every = network.decode(latent, batch, torch.arange(GENES))
-    some = network.decode(latent, batch, genes)
+    of_genes = network.of_genes()
+    every = network.decode(latent, batch, of_genes)
+    some = network.decode(latent, batch, GeneParameters(*(each[genes] for each in of_genes)))
     torch.testing.assert_close(some.log_mean, every.log_mean[:, genes])
     torch.testing.assert_close(some.dropout_logit, every.dropout_logit[:, genes])
     torch.testing.assert_close(some.log_dispersion, every.log_dispersion[genes])
