@@ -1,11 +1,12 @@
 """How time and memory grow with the number of cells, in memory and on disk, and with anchors.
 
-    python benchmarks/scale.py [--sizes 100000,300000,1000000] [--anchors 64,256,1024] [--write]
+    python benchmarks/scale.py [--sizes 100000,1000000] [--anchors 64,256,1024] [--write]
 
 Cells are resampled from a labelled set (resampled.py); every run is a process of its own
 (timed_run.py). "in memory" is `bgf.tl.cluster`, reading not timed; "on disk" is the command
 `bgformer cluster`, all of it timed, and "on disk, 2 processes" the same under torchrun. The
-exponent is the slope of the logarithms of seconds over cells. With --write the table and the
+last column compares the clusters with those found in memory in as many cells. The exponent is the
+slope of the logarithms of seconds over cells. With --write the table and the
 picture replace those in docs. Data as in accuracy.py.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from accuracy import ROOT, write
+from sklearn.metrics import adjusted_rand_score
 from speed import data_file, machine, timed
 
 mpl.use("agg")
@@ -36,14 +38,16 @@ def exponent(runs: list[dict]) -> float:
 def table(runs: list[dict]) -> str:
     """Return a markdown table, a row for each run."""
     lines = [
-        "| cells | where | anchors | seconds | peak MB | matrix MB | ARI |",
-        "|---|---|---|---|---|---|---|",
+        "| cells | where | anchors | seconds | cells a second | recluster | peak MB | matrix MB "
+        "| ARI | ARI with in memory |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         lines.append(
             f"| {run['cells']:,} | {METHODS[run['method']]} | {run['anchors'] or 'auto'} "
-            f"| {run['seconds']:.1f} | {run['peak MB']:,} | {run['matrix MB']:,} "
-            f"| {run['ARI']:.3f} |"
+            f"| {run['seconds']:.1f} | {run['cells'] / run['seconds']:,.0f} "
+            f"| {run['stages'].get('recluster', '')} | {run['peak MB']:,} | {run['matrix MB']:,} "
+            f"| {run['ARI']:.3f} | {run.get('agreement', '')} |"
         )
     return "\n".join(lines)
 
@@ -62,7 +66,7 @@ def draw(runs: list[dict]) -> None:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", default="100000,300000,1000000")
+    parser.add_argument("--sizes", default="100000,300000,1000000,3000000")
     parser.add_argument("--anchors", default="64,1024", help="besides auto, at the first size")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
@@ -71,11 +75,17 @@ def main() -> None:
     sizes = [int(size) for size in chosen.sizes.split(",")]
     with tempfile.TemporaryDirectory() as scratch:
         files = [data_file(n, chosen.folder or Path(scratch)) for n in sizes]
-        runs = [
-            timed(method, file) | {"anchors": 0}
-            for method in chosen.methods.split(",")
-            for file in files
-        ]
+        runs, labels = [], Path(scratch, "labels.npy")
+        for file in files:
+            in_memory = None
+            for method in chosen.methods.split(","):
+                run = timed(method, file, "--labels", str(labels)) | {"anchors": 0}
+                if method == "ours":
+                    in_memory = np.load(labels)
+                elif in_memory is not None:
+                    agreement = adjusted_rand_score(in_memory, np.load(labels))
+                    run["agreement"] = round(agreement, 3)
+                runs.append(run)
         more = [
             timed("ours", files[0], "--anchors", m) | {"anchors": int(m)}
             for m in chosen.anchors.split(",")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bgformer.network import Network
     from bgformer.sample import Sample
 
-_BLOCK = 8 * BLOCK
+CELLS_AT_ONCE = 8 * BLOCK
 """Cells that a thread or process works on at a time."""
 
 
@@ -47,10 +47,10 @@ def placements(
     nothing.
     """
     n = len(sample.totals)
-    starts = range(0, n, _BLOCK)
+    starts = range(0, n, CELLS_AT_ONCE)
 
     def work(start: int) -> Placement:
-        blocks = sample.blocks(start, min(start + _BLOCK, n))
+        blocks = sample.blocks(start, min(start + CELLS_AT_ONCE, n))
         latent = np.concatenate([embed(network, block) for block in blocks])
         return Placement(latent, anchors, anchor_graph.anchor_weights(latent, anchors))
 
@@ -75,7 +75,7 @@ def _in_turn(
             continue
         yield from found
         for rank, start in enumerate(starts[wave + 1 : wave + ranks.count()], start=1):
-            yield _received(rank, min(_BLOCK, n - start), anchors)
+            yield _received(rank, min(CELLS_AT_ONCE, n - start), anchors)
 
 
 def _send(placed: Placement) -> None:

@@ -57,6 +57,7 @@ def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, ask
     at_once = parted(**asked)
     monkeypatch.setattr(anchors, "BLOCK", 64)
     monkeypatch.setattr(anchors, "_LINK_BLOCK", 150)
+    monkeypatch.setattr(anchors, "_LOOK_BLOCK", 10)
     in_blocks = parted(**asked)
     for found, expected in zip(in_blocks, at_once, strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -75,7 +76,7 @@ def test_cells_in_one_direction_are_told_apart_by_their_distance(points):
 
 
 def test_weights_in_blocks_are_weights_at_once(points, weights, monkeypatch):
-    monkeypatch.setattr(anchors, "BLOCK", 64)
+    monkeypatch.setattr(anchors, "_WEIGHTS_BLOCK", 64)
     found = anchor_weights(points[0], points[1])
     np.testing.assert_allclose(found.toarray(), weights.toarray(), atol=1e-6)
 

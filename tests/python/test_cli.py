@@ -70,10 +70,11 @@ def test_clustering_a_file_is_clustering_in_python(cells, cells_file, out, capsy
 @pytest.fixture
 def from_a_sample(monkeypatch):
     """A training on some of the 150 cells, and results that come in several blocks."""
-    for module in ("counts", "source", "training"):
+    for module in ("counts", "source", "sample", "training"):
         monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
     monkeypatch.setattr("bgformer.sample.LEAST", 64)
     monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.passes.CELLS_AT_ONCE", 64)
     monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
 
 

@@ -13,8 +13,8 @@ import pytest
 # As `python -m bgformer`, but with blocks and samples small enough for some hundred cells.
 SMALL = """
 import sys
-from bgformer import anchors, sample
-sample.LEAST, anchors.BLOCK = 0, 128
+from bgformer import passes, sample
+sample.LEAST, passes.CELLS_AT_ONCE = 0, 128
 from bgformer.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -17,7 +17,7 @@ WRITES_ZARR_V2 = pytest.mark.filterwarnings("ignore:Writing zarr v2")
 @pytest.fixture
 def in_blocks(monkeypatch):
     """Blocks so small that 150 cells are several."""
-    for module in ("counts", "source", "training"):
+    for module in ("counts", "source", "sample", "training"):
         monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
 
 
@@ -26,6 +26,7 @@ def from_a_sample(in_blocks, monkeypatch):
     """A training that sees 64 cells, from which the anchors are set too."""
     monkeypatch.setattr("bgformer.sample.LEAST", 64)
     monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.passes.CELLS_AT_ONCE", 64)
     monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
     monkeypatch.setattr("bgformer.anchors._LINK_BLOCK", 100)
 
