@@ -256,7 +256,7 @@ def assign(
     """Give each cell its cluster from those of its anchors; clusters are numbered by size."""
     labels, confidence = vote_in_blocks(weights, anchor_clusters, anchor_support)
     sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
-    rank = np.empty(len(sizes), dtype=np.int64)
+    rank = np.empty(len(sizes), dtype=np.int32)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     return Partition(
         rank[labels], confidence, rank[anchor_clusters], anchor_support, float(resolution)
@@ -278,7 +278,7 @@ def vote(
     cluster = anchor_clusters[weights.indices]
     # counted and not multiplied: a product of sparse matrices takes ten times as long
     share = np.bincount(cell * k + cluster, weights.data, minlength=n * k).reshape(n, k)
-    labels = share.argmax(axis=1)
+    labels = share.argmax(axis=1).astype(np.int32)  # of many cells: half the memory
     if anchor_support is None:
         return labels, _within_0_and_1(share[np.arange(n), labels])
     supported = weights.data * anchor_support[weights.indices] * (cluster == labels[cell])

@@ -20,6 +20,8 @@ MAX_STANDARDISED = 10.0
 """Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
 otherwise outweigh every marker in those three."""
 
+_CELLS_PER_BATCH = 10
+"""With fewer on average, a column names cells and not batches."""
 BLOCK = 2048
 """Cells per block of a pass over all cells, wherever they are: so that no sum and no product of
 matrices depends on whether the cells are in memory or on disk."""
@@ -261,7 +263,7 @@ def check_unique(names: pd.Index, what: str, remedy: str) -> None:
 def read_batch(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[str]]:
     """Return the batch of each cell as codes, shape (n,), and the names of the batches."""
     if batch_key is None:
-        return np.zeros(adata.n_obs, dtype=np.int64), ["all"]
+        return np.zeros(adata.n_obs, dtype=np.int32), ["all"]
     if batch_key not in adata.obs:
         raise ValueError(
             f"batch_key '{batch_key}' is not a column of adata.obs (there: "
@@ -270,7 +272,12 @@ def read_batch(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[
     codes, names = pd.factorize(adata.obs[batch_key].astype(str), sort=True)
     if adata.obs[batch_key].isna().any():
         raise ValueError(f"column '{batch_key}' of adata.obs has missing values; fill them first.")
-    return codes.astype(np.int64), [str(name) for name in names]
+    if len(names) > 1 and len(codes) < _CELLS_PER_BATCH * len(names):
+        raise ValueError(
+            f"column '{batch_key}' of adata.obs has {len(names)} batches for {len(codes)} cells; "
+            f"a batch needs {_CELLS_PER_BATCH} cells or more on average: give a column with fewer."
+        )
+    return codes.astype(np.int32), [str(name) for name in names]
 
 
 def with_size_factors(

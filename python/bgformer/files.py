@@ -30,9 +30,22 @@ def written_beside(output: Path, *, write: bool = True) -> Iterator[Path]:
 
     Whatever interrupts this leaves neither a part of the file nor a changed output. With `write`
     False nothing is renamed: another process writes.
+
+    Raises
+    ------
+    OSError
+        At once, and not when there is something to write, if nothing can be written there.
     """
     target = output.resolve()  # a link stays a link
     partial = target.with_name(f".{target.stem}-{os.getpid()}{target.suffix}")
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise OSError(
+            f"nothing can be written in '{target.parent}' ({error.strerror}); choose another "
+            f"folder for the output."
+        ) from error
     try:
         yield partial
         if write:

@@ -127,6 +127,8 @@ class BGFormer:
         self.seed = whole("seed", seed, least=0, most=2**32 - 1)
         self.objective = objective or Objective()
         self.verbose = verbose
+        if self.n_clusters != "auto" and self.resolution is not None:
+            raise ValueError("give resolution or n_clusters, not both: each decides the other.")
         if "auto" not in (self.n_clusters, self.n_anchors) and self.n_clusters > self.n_anchors:
             raise ValueError(
                 f"n_clusters is {self.n_clusters}, but n_anchors only {self.n_anchors}: clusters "

@@ -153,22 +153,21 @@ def test_a_zarr_store_is_written_for_a_zarr_store(cells, tmp_path, out, capsys):
     )
 
 
-def test_every_option_reaches_the_model(cells, tmp_path, out, capsys):
+@pytest.mark.parametrize("asked", [{"n_clusters": 4}, {"resolution": 1.5}])
+def test_every_option_reaches_the_model(cells, tmp_path, out, capsys, asked):
     cells.layers["counts"] = cells.X.copy()
     cells.X = cells.X.astype(float).log1p()
     cells.obs["donor"] = np.where(np.arange(cells.n_obs) % 2, "a", "b")
     cells.write_h5ad(tmp_path / "cells.h5ad")
-    options = (
-        "--n-clusters 4 --resolution 1.5 --batch-key donor --layer counts --seed 5 "
+    options = "".join(f"--{name.replace('_', '-')} {value} " for name, value in asked.items()) + (
+        "--batch-key donor --layer counts --seed 5 "
         "--n-top-genes 100 --max-steps 5 --device cpu --quiet"
     )
     assert main(["cluster", str(tmp_path / "cells.h5ad"), "-o", str(out), *options.split()]) == 0
     assert capsys.readouterr() == ("", "")
     found = anndata.read_h5ad(out)
     params = found.uns["bgformer"]["params"]
-    expected = {
-        "n_clusters": 4,
-        "resolution": 1.5,
+    expected = asked | {
         "batch_key": "donor",
         "layer": "counts",
         "seed": 5,
@@ -177,7 +176,8 @@ def test_every_option_reaches_the_model(cells, tmp_path, out, capsys):
         "device": "cpu",
     }
     assert {name: params[name] for name in expected} == expected
-    assert found.obs["bgformer"].nunique() == 4
+    n_clusters = found.uns["bgformer"]["n_clusters"]
+    assert found.obs["bgformer"].nunique() == n_clusters == asked.get("n_clusters", n_clusters)
     assert len(found.uns["bgformer"]["genes"]) == 100
 
 
@@ -255,6 +255,7 @@ def test_what_cannot_be_used_is_one_line_and_status_2(cells, cells_file, out, tm
         (["cluster", cells_file, "-o", out, "--device", "cuda:99"], "finds none on this machine"),
         (["cluster", cells_file, "-o", tmp_path / "out.txt"], "must be named .h5ad"),
         (["cluster", cells_file, "-o", tmp_path / "no" / "out.h5ad"], "there is no folder"),
+        (["cluster", cells_file, "-o", "/proc/out.h5ad"], "nothing can be written in '/proc'"),
         (["cluster", cells_file, "-o", cells_file], "exists; give another name, or --force"),
         (
             ["cluster", cells_file, "-o", out, "--save-model", tmp_path / "folder"],

@@ -168,6 +168,12 @@ def test_a_missing_batch_column_is_named_with_those_there(cells, unchanged):
         bgf.tl.cluster(cells, batch_key="donor", verbose=False)
 
 
+def test_a_column_of_names_is_not_taken_for_batches(cells, unchanged):
+    cells.obs["name"] = cells.obs_names
+    with unchanged(cells), pytest.raises(ValueError, match=f"has {cells.n_obs} batches for"):
+        bgf.tl.cluster(cells, batch_key="name", verbose=False)
+
+
 def test_batches_with_missing_values(cells, unchanged):
     cells.obs["donor"] = pd.Categorical(["a", "b", None] * 50)
     with unchanged(cells), pytest.raises(ValueError, match=r"column 'donor' .* missing values"):

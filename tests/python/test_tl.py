@@ -233,6 +233,8 @@ def test_the_name_of_the_results_must_be_a_name(cells, unchanged, key):
 def test_resolution_and_number_contradict_each_other(clustered, unchanged, model):
     with unchanged(clustered), pytest.raises(ValueError, match="not both"):
         bgf.tl.recluster(clustered, resolution=1.0, n_clusters=3)
+    with unchanged(clustered), pytest.raises(ValueError, match="not both"):
+        bgf.tl.cluster(clustered, resolution=1.0, n_clusters=3)
     with pytest.raises(ValueError, match="not both"):
         model.recluster(resolution=1.0, n_clusters=3)
 
