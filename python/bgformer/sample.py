@@ -61,15 +61,16 @@ class Sample:
         self.holds_all = n <= max(at_most, LEAST)
         drawn = np.random.default_rng(seed).permutation(n)[: max(at_most, LEAST)]
         self.rows = np.arange(n) if self.holds_all else np.sort(drawn)
-        self.totals = np.zeros(n)
+        totals = np.zeros(n)
         taken = []
         for start, counts in source.blocks():
             stop = start + counts.shape[0]
             cut = counts[:, genes]
-            self.totals[start:stop] = cell_totals(cut)
+            totals[start:stop] = cell_totals(cut)
             first, last = np.searchsorted(self.rows, [start, stop])
             taken.append(cut[self.rows[first:last] - start])
-        self.median_counts = median_of(self.totals)
+        self.median_counts = median_of(totals)
+        self.totals = totals.astype(np.float32)  # of many cells: half the memory
         self.data = self._with_factors(sparse.vstack(taken, format="csr"), self.rows)
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
@@ -85,5 +86,5 @@ class Sample:
 
     def _with_factors(self, counts: sparse.csr_matrix, rows: np.ndarray) -> CountData:
         """Attach the size factors and batches of these cells."""
-        factors = size_factors(self.totals[rows], self.median_counts)
+        factors = size_factors(self.totals[rows].astype(np.float64), self.median_counts)
         return CountData(counts, factors, self._batch[rows], self.median_counts)
