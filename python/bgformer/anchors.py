@@ -15,6 +15,7 @@ import igraph
 import numpy as np
 from scipy import sparse
 
+from bgformer.arguments import not_both
 from bgformer.codebook import kmeans_centres
 from bgformer.counts import row_block
 from bgformer.training import embed
@@ -229,8 +230,7 @@ def partition(
         If more clusters are asked for than there are anchors or cells in use, the resolution is
         not positive, or both are given.
     """
-    if resolution is not None and n_clusters is not None:
-        raise ValueError("give resolution or n_clusters, not both: each decides the other.")
+    not_both(resolution, n_clusters)
     if resolution is None and n_clusters is None:
         resolution = None if one_population else DEFAULT_RESOLUTION
         n_clusters = 1 if one_population else None

@@ -30,3 +30,9 @@ def positive(name: str, value: object) -> float:
     if not is_number or not math.isfinite(value) or not value > 0:
         raise ValueError(f"{name} is {value!r}; it must be a number above 0.")
     return float(value)
+
+
+def not_both(resolution: float | None, n_clusters: int | str | None) -> None:
+    """Raise ValueError if a resolution and a number of clusters (not "auto") are both given."""
+    if resolution is not None and n_clusters not in (None, "auto"):
+        raise ValueError("give resolution or n_clusters, not both: each decides the other.")

@@ -13,7 +13,7 @@ from bgformer import anchors as anchor_graph
 from bgformer import counts as count_matrix
 from bgformer import ranks, storage
 from bgformer._version import __version__
-from bgformer.arguments import positive, whole, whole_or_auto
+from bgformer.arguments import not_both, positive, whole, whole_or_auto
 from bgformer.genes import cut_genes, match_genes, select_genes
 from bgformer.metric import calibrate
 from bgformer.network import Network
@@ -127,8 +127,7 @@ class BGFormer:
         self.seed = whole("seed", seed, least=0, most=2**32 - 1)
         self.objective = objective or Objective()
         self.verbose = verbose
-        if self.n_clusters != "auto" and self.resolution is not None:
-            raise ValueError("give resolution or n_clusters, not both: each decides the other.")
+        not_both(self.resolution, self.n_clusters)
         if "auto" not in (self.n_clusters, self.n_anchors) and self.n_clusters > self.n_anchors:
             raise ValueError(
                 f"n_clusters is {self.n_clusters}, but n_anchors only {self.n_anchors}: clusters "
