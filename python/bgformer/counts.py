@@ -182,7 +182,7 @@ class Check:
     def __init__(self, adata: AnnData, layer: str | None) -> None:
         self.adata, self.layer = adata, layer
         self.where = "X" if layer is None else f"layer '{layer}'"
-        self.n_empty, self.first_empty = 0, -1
+        self.n_seen, self.n_empty, self.first_empty = 0, 0, -1
 
     def block(self, start: int, counts: sparse.csr_matrix) -> None:
         """Raise unless every value is a finite whole number that is not negative.
@@ -212,12 +212,13 @@ class Check:
         if empty.size and not self.n_empty:
             self.first_empty = start + int(empty[0])
         self.n_empty += len(empty)
+        self.n_seen += counts.shape[0]
 
     def end(self) -> None:
         """Raise if a cell had no counts."""
         if self.n_empty:
             raise CountsError(
-                f"{self.n_empty} of {self.adata.n_obs} cells have no counts in {self.where} (the "
+                f"{self.n_empty} of {self.n_seen} cells have no counts in {self.where} (the "
                 f"first: '{self.adata.obs_names[self.first_empty]}'); remove them, e.g. with "
                 f"scanpy.pp.filter_cells(adata, min_counts=1)."
             )

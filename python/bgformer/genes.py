@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from bgformer import ranks
 from bgformer.counts import CountsError, cell_totals, rows_of_values
-from bgformer.source import InMemory
+from bgformer.source import InMemory, own_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,11 +67,11 @@ def select_genes(
         )
     if usable.size <= n_top_genes:
         return usable
-    ranks = [
+    orders = [
         np.argsort(np.argsort(-scores[usable], kind="stable"), kind="stable")
         for scores in _residual_variances(source, codes, totals)
     ]
-    best = np.argsort(np.median(ranks, axis=0), kind="stable")[:n_top_genes]
+    best = np.argsort(np.median(orders, axis=0), kind="stable")[:n_top_genes]
     return np.sort(usable[best])
 
 
@@ -90,7 +91,7 @@ def residual_variance(counts: sparse.csr_matrix | InMemory | OnDisk) -> np.ndarr
 
 
 class _Totals:
-    """What the first pass over the cells counts.
+    """What the first pass over the cells counts, each rank in its own part of them.
 
     Parameters
     ----------
@@ -116,8 +117,8 @@ class _Totals:
         seen_in = np.zeros(g, dtype=np.int64)
         self.of_cells = np.zeros(n)
         self.of_genes = np.zeros((codes.max() + 1, g))
-        rare = []
-        for start, counts in source.blocks():
+        rare = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))]
+        for start, counts in own_blocks(source):
             cells = np.arange(start, start + counts.shape[0])
             self.of_cells[cells] = cell_totals(counts)
             seen_in += np.bincount(counts.indices, minlength=g)
@@ -129,10 +130,12 @@ class _Totals:
             rare.append(
                 (cells[rows_of_values(counts)[few]], counts.indices[few], counts.data[few])
             )
+        ranks.add_arrays(seen_in, self.of_genes)
         self.usable = seen_in >= min_cells
         cells, genes, values = (np.concatenate(part) for part in zip(*rare, strict=True))
         left_out = ~self.usable[genes]
         np.subtract.at(self.of_cells, cells[left_out], values[left_out])
+        ranks.add_arrays(self.of_cells)
         self.of_genes[:, ~self.usable] = 0
 
 
@@ -165,8 +168,10 @@ def _residual_variances(
             absent = _residual(0, total * share[code], n_cells[code])
             first[code] += cells * absent
             second[code] += cells * absent**2
+    if ranks.index() > 0:
+        first[:], second[:] = 0, 0  # the first rank adds this part
     # ... and then corrected where it has some
-    for start, counts in source.blocks():
+    for start, counts in own_blocks(source):
         cells = np.arange(start, start + counts.shape[0])
         total = of_cells[cells][rows_of_values(counts)]
         for code, genes, values, size in _by_batch(codes[cells], counts, counts.data, total):
@@ -174,6 +179,7 @@ def _residual_variances(
             present, absent = (_residual(x, mu, n_cells[code]) for x in (values, 0))
             first[code] += np.bincount(genes, present - absent, minlength=share.shape[1])
             second[code] += np.bincount(genes, present**2 - absent**2, minlength=share.shape[1])
+    ranks.add_arrays(first, second)
     return [
         second[code] / n_cells[code] - (first[code] / n_cells[code]) ** 2
         for code in np.flatnonzero(n_cells)

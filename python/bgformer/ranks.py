@@ -1,8 +1,9 @@
 """The processes of one run: what they share, through torch.distributed.
 
-torchrun starts several processes ("ranks") of the same command. All of them train on the same
-minibatches, each on its part, and each passes over its own part of the cells. Without torchrun
-there is one process, and every function here returns what it is given.
+torchrun starts several processes ("ranks") of the same command. Each reads its own part of the
+cells, they train on the same minibatches, each on its part, and take blocks of cells in turn when
+all are placed. Without torchrun there is one process, and every function here returns what it is
+given.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import distributed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import numpy as np
 
 _joined = False
 """Whether this process is one of several; another use of torch.distributed is not ours to join."""
@@ -72,6 +73,39 @@ def add(values: torch.Tensor) -> torch.Tensor:
     if count() > 1:
         distributed.all_reduce(values)
     return values
+
+
+def add_arrays(*arrays: np.ndarray) -> None:
+    """Add up arrays over all ranks, in place; all get the same bits."""
+    for array in arrays:
+        add(torch.from_numpy(array))
+
+
+def gathered_rows(mine: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the rows of all ranks, those of the first rank first, on each of them."""
+    if count() == 1:
+        return mine
+    data, indices, per_row = (
+        _joined_parts(part)
+        for part in (mine.data, mine.indices.astype(np.int32), np.diff(mine.indptr))
+    )
+    indptr = np.concatenate([[0], np.cumsum(per_row, dtype=np.int64)])
+    return sparse.csr_matrix((data, indices, indptr), shape=(len(per_row), mine.shape[1]))
+
+
+def _joined_parts(mine: np.ndarray) -> np.ndarray:
+    """Return the arrays of all ranks, one after the other."""
+    ends = np.zeros(count(), dtype=np.int64)
+    ends[index()] = len(mine)
+    add_arrays(ends)
+    ends = np.cumsum(ends)
+    joined = np.empty(ends[-1], dtype=mine.dtype)
+    for rank, part in enumerate(np.split(joined, ends[:-1])):
+        if rank == index():
+            part[:] = mine
+        if len(part):
+            distributed.broadcast(torch.from_numpy(part), rank)
+    return joined
 
 
 def send(values: torch.Tensor) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from bgformer import ranks
 from bgformer.counts import BLOCK, CountData, cell_totals, median_of, size_factors
+from bgformer.source import own_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,7 @@ class Sample:
     Parameters
     ----------
     source
-        All n cells. One pass over them is made.
+        All n cells. One pass over them is made, by each rank over its own part.
     genes
         Indices of the g chosen genes.
     batch
@@ -62,16 +64,18 @@ class Sample:
         drawn = np.random.default_rng(seed).permutation(n)[: max(at_most, LEAST)]
         self.rows = np.arange(n) if self.holds_all else np.sort(drawn)
         totals = np.zeros(n)
-        taken = []
-        for start, counts in source.blocks():
+        taken = [sparse.csr_matrix((0, len(genes)), dtype=np.float32)]
+        for start, counts in own_blocks(source):
             stop = start + counts.shape[0]
             cut = counts[:, genes]
             totals[start:stop] = cell_totals(cut)
             first, last = np.searchsorted(self.rows, [start, stop])
             taken.append(cut[self.rows[first:last] - start])
+        ranks.add_arrays(totals)
         self.median_counts = median_of(totals)
         self.totals = totals.astype(np.float32)  # of many cells: half the memory
-        self.data = self._with_factors(sparse.vstack(taken, format="csr"), self.rows)
+        mine = sparse.vstack(taken, format="csr")
+        self.data = self._with_factors(ranks.gathered_rows(mine), self.rows)
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
         """Yield all cells, or those from `first` to before `last`, in blocks, in their order."""

@@ -13,7 +13,7 @@ import pandas as pd
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
-from bgformer import readers
+from bgformer import ranks, readers
 from bgformer.counts import (
     BLOCK,
     MIN_CELLS,
@@ -81,7 +81,8 @@ class OnDisk:
     ) -> Iterator[tuple[int, sparse.csr_matrix]]:
         """Yield the number of the first cell of each block and its counts, CSR float32.
 
-        Of all cells, as the first pass must be, or of those from `first` to before `last`.
+        Of all cells, or of those from `first` to before `last`. The first pass must be over all,
+        or over the rank's own part of all; see `own_blocks`.
 
         Raises
         ------
@@ -105,6 +106,14 @@ class OnDisk:
         step = max(1, _DENSE_VALUES // self.shape[1])
         parts = [as_csr(self.matrix[at : min(at + step, stop)]) for at in range(start, stop, step)]
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+
+
+def own_blocks(source: InMemory | OnDisk) -> Iterator[tuple[int, sparse.csr_matrix]]:
+    """Yield the blocks that are this rank's to read: an equal part of all, none twice."""
+    n = source.shape[0]
+    each = -(-n // (BLOCK * ranks.count())) * BLOCK
+    first = min(n, ranks.index() * each)
+    yield from source.blocks(first, min(n, first + each))
 
 
 def source_of(

@@ -13,8 +13,8 @@ import pytest
 # As `python -m bgformer`, but with blocks and samples small enough for some hundred cells.
 SMALL = """
 import sys
-from bgformer import passes, sample
-sample.LEAST, passes.CELLS_AT_ONCE = 0, 128
+from bgformer import passes, sample, source
+sample.LEAST, passes.CELLS_AT_ONCE, source.BLOCK = 0, 128, 64
 from bgformer.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -72,6 +72,19 @@ def test_two_processes_find_what_one_finds(start, tmp_path):
     assert (abs(two.obsm["bgformer_anchors"] - one.obsm["bgformer_anchors"]) > 1e-5).nnz == 0
     assert "clusters" in told[0]
     assert told[1] == ""  # the first speaks for all
+
+
+def test_a_bad_value_is_named_by_the_process_that_reads_it(start, cells_file, pbmc700, tmp_path):
+    pbmc700.X.data[pbmc700.X.indptr[690]] = -1
+    pbmc700.write_h5ad(cells_file)
+    out = tmp_path / "out.h5ad"
+    three = [start(rank, 3, "-o", str(out), *FEW) for rank in range(3)]
+    told = [process.communicate(timeout=180)[1] for process in three]
+    assert [process.returncode for process in three] == [2, 2, 2], told
+    assert "negative values" in told[2]
+    assert pbmc700.obs_names[690] in told[2]
+    assert all("another process of this run died or was stopped" in one for one in told[:2])
+    assert os.listdir(tmp_path) == [cells_file.name]
 
 
 def test_when_one_dies_the_other_ends_and_leaves_nothing(start, cells_file, tmp_path):
