@@ -24,12 +24,13 @@ from sklearn.metrics import adjusted_rand_score
 
 from bgformer import counts as count_matrix
 from bgformer.anchors import Placement, anchor_weights, choose_number, partition, place
+from bgformer.devices import one_thread
 from bgformer.genes import select_genes
 from bgformer.metric import calibrate
 from bgformer.network import BipartiteAttention, Encoded, Network
 from bgformer.progress import Progress
 from bgformer.refinement import refine
-from bgformer.training import Objective, Schedule, embed, network_for, one_thread, train
+from bgformer.training import Objective, Schedule, embed, network_for, train
 
 WITHOUT = "sc_mixology_5cl"
 REFINEMENT_STEPS = 100

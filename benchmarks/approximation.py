@@ -42,7 +42,7 @@ from torch.profiler import ProfilerActivity, profile
 import bgformer as bgf
 from bgformer import counts as count_matrix
 from bgformer.codebook import kmeans_centres
-from bgformer.training import dense, one_thread
+from bgformer.devices import dense, one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,9 +19,10 @@ from sklearn.metrics import adjusted_rand_score
 import bgformer as bgf
 from bgformer import counts as count_matrix
 from bgformer.anchors import Placement, partition
+from bgformer.devices import one_thread
 from bgformer.progress import Progress
 from bgformer.refinement import refine
-from bgformer.training import Objective, Schedule, one_thread
+from bgformer.training import Objective, Schedule
 
 STEPS = 100
 

@@ -25,10 +25,11 @@ from sklearn.cluster import KMeans
 
 import bgformer as bgf
 from bgformer import counts as count_matrix
+from bgformer.devices import one_thread
 from bgformer.genes import select_genes
 from bgformer.metric import calibrate
 from bgformer.progress import Progress
-from bgformer.training import Objective, Schedule, embed, network_for, one_thread, train
+from bgformer.training import Objective, Schedule, embed, network_for, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -323,7 +323,7 @@ def _print_versions() -> None:
     """Print the versions of what results depend on, and the device that "auto" means."""
     from importlib.metadata import version
 
-    from bgformer.training import pick_device
+    from bgformer.devices import pick_device
 
     print(f"bgformer {__version__}")
     print(f"python {sys.version.split()[0]}")

@@ -14,6 +14,7 @@ from bgformer import counts as count_matrix
 from bgformer import ranks, storage
 from bgformer._version import __version__
 from bgformer.arguments import not_both, positive, whole, whole_or_auto
+from bgformer.devices import one_thread, pick_device
 from bgformer.genes import cut_genes, match_genes, select_genes
 from bgformer.metric import calibrate
 from bgformer.network import Network
@@ -29,8 +30,6 @@ from bgformer.training import (
     Schedule,
     embed,
     network_for,
-    one_thread,
-    pick_device,
     train,
 )
 

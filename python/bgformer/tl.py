@@ -12,10 +12,11 @@ from scipy import sparse
 from bgformer._version import __version__
 from bgformer.anchors import Partition, partition
 from bgformer.arguments import positive, whole_or_auto
+from bgformer.devices import one_thread
 from bgformer.model import BGFormer
 from bgformer.populations import one_population
 from bgformer.stability import RESOLUTIONS, over_resolutions
-from bgformer.training import Schedule, one_thread
+from bgformer.training import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

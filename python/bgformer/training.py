@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,12 +16,11 @@ from threadpoolctl import threadpool_limits
 from bgformer import losses, ranks
 from bgformer.codebook import Revival, set_anchors
 from bgformer.counts import BLOCK
+from bgformer.devices import Portions, dense
 from bgformer.network import GeneParameters, Network, residuals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from scipy import sparse
 
     from bgformer.counts import CountData
     from bgformer.network import Encoded
@@ -66,51 +64,6 @@ class Schedule:
     genes_per_step: int = 256
     """Genes, drawn anew each step, on which the ZINB term is estimated."""
     revive_every: int = 50
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the torch device for "auto", "cpu", "cuda", "cuda:1" or "mps".
-
-    Raises
-    ------
-    ValueError
-        If the device is unknown or this machine has none.
-    """
-    if not isinstance(device, str):
-        raise ValueError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'.")
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        chosen = None
-    if chosen is None or chosen.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device '{device}' is unknown; use 'auto', 'cpu', 'cuda' or 'mps'.")
-    missing = (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()) or (
-        chosen.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise ValueError(
-            f"device '{device}' was asked for, but torch {torch.__version__} finds none on this "
-            f"machine; use device='auto' or 'cpu'."
-        )
-    return chosen
-
-
-@contextmanager
-def one_thread() -> Iterator[int]:
-    """Run torch on one thread: sums over threads depend on how many there are.
-
-    Gives the number of threads that torch was allowed before.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)
 
 
 def network_for(
@@ -178,11 +131,6 @@ class _Minibatches:
             torch.from_numpy(self.data.size_factors[rows])[:, None].to(device),
             torch.from_numpy(self.data.batch[rows]).to(device),
         )
-
-
-def dense(rows: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
-    """Return sparse rows as a dense tensor on the device."""
-    return torch.from_numpy(rows.toarray()).to(device)
 
 
 def train(
@@ -270,6 +218,11 @@ def train(
         values = share * torch.stack([loss, *terms.values()]).detach()
         return _Slice(["loss", *terms], values, gradients, views.query.detach())
 
+    portions = Portions()
+
+    def in_portions(rows: np.ndarray, *given: Any) -> list[_Slice]:
+        return list(portions.each(lambda part: work(part, *given), rows))
+
     with ThreadPoolExecutor(min(n_slices, n_threads)) as workers:
         for step in range(schedule.max_steps):
             if step == anchors_at and not network.anchors_ready:
@@ -280,7 +233,8 @@ def train(
             drawn = GeneParameters(*(each.detach()[genes].requires_grad_() for each in of_genes))
             slices = np.array_split(minibatches.draw(), n_slices * ranks.count())
             mine = slices[first : first + n_slices]
-            done = list(workers.map(work, mine, [genes] * n_slices, [drawn] * n_slices, masks))
+            given = (mine, [genes] * n_slices, [drawn] * n_slices, masks)
+            done = [part for parts in workers.map(in_portions, *given) for part in parts]
             values, queries = _set_gradients([*shared, *drawn], done, 2 * minibatches.size)
             if not np.isfinite(values["loss"]):
                 raise FloatingPointError(
@@ -421,10 +375,15 @@ def _pass(
 ) -> Iterator[Encoded]:
     """Encode all cells, a block at a time."""
     device = network.anchors.device
-    for start in range(0, data.n_cells, BLOCK):
-        block = data.rows(slice(start, start + BLOCK))
+
+    def work(rows: range) -> Encoded:
+        block = data.rows(slice(rows.start, rows.stop))
         size_factors = torch.from_numpy(block.size_factors)[:, None].to(device)
-        yield network.encode(dense(block.counts, device), size_factors, keep)
+        return network.encode(dense(block.counts, device), size_factors, keep)
+
+    portions, cells = Portions(), range(data.n_cells)
+    for start in range(0, data.n_cells, BLOCK):
+        yield from portions.each(work, cells[start : start + BLOCK])
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:

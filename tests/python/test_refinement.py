@@ -8,8 +8,9 @@ import bgformer as bgf
 from bgformer import counts as cm
 from bgformer import refinement
 from bgformer.anchors import Placement
+from bgformer.devices import one_thread
 from bgformer.progress import Progress
-from bgformer.training import Objective, Schedule, one_thread
+from bgformer.training import Objective, Schedule
 
 
 @pytest.fixture(scope="module")

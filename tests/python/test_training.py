@@ -8,14 +8,13 @@ import torch
 
 import bgformer as bgf
 from bgformer import counts as cm
+from bgformer.devices import one_thread
 from bgformer.progress import Progress
 from bgformer.training import (
     Objective,
     Schedule,
     embed,
     network_for,
-    one_thread,
-    pick_device,
     train,
 )
 
@@ -134,30 +133,3 @@ def test_results_do_not_depend_on_the_callers_generators(cells):
 def test_another_seed_is_another_run(cells):
     one, two = (bgf.BGFormer(max_steps=6, seed=s, verbose=False).fit(cells) for s in (0, 1))
     assert not np.allclose(one.latent_, two.latent_)
-
-
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "meta", ""])
-def test_an_unknown_device(device):
-    with pytest.raises(ValueError, match=f"device '{device}' is unknown; use 'auto', 'cpu'"):
-        pick_device(device)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("device", [1, None, ["cpu"]])
-def test_a_device_that_is_no_name(device):
-    with pytest.raises(ValueError, match=r"device is .*; use 'auto', 'cpu', 'cuda' or 'mps'"):
-        pick_device(device)
-
-
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_gpu_where_there_is_none(device, cells, unchanged):
-    message = (
-        f"device '{device}' was asked for, but torch .* finds none on this machine; use device"
-    )
-    with unchanged(cells), pytest.raises(ValueError, match=message):
-        bgf.tl.cluster(cells, device=device, verbose=False)
-
-
-def test_a_device_beyond_those_there(cells, unchanged):
-    with unchanged(cells), pytest.raises(ValueError, match="device 'cuda:99' was asked for"):
-        bgf.tl.cluster(cells, device="cuda:99", verbose=False)

@@ -1,0 +1,112 @@
+"""The device that torch works on: which one, its threads, and what fits into its memory."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scipy import sparse
+
+Rows = TypeVar("Rows", bound="Sequence")
+Done = TypeVar("Done")
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the torch device for "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or this machine has none.
+    """
+    if not isinstance(device, str):
+        raise ValueError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'.")
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device '{device}' is unknown; use 'auto', 'cpu', 'cuda' or 'mps'.")
+    missing = (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()) or (
+        chosen.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ValueError(
+            f"device '{device}' was asked for, but torch {torch.__version__} finds none on this "
+            f"machine; use device='auto' or 'cpu'."
+        )
+    return chosen
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Run torch on one thread: sums over threads depend on how many there are.
+
+    Gives the number of threads that torch was allowed before.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
+def dense(rows: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
+    """Return sparse rows as a dense tensor on the device.
+
+    To a GPU the stored values alone travel, through pinned memory, and become dense there.
+    """
+    if device.type != "cuda":
+        return torch.from_numpy(rows.toarray()).to(device)
+    lengths, columns, values = (
+        torch.from_numpy(part).pin_memory().to(device, non_blocking=True)
+        for part in (np.diff(rows.indptr), rows.indices, rows.data)
+    )
+    cells = torch.arange(rows.shape[0], device=device).repeat_interleave(lengths)
+    full = torch.zeros(rows.shape, device=device)
+    full[cells, columns.long()] = values
+    return full
+
+
+class Portions:
+    """Rows worked on at once, or, once the device's memory was too small for that, in parts."""
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+
+    def each(self, work: Callable[[Rows], Done], rows: Rows) -> Iterator[Done]:
+        """Yield what `work` makes of the rows, in one or several parts, in their order.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If there is no memory for a single row.
+        """
+        while len(rows):
+            part = rows[: self.most]
+            try:
+                done = work(part)
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                self.most = -(-len(part) // 2)
+                warnings.warn(
+                    f"the memory of the GPU was too small for {len(part)} cells at once; going on "
+                    f"with {self.most}.",
+                    stacklevel=2,
+                )
+                continue
+            yield done
+            rows = rows[len(part) :]

@@ -1,0 +1,77 @@
+"""Which device is used, and what happens when its memory is full."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+import bgformer as bgf
+from bgformer.devices import Portions, dense, pick_device
+from bgformer.network import Network
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "meta", ""])
+def test_an_unknown_device(device):
+    with pytest.raises(ValueError, match=f"device '{device}' is unknown; use 'auto', 'cpu'"):
+        pick_device(device)
+
+
+@pytest.mark.parametrize("device", [1, None, ["cpu"]])
+def test_a_device_that_is_no_name(device):
+    with pytest.raises(ValueError, match=r"device is .*; use 'auto', 'cpu', 'cuda' or 'mps'"):
+        pick_device(device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_where_there_is_none(device, cells, unchanged):
+    message = (
+        f"device '{device}' was asked for, but torch .* finds none on this machine; use device"
+    )
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, device=device, verbose=False)
+
+
+def test_a_device_beyond_those_there(cells, unchanged):
+    with unchanged(cells), pytest.raises(ValueError, match="device 'cuda:99' was asked for"):
+        bgf.tl.cluster(cells, device="cuda:99", verbose=False)
+
+
+def test_sparse_rows_become_dense():
+    rows = sparse.random(7, 5, 0.4, format="csr", dtype=np.float32, random_state=0)
+    np.testing.assert_array_equal(dense(rows, torch.device("cpu")).numpy(), rows.toarray())
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Let the network stop, as on a GPU whose memory is full, at more than 100 cells."""
+    encode = Network.encode
+
+    def limited(self, counts, *rest):
+        if len(counts) > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return encode(self, counts, *rest)
+
+    monkeypatch.setattr(Network, "encode", limited)
+
+
+def test_a_full_memory_means_fewer_cells_at_once(model, pbmc700, small_memory):
+    with pytest.warns(UserWarning, match="the memory of the GPU was too small") as told:
+        latent = model.embed(pbmc700)
+    assert "for 700 cells at once; going on with 350" in str(told[0].message)
+    np.testing.assert_allclose(latent, model.latent_, atol=1e-4)
+
+
+def test_training_goes_on_in_a_full_memory(cells, small_memory):
+    with pytest.warns(UserWarning, match="the memory of the GPU was too small"):
+        bgf.tl.cluster(cells, max_steps=6, verbose=False)
+    assert np.isfinite(cells.uns["bgformer"]["history"]["loss"]).all()
+    assert np.isfinite(cells.obsm["X_bgformer"]).all()
+
+
+def test_no_memory_for_a_single_cell_is_an_error():
+    def work(rows):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.warns(UserWarning, match="too small"), pytest.raises(torch.OutOfMemoryError):
+        list(Portions().each(work, range(4)))
