@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import signal
 import sys
 import warnings
@@ -51,12 +52,20 @@ def main(arguments: list[str] | None = None) -> int:
             options.run(options)
     except (ValueError, OSError, FloatingPointError) as error:
         reason = str(error).strip() or type(error).__name__
-        print(f"bgformer: error: {' '.join(reason.split())}", file=sys.stderr)
+        print(f"bgformer: error: {_with_options(reason, options)}", file=sys.stderr)
         return 2
     except _InterruptedError as error:
         print("bgformer: interrupted", file=sys.stderr)
         return 128 + error.number
     return 0
+
+
+def _with_options(reason: str, options: argparse.Namespace) -> str:
+    """Return a reason in one line, naming options as they are written in the shell."""
+    for name in vars(options):
+        if "_" in name:
+            reason = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", reason)
+    return " ".join(reason.split())
 
 
 class _InterruptedError(BaseException):
@@ -308,15 +317,31 @@ def _info(options: argparse.Namespace) -> None:
             lines = [
                 f"a model of bgformer {description['version']}",
                 f"fitted to {len(tensors['latent'])} cells x {len(description['genes'])} genes",
-                f"batches: {', '.join(description['batches'])}",
+                *_batches(description["batches"]),
                 f"clusters: {int(tensors['anchor_clusters'].max()) + 1}, "
                 f"from {len(tensors['anchors'])} anchors",
-                *(f"{name}: {value}" for name, value in description["settings"].items()),
+                *(
+                    f"{name}: {_listed(value)}"
+                    for name, value in description["settings"].items()
+                    if value is not None
+                ),
             ]
         print("\n".join(lines))
     else:
         with source.opened(options.path) as cells:
             _print_cells(cells)
+
+
+def _batches(names: list[str]) -> list[str]:
+    """Return a line on the batches, if there were any."""
+    return [f"batches: {', '.join(names)}"] if len(names) > 1 else []
+
+
+def _listed(value: object) -> str:
+    """Return a setting as text; the objective is several numbers."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part:g}" for name, part in value.items())
+    return str(value)
 
 
 def _print_versions() -> None:

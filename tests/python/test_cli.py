@@ -199,6 +199,8 @@ def test_a_saved_model_labels_cells_and_tells_what_it_is(cells, cells_file, out,
     told = capsys.readouterr().out
     assert f"a model of bgformer {bgf.__version__}" in told
     assert f"clusters: {k}, from 15 anchors" in told
+    assert "objective: self_supervised 1, commitment 0.1" in told
+    assert "batches" not in told
     assert main(["info", str(out)]) == 0
     told = capsys.readouterr().out
     assert "150 cells x 765 genes" in told
@@ -245,8 +247,8 @@ def test_what_cannot_be_used_is_one_line_and_status_2(cells, cells_file, out, tm
             ["cluster", cells_file, "-o", out, "--layer", "raw"],
             "layer 'raw' is not in adata.layers",
         ),
-        (["cluster", cells_file, "-o", out, "--batch-key", "donor"], "batch_key 'donor' is not"),
-        (["cluster", cells_file, "-o", out, "--n-clusters", "151"], "only 150 cells"),
+        (["cluster", cells_file, "-o", out, "--batch-key", "donor"], "--batch-key 'donor' is not"),
+        (["cluster", cells_file, "-o", out, "--n-clusters", "151"], "--n-clusters is 151, but"),
         (
             ["cluster", cells_file, "-o", out, "--n-clusters", "x"],
             "'x' is neither a number nor auto",

@@ -1,0 +1,114 @@
+"""Milliseconds of a training step as it is, compiled by torch, and in bfloat16.
+
+    python benchmarks/step.py [--device cpu] [--steps 100] [--write]
+
+Trains on pbmc4k_top2000 (see accuracy.py for where it is looked for) by the defaults, on one
+thread, with the network as it is, compiled (which on a CPU needs a C++ compiler), and in bfloat16
+by torch's autocast. With --write the table replaces that in docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import torch
+from accuracy import labelled_sets, write
+
+from bgformer import counts as count_matrix
+from bgformer.devices import one_thread, pick_device
+from bgformer.genes import select_genes
+from bgformer.progress import Progress
+from bgformer.training import Objective, Schedule, network_for, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bgformer.network import Network
+
+HOW = ("as it is", "compiled", "bfloat16")
+
+
+class Clock(Progress):
+    """Notes when each step ended."""
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__(n_steps, verbose=False)
+        self.at = [time.perf_counter()]
+
+    def update(self, step: int, loss: float) -> None:
+        """Note the time."""
+        self.at.append(time.perf_counter())
+
+
+def half(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """Return the function in bfloat16, its results in float32."""
+
+    def in_half(*given: Any) -> Any:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            found = function(*given)
+        return type(found)(*(None if part is None else part.float() for part in found))
+
+    return in_half
+
+
+def changed(network: Network, how: str) -> None:
+    """Let the network's two halves run in another way."""
+    if how == "compiled":
+        network.encode, network.decode = map(torch.compile, (network.encode, network.decode))
+    if how == "bfloat16":
+        device = network.anchors.device.type
+        network.encode, network.decode = half(network.encode, device), half(network.decode, device)
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    chosen = parser.parse_args()
+    (path,) = labelled_sets("pbmc4k_top2000")
+    counts = count_matrix.read_counts(anndata.AnnData(anndata.read_h5ad(path).X))
+    batch = np.zeros(counts.shape[0], dtype=np.int64)
+    data = count_matrix.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
+    device = pick_device(chosen.device)
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
+    lines = [
+        f"{where} ({platform.machine()}), one thread, torch {torch.__version__}.",
+        "",
+        f"| network | milliseconds a step | seconds for {chosen.steps} steps | loss |",
+        "|---|---|---|---|",
+    ]
+    for how in HOW:
+        with one_thread():
+            network = network_for(data, n_batches=1, n_anchors=256, n_latent=64, seed=0)
+            network.to(device)
+            changed(network, how)
+            clock = Clock(chosen.steps)
+            history = train(
+                network,
+                data,
+                objective=Objective(),
+                schedule=Schedule(max_steps=chosen.steps),
+                seed=0,
+                progress=clock,
+            )
+        last = np.diff(clock.at)[chosen.steps // 2 :]
+        lines.append(
+            f"| {how} | {1000 * np.median(last):.0f} | {clock.at[-1] - clock.at[0]:.1f} "
+            f"| {history['loss'][-10:].mean():.4f} |"
+        )
+        print(lines[-1], flush=True)
+    print("\n".join(lines))
+    if chosen.write:
+        write("step", "\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
