@@ -276,13 +276,13 @@ def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
     tensors, description = storage.unpacked(bytes(fitted["model"]), where)
     n_anchors, n_latent = tensors["anchors"].shape
     no_cells = sparse.csr_matrix((0, n_anchors))
-    arrays = {
+    arrays = {  # copies, because R's own memory is not writable
         "latent": np.empty((0, n_latent), dtype=np.float32),
         "weights.data": no_cells.data,
         "weights.indices": no_cells.indices,
         "weights.indptr": no_cells.indptr,
-        "anchor_clusters": np.asarray(fitted["anchor_clusters"], dtype=np.int32),
-        "anchor_support": np.asarray(fitted["anchor_support"], dtype=np.float64),
+        "anchor_clusters": np.array(fitted["anchor_clusters"], dtype=np.int32),
+        "anchor_support": np.array(fitted["anchor_support"], dtype=np.float64),
     }
     resolution = fitted["resolution"]
     with storage.damage_reported(where):
