@@ -12,3 +12,5 @@
 #' @importFrom stats setNames
 #' @keywords internal
 "_PACKAGE"
+
+utils::globalVariables(".data") # the columns of a plot's data, within ggplot2::aes()
