@@ -25,10 +25,10 @@ import torch
 from scipy import sparse
 
 from bgformer import anchors, storage, tl
+from bgformer.devices import one_thread, pick_device
 from bgformer.model import BGFormer
 from bgformer.populations import one_population
 from bgformer.stability import over_resolutions
-from bgformer.training import one_thread, pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
