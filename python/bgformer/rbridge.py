@@ -1,10 +1,10 @@
-"""The door for R: counts in through anndata2ri, plain arrays out.
+"""The door for R: counts in through anndata2ri or a folder on disk, plain arrays out.
 
 The R package calls this inside its own process, where reticulate runs Python and rpy2 attaches to
-the R that is running. What goes back is numbers, strings, lists and dictionaries of these only,
-because older versions of reticulate cannot convert anything else. An error goes back as a sentence
-under ``"error"``, so that R shows it without Python's traceback, and an interrupt as
-``"interrupted"``.
+the R that is running; `rprocess` calls it in a process without R. What goes back is numbers,
+strings, lists and dictionaries of these only, because older versions of reticulate cannot convert
+anything else. An error goes back as a sentence under ``"error"``, so that R shows it without
+Python's traceback, and an interrupt as ``"interrupted"``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ import signal
 import threading
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 from bgformer import anchors, tl
+from bgformer.model import BGFormer
+from bgformer.places import InMemoryPlaces
 from bgformer.populations import one_population
+from bgformer.rstore import CellsFromR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-_KEY = "bgformer"
 _NOT_FOR_R = {"adata", "batch_key", "layer", "key_added", "copy"}
 _ATTACHED = "R was initialized outside of rpy2"
 _EXPECTED_ERRORS = (ValueError, TypeError, FileNotFoundError)
@@ -75,23 +78,48 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
 
     Returns
     -------
-    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
-    ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
-    (strings), ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``,
-    ``valley_p`` (or None); and ``error`` (a sentence, or None), ``warnings`` (sentences) and
-    ``interrupted``.
+    ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``embedding``
+    (n x n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
+    ``anchor_clusters`` (m,), ``genes``, ``history``, ``params``, ``version``, ``seed``,
+    ``resolution``, ``valley_p`` (or None); and ``error`` (a sentence, or None), ``warnings``
+    (sentences) and ``interrupted``.
     """
     _check_arguments(arguments)
-    adata = _from_r(name)
-    tl.cluster(adata, batch_key=batch_key, key_added=_KEY, **arguments)
-    clusters, stored = adata.obs[_KEY], adata.uns[_KEY]
-    weights = sparse.csc_matrix(adata.obsm[f"{_KEY}_anchors"])
+    return _fitted(_from_r(name), batch_key, arguments)
+
+
+@_answer
+def run_stored(folder: str) -> dict[str, Any]:
+    """Cluster the cells that R wrote into a folder, without reading all of their counts at once.
+
+    Parameters
+    ----------
+    folder
+        With counts and a request, see `rstore`.
+
+    Returns
+    -------
+    As :func:`run`.
+    """
+    cells = CellsFromR(Path(folder))
+    _check_arguments(cells.arguments)
+    return _fitted(cells, cells.batch_key, cells.arguments)
+
+
+def _fitted(
+    cells: AnnData | CellsFromR, batch_key: str | None, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Fit a model to cells and return what R is told of it."""
+    model = BGFormer(**arguments)
+    model.fit_cells(cells, InMemoryPlaces(), batch_key=batch_key)
+    stored = tl.described(model, batch_key=batch_key)
+    weights = sparse.csc_matrix(model.weights_)
     weights.sort_indices()
     return {
-        "labels": [str(label) for label in clusters],
-        "levels": [str(level) for level in clusters.cat.categories],
-        "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
-        "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
+        "labels": model.partition_.labels.astype(np.int32),
+        "levels": [str(level) for level in range(stored["n_clusters"])],
+        "confidence": model.partition_.confidence.astype(np.float64),
+        "embedding": np.asarray(model.latent_, dtype=np.float64),
         "weights": {
             "data": weights.data.astype(np.float64),
             "indices": weights.indices.astype(np.int32),
@@ -99,7 +127,7 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
             "shape": list(weights.shape),
         },
         "anchors": np.asarray(stored["anchors"], dtype=np.float64),
-        "anchor_clusters": [str(cluster) for cluster in stored["anchor_clusters"]],
+        "anchor_clusters": stored["anchor_clusters"].astype(np.int32),
         "genes": [str(gene) for gene in stored["genes"]],
         "history": {
             term: np.asarray(values, dtype=np.float64)
@@ -109,7 +137,7 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
         "version": str(stored["version"]),
         "seed": int(stored["seed"]),
         "resolution": float(stored["resolution"]),
-        "valley_p": stored.get("valley_p"),
+        "valley_p": _plain(stored.get("valley_p")),
     }
 
 
@@ -137,18 +165,18 @@ def recluster(
 
     Returns
     -------
-    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``anchor_clusters`` (strings),
-    ``resolution``; and ``error``, ``warnings`` and ``interrupted`` as from :func:`run`.
+    ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``anchor_clusters``
+    (m,), ``resolution``; and ``error``, ``warnings`` and ``interrupted`` as from :func:`run`.
     """
     weights = sparse.csc_matrix((data, indices, indptr), shape=shape).tocsr()
     found = anchors.partition(
         weights, resolution, n_clusters, seed, one_population=one_population(valley_p)
     )
     return {
-        "labels": [str(label) for label in found.labels],
+        "labels": found.labels.astype(np.int32),
         "levels": [str(level) for level in range(int(found.labels.max()) + 1)],
         "confidence": np.asarray(found.confidence, dtype=np.float64),
-        "anchor_clusters": [str(cluster) for cluster in found.anchor_clusters],
+        "anchor_clusters": found.anchor_clusters.astype(np.int32),
         "resolution": float(found.resolution),
     }
 

@@ -80,10 +80,11 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                n.clusters = NULL, resolution = NULL, batch.var = NULL,
                                reduction.name = "bgformer", reduction.key = "BGF_",
                                cluster.name = "bgformer_clusters", device = "auto",
-                               seed.use = 42L, verbose = TRUE, ...) {
+                               seed.use = 42L, verbose = TRUE, ...,
+                               separate.process = FALSE) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_names(reduction.name, reduction.key, cluster.name)
-  check_settings(device, verbose, list(...))
+  check_settings(device, verbose, separate.process, list(...))
   if (reduction.name %in% SeuratObject::Assays(object)) {
     stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
          "choose another.", call. = FALSE)
@@ -100,7 +101,8 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
     batch.var = batch.var,
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
-    key = reduction.key
+    key = reduction.key,
+    separate.process = separate.process
   )
   object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
     embeddings = result$embedding, key = reduction.key, assay = assay
@@ -118,10 +120,10 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              reduction.name = "BGFORMER", reduction.key = "BGF_",
                                              cluster.name = "bgformer_clusters",
                                              device = "auto", seed.use = 42L, verbose = TRUE,
-                                             ...) {
+                                             ..., separate.process = FALSE) {
   need_single_cell_experiment()
   check_names(reduction.name, reduction.key, cluster.name)
-  check_settings(device, verbose, list(...))
+  check_settings(device, verbose, separate.process, list(...))
   if (!is.null(assay)) {
     layer <- assay
   }
@@ -137,7 +139,8 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
     batch.var = batch.var,
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
-    key = reduction.key
+    key = reduction.key,
+    separate.process = separate.process
   )
   SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
   store_sce(object, result, cluster.name, reduction.name)
@@ -147,13 +150,14 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
 #' @export
 RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, resolution = NULL,
                                 batch.var = NULL, reduction.key = "BGF_", device = "auto",
-                                seed.use = 42L, verbose = TRUE, ...) {
+                                seed.use = 42L, verbose = TRUE, ...,
+                                separate.process = FALSE) {
   if (!is_matrix(object)) {
     stop("RunBGFormer() takes a Seurat object, a SingleCellExperiment or a matrix of counts, ",
          "genes x cells; this is of class '", class(object)[1], "'.", call. = FALSE)
   }
   check_names(reduction.key = reduction.key)
-  check_settings(device, verbose, list(...), matrix_hints)
+  check_settings(device, verbose, separate.process, list(...), matrix_hints)
   if (!is.null(batch.var) && length(batch.var) != ncol(object)) {
     stop("batch.var has ", length(batch.var), " values for ", ncol(object), " cells; for a ",
          "matrix it is a vector with one value per cell.", call. = FALSE)
@@ -167,7 +171,8 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
     batch.var = if (!is.null(batch.var)) "batch",
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
-    key = reduction.key
+    key = reduction.key,
+    separate.process = separate.process
   )
 }
 

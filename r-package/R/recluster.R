@@ -113,9 +113,9 @@ partition <- function(fitted, resolution, n.clusters) {
       n_clusters = n.clusters, seed = fitted$seed, valley_p = fitted$valley.p
     )
   })
-  fitted$clusters <- setNames(factor(answer$labels, answer$levels), rownames(weights))
+  fitted$clusters <- setNames(as_factor(answer$labels, answer$levels), rownames(weights))
   fitted$confidence <- setNames(as.vector(answer$confidence), rownames(weights))
-  fitted$anchor.clusters <- factor(answer$anchor_clusters, answer$levels)
+  fitted$anchor.clusters <- as_factor(answer$anchor_clusters, answer$levels)
   fitted$resolution <- answer$resolution
   fitted$n.clusters <- length(answer$levels)
   fitted
