@@ -2,7 +2,7 @@
 #'
 #' [RunBGFormer()] clusters the cells of a Seurat object, a SingleCellExperiment or a matrix of
 #' counts; [ReclusterBGFormer()] gives other numbers of clusters without training again. The model
-#' is a Python module that comes with this package and runs inside the R process:
+#' is a Python module that comes with this package and runs inside the R process or beside it:
 #' [install_bgformer()] installs what it needs, [bgformer_sitrep()] tells what is there.
 #' Python starts at the first call that needs it, never on `library(bgformer)`.
 #'

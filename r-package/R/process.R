@@ -16,7 +16,10 @@ ask_process <- function(folder) {
     env = c("current", PYTHONPATH = paste(path[nzchar(path)], collapse = .Platform$path.sep)),
     cleanup_tree = TRUE
   )
-  on.exit(child$kill_tree())
+  on.exit({
+    child$kill_tree()
+    child$wait() # its folder is removed next
+  })
   said <- relay(child)
   if (!file.exists(file.path(folder, answer_file))) {
     stop(died(child$get_exit_status(), said, python), call. = FALSE)
