@@ -25,8 +25,8 @@ real_cells <- function() {
   read <- function(name) as.vector(rhdf5::h5read(path, name))
   genes <- read("var/_index")
   labels <- read("obs/cell_type/codes")
-  counts <- sparseMatrix(i = read("X/indices"), p = read("X/indptr"), x = as.numeric(read("X/data")),
-                         index1 = FALSE, dims = c(length(genes), length(labels)),
+  counts <- sparseMatrix(i = read("X/indices"), p = read("X/indptr"),
+                         x = as.numeric(read("X/data")), index1 = FALSE, dims = c(length(genes), length(labels)),
                          dimnames = list(genes, NULL))
   list(counts = counts, label = labels)
 }
@@ -62,7 +62,11 @@ make <- function() {
     file <- function(name) file.path(folder, paste0(kind, name))
     if (!file.exists(file("-size.rds"))) {
       counts <- dealt(cells_of[[kind]], keep_of[[kind]])
-      if (kind == "seurat") saveRDS(counts, file(".rds"), compress = FALSE) else write_hdf5(counts, file(".h5"))
+      if (kind == "seurat") {
+        saveRDS(counts, file(".rds"), compress = FALSE)
+      } else {
+        write_hdf5(counts, file(".h5"))
+      }
       size <- list(mb = as.numeric(utils::object.size(counts)) / 2^20,
                    density = length(counts@x) / prod(dim(counts)))
       saveRDS(size, file("-size.rds"))

@@ -10,8 +10,8 @@
 #' that is not 0 (`TMPDIR` says where). They are never in memory as a whole, more than 2^31 of them
 #' are no obstacle, and results are the same. If the run fails or is interrupted, nothing is
 #' changed: not the object, not the global environment, not the state of R's random numbers, and the
-#' temporary folder is removed. Only where no random number was drawn before does starting Python, through
-#' reticulate, create a state (`.Random.seed`); one that is there already is not changed.
+#' temporary folder is removed. Only where no random number was drawn before does starting Python,
+#' through reticulate, create a state (`.Random.seed`); one that is there already is not changed.
 #'
 #' @param object A Seurat object, a SingleCellExperiment, or a matrix of raw counts, genes x cells
 #'   (dense, or sparse such as a dgCMatrix, or on disk such as an HDF5Matrix). Of a matrix on disk,

@@ -46,8 +46,8 @@ died <- function(status, said, python) {
   needed <- process_requirements()
   report <- python_report(python, needed$name)
   if (is.null(report$version)) {
-    return(paste0("Python at ", python, " cannot be run; choose another with ",
-                  "reticulate::use_python() in a new session, or run bgformer::install_bgformer()."))
+    return(paste0("Python at ", python, " cannot be run; choose another with reticulate::",
+                  "use_python() in a new session, or run bgformer::install_bgformer()."))
   }
   problem <- python_sentence(python, report$version, report$packages, needed)
   if (!is.null(problem)) {
