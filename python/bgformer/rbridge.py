@@ -1,10 +1,10 @@
-"""The door for R: counts in through anndata2ri, plain arrays out.
+"""The door for R: counts in through anndata2ri or a folder on disk, plain arrays out.
 
 The R package calls this inside its own process, where reticulate runs Python and rpy2 attaches to
-the R that is running. What goes back is numbers, strings, lists and dictionaries of these only,
-because older versions of reticulate cannot convert anything else. An error goes back as a sentence
-under ``"error"``, so that R shows it without Python's traceback, and an interrupt as
-``"interrupted"``.
+the R that is running; `rprocess` calls it in a process without R. What goes back is numbers,
+strings, lists and dictionaries of these only, because older versions of reticulate cannot convert
+anything else. An error goes back as a sentence under ``"error"``, so that R shows it without
+Python's traceback, and an interrupt as ``"interrupted"``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import signal
 import threading
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from scipy import sparse
 from bgformer import anchors, storage, tl
 from bgformer.devices import one_thread, pick_device
 from bgformer.model import BGFormer
+from bgformer.places import InMemoryPlaces
 from bgformer.populations import one_population
+from bgformer.rstore import CellsFromR
 from bgformer.stability import over_resolutions
 
 if TYPE_CHECKING:
@@ -86,7 +89,33 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
     ``interrupted``.
     """
     _check_arguments(arguments)
-    model = BGFormer(**arguments).fit(_from_r(name), batch_key=batch_key)
+    return _fitted(_from_r(name), batch_key, arguments)
+
+
+@_answer
+def run_stored(folder: str) -> dict[str, Any]:
+    """Cluster the cells that R wrote into a folder, without reading all of their counts at once.
+
+    Parameters
+    ----------
+    folder
+        With counts and a request, see `rstore`.
+
+    Returns
+    -------
+    As :func:`run`.
+    """
+    cells = CellsFromR(Path(folder))
+    _check_arguments(cells.arguments)
+    return _fitted(cells, cells.batch_key, cells.arguments)
+
+
+def _fitted(
+    cells: AnnData | CellsFromR, batch_key: str | None, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Fit a model to cells and return what R is told of it."""
+    model = BGFormer(**arguments)
+    model.fit_cells(cells, InMemoryPlaces(), batch_key=batch_key)
     return results(model, batch_key=batch_key)
 
 
@@ -109,9 +138,19 @@ def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     -------
     What :func:`results` returns, of these cells; ``error``, ``warnings`` and ``interrupted``.
     """
-    cells = _from_r(name)
+    return _placed(_from_r(name), fitted, device)
+
+
+@_answer
+def predict_stored(folder: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
+    """Do what :func:`predict` does, for cells that R wrote into a folder; see `rstore`."""
+    return _placed(CellsFromR(Path(folder)), fitted, device)
+
+
+def _placed(cells: AnnData | CellsFromR, fitted: dict[str, Any], device: str) -> dict[str, Any]:
+    """Put cells among a model's anchors and return what R is told of them."""
     model = _model(fitted, device)
-    latent = model.embed(cells)
+    latent = np.concatenate(list(model.embed_cells(cells)))
     model.set_cells(latent, anchors.anchor_weights(latent, model.anchors_))
     return results(model)
 
@@ -213,11 +252,11 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
 
     Returns
     -------
-    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
-    ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
-    (strings), ``anchor_support`` (m,), ``genes``, ``history``, ``params``, ``version``, ``seed``,
-    ``resolution``, ``valley_p`` (or None) and ``model`` (bytes: what :func:`predict` and
-    :func:`save` need besides).
+    ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x
+    n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
+    ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
+    ``version``, ``seed``, ``resolution``, ``valley_p`` (or None) and ``model`` (bytes: what
+    :func:`predict` and :func:`save` need besides).
     """
     stored = tl.described(model, batch_key=batch_key)
     weights = sparse.csc_matrix(model.weights_)
@@ -241,10 +280,9 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
         "params": {name: _plain(value) for name, value in stored["params"].items()},
         "version": str(stored["version"]),
         "seed": int(model.seed),
-        "valley_p": model.valley_p_,
-        "model": bytearray(
-            storage.packed(tensors, description)
-        ),  # reticulate: bytes stay Python's
+        "valley_p": _plain(model.valley_p_),
+        # reticulate makes R's bytes of a bytearray alone
+        "model": bytearray(storage.packed(tensors, description)),
         **_clusters(model.partition_),
     }
 
@@ -252,10 +290,10 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
 def _clusters(found: anchors.Partition) -> dict[str, Any]:
     """Return a partition as plain things."""
     return {
-        "labels": [str(label) for label in found.labels],
+        "labels": found.labels.astype(np.int32),
         "levels": [str(level) for level in range(int(found.anchor_clusters.max()) + 1)],
         "confidence": np.asarray(found.confidence, dtype=np.float64),
-        "anchor_clusters": [str(cluster) for cluster in found.anchor_clusters],
+        "anchor_clusters": found.anchor_clusters.astype(np.int32),
         "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),
         "resolution": float(found.resolution),
     }

@@ -4,13 +4,18 @@
 #' anchors; each cell takes the cluster that most of its weight goes to. The number of clusters is
 #' found unless it is given. The same seed gives the same labels as `bgformer.tl.cluster` in Python.
 #'
-#' The counts alone are handed to Python, through anndata2ri, in this process. If the run fails or
-#' is interrupted, nothing is changed: not the object, not the global environment, not the state
-#' of R's random numbers. Only where no random number was drawn before does starting Python, through
-#' reticulate, create a state (`.Random.seed`); one that is there already is not changed.
+#' The counts alone are handed to Python: those in memory through anndata2ri, in this process; those
+#' that are not a matrix in R's memory, such as a DelayedMatrix, an HDF5Matrix or a BPCells matrix,
+#' a block of cells at a time through a temporary folder, which takes 8 bytes of disk for each count
+#' that is not 0 (`TMPDIR` says where). They are never in memory as a whole, more than 2^31 of them
+#' are no obstacle, and results are the same. If the run fails or is interrupted, nothing is
+#' changed: not the object, not the global environment, not the state of R's random numbers, and the
+#' temporary folder is removed. Only where no random number was drawn before does starting Python,
+#' through reticulate, create a state (`.Random.seed`); one that is there already is not changed.
 #'
 #' @param object A Seurat object, a SingleCellExperiment, or a matrix of raw counts, genes x cells
-#'   (dense, or sparse such as a dgCMatrix).
+#'   (dense, or sparse such as a dgCMatrix, or on disk such as an HDF5Matrix). Of a matrix on disk,
+#'   columns `x[, from:to]` must be such that `as(, "dgCMatrix")` takes them.
 #' @param assay Seurat: the assay that holds the counts; `NULL` takes the default assay, or, where
 #'   that one holds no raw counts (as after SCTransform or integration), the assay that it was made
 #'   from, and says so. SingleCellExperiment: another word for `layer`.
@@ -38,6 +43,11 @@
 #' @param verbose `TRUE` or `FALSE`: show progress and messages.
 #' @param ... Further arguments of Python's `bgformer.tl.cluster`, such as `max_steps`,
 #'   `n_anchors`, `n_latent`, `n_top_genes`.
+#' @param separate.process `TRUE` runs Python in a process of its own, which the package processx
+#'   starts: this one loads no Python and its memory hardly grows, an interrupt ends the other at
+#'   once, and if that is killed, for its memory say, R goes on with an error. Results are the same;
+#'   starting Python takes some seconds more for each run. Counts go through a temporary folder as
+#'   above.
 #'
 #' @return For a Seurat object or a SingleCellExperiment, the object with
 #'   * clusters: `object$bgformer_clusters`, a factor with levels `"0"` (the largest), `"1"`, ...;
@@ -84,8 +94,9 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                n.clusters = NULL, resolution = NULL, batch.var = NULL,
                                reduction.name = "bgformer", reduction.key = "BGF_",
                                cluster.name = "bgformer_clusters", device = "auto",
-                               seed.use = 42L, verbose = TRUE, ...) {
-  check_settings(device, verbose, list(...))
+                               seed.use = 42L, verbose = TRUE, ...,
+                               separate.process = FALSE) {
+  check_settings(device, verbose, separate.process, list(...))
   check_places_seurat(object, reduction.name, reduction.key, cluster.name)
   assay <- choose_assay(object, assay, layer, verbose)
   result <- fit_counts(
@@ -97,7 +108,8 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
     batch.var = batch.var,
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
-    key = reduction.key
+    key = reduction.key,
+    separate.process = separate.process
   )
   object <- store_latent_seurat(object, result, assay, reduction.name, reduction.key)
   result$assay <- assay
@@ -113,8 +125,8 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              reduction.name = "BGFORMER", reduction.key = "BGF_",
                                              cluster.name = "bgformer_clusters",
                                              device = "auto", seed.use = 42L, verbose = TRUE,
-                                             ...) {
-  check_settings(device, verbose, list(...))
+                                             ..., separate.process = FALSE) {
+  check_settings(device, verbose, separate.process, list(...))
   check_places_sce(object, reduction.name, reduction.key, cluster.name)
   if (!is.null(assay)) {
     layer <- assay
@@ -128,7 +140,8 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
     batch.var = batch.var,
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
-    key = reduction.key
+    key = reduction.key,
+    separate.process = separate.process
   )
   SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
   store_sce(object, result, cluster.name, reduction.name)
@@ -138,13 +151,14 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
 #' @export
 RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, resolution = NULL,
                                 batch.var = NULL, reduction.key = "BGF_", device = "auto",
-                                seed.use = 42L, verbose = TRUE, ...) {
+                                seed.use = 42L, verbose = TRUE, ...,
+                                separate.process = FALSE) {
   if (!is_matrix(object)) {
     stop("RunBGFormer() takes a Seurat object, a SingleCellExperiment or a matrix of counts, ",
          "genes x cells; this is of class '", class(object)[1], "'.", call. = FALSE)
   }
   check_names(reduction.key = reduction.key)
-  check_settings(device, verbose, list(...), matrix_hints)
+  check_settings(device, verbose, separate.process, list(...), matrix_hints)
   if (!is.null(batch.var) && length(batch.var) != ncol(object)) {
     stop("batch.var has ", length(batch.var), " values for ", ncol(object), " cells; for a ",
          "matrix it is a vector with one value per cell.", call. = FALSE)
@@ -158,7 +172,8 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
     batch.var = if (!is.null(batch.var)) "batch",
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
-    key = reduction.key
+    key = reduction.key,
+    separate.process = separate.process
   )
 }
 

@@ -62,8 +62,9 @@ check_device <- function(device) {
   }
 }
 
-check_settings <- function(device, verbose, further, hints = object_hints) {
+check_settings <- function(device, verbose, separate.process, further, hints = object_hints) {
   check_flag(verbose, "verbose")
+  check_flag(separate.process, "separate.process")
   check_device(device)
   wrong <- intersect(names(further), names(hints))
   if (length(wrong) > 0) {
@@ -138,38 +139,55 @@ check_named <- function(names, what, where) {
   }
 }
 
-# `hint` is a promise: other layers are looked at only when these counts are wrong.
-check_counts <- function(counts, where, hint) {
-  if (nrow(counts) == 0 || ncol(counts) == 0) {
-    stop(where, " is empty (", nrow(counts), " genes x ", ncol(counts), " cells).", call. = FALSE)
+check_shape <- function(counts, features, where) {
+  n_genes <- if (is.null(features)) nrow(counts) else length(features)
+  if (n_genes == 0 || ncol(counts) == 0) {
+    stop(where, " is empty (", n_genes, " genes x ", ncol(counts), " cells).", call. = FALSE)
   }
-  check_named(rownames(counts), "gene", where)
+  if (is.null(features)) {
+    check_named(rownames(counts), "gene", where)
+    check_unique(rownames(counts), "gene", where, "make.unique()")
+  }
   check_named(colnames(counts), "cell", where)
-  check_unique(rownames(counts), "gene", where, "make.unique()")
   check_unique(colnames(counts), "cell", where, "make.unique()")
-  check_values(counts, where, hint)
-  empty <- which(colSums(counts) == 0)
-  if (length(empty) > 0) {
-    stop(length(empty), " of ", ncol(counts), " cells have no counts in ", where, " (the first: '",
-         place(colnames(counts), empty[1]), "'); remove them first.", call. = FALSE)
-  }
 }
 
-check_values <- function(counts, where, hint) {
+# Values looked at together, as each look makes several vectors of this length.
+values_at_once <- 2^23
+
+# `counts` is a dgCMatrix, of all cells or of some; `cells` are their names or numbers.
+# `hint` is a promise: other layers are looked at only when these counts are wrong.
+check_values <- function(counts, where, hint, cells) {
   wrong <- list(
     "values that are missing or infinite" = function(x) !is.finite(x),
     "negative values" = function(x) x < 0,
     "values that are not whole numbers" = function(x) x != round(x)
   )
-  for (what in names(wrong)) {
-    bad <- wrong[[what]](counts@x)
-    if (any(bad)) {
-      first <- which(bad)[1]
-      gene <- place(rownames(counts), counts@i[first] + 1L)
-      cell <- place(colnames(counts), findInterval(first - 1L, counts@p))
-      stop(where, " holds ", what, " (", format(counts@x[first], digits = 4), " in gene '", gene,
-           "', cell '", cell, "'), so it is not raw counts; ", hint, ".", call. = FALSE)
+  n <- length(counts@x)
+  for (start in seq_len(ceiling(n / values_at_once)) * values_at_once - values_at_once) {
+    values <- counts@x[seq(start + 1, min(start + values_at_once, n))]
+    for (what in names(wrong)) {
+      bad <- which(wrong[[what]](values))
+      if (length(bad) > 0) {
+        at <- start + bad[1]
+        gene <- place(rownames(counts), counts@i[at] + 1L)
+        stop(where, " holds ", what, " (", format(counts@x[at], digits = 4), " in gene '", gene,
+             "', cell '", cells[findInterval(at - 1, counts@p)], "'), so it is not raw counts; ",
+             hint, ".", call. = FALSE)
+      }
     }
+  }
+}
+
+# Numbers of the cells without counts, once it is known that no value is negative.
+empty_cells <- function(counts) {
+  which(colSums(counts) == 0)
+}
+
+check_empty <- function(empty, cells, where) {
+  if (length(empty) > 0) {
+    stop(length(empty), " of ", length(cells), " cells have no counts in ", where,
+         " (the first: '", cells[empty[1]], "'); remove them first.", call. = FALSE)
   }
 }
 

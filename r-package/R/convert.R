@@ -1,4 +1,4 @@
-# Counts out of each kind of object, and through anndata2ri into Python.
+# Counts out of each kind of object, through anndata2ri or a folder into Python, and results back.
 
 # Where Python looks up the counts of the run in progress; nothing is written to globalenv().
 bridge <- new.env(parent = emptyenv())
@@ -89,6 +89,9 @@ seurat_counts <- function(object, assay, layer) {
     stop("layer '", layer, "' of assay '", assay, "' has ", ncol(counts), " of the object's ",
          ncol(object), " cells; give a layer with all of them.", call. = FALSE)
   }
+  if (identical(colnames(counts), colnames(object))) {
+    return(counts) # ordering would copy them
+  }
   counts[, colnames(object), drop = FALSE]
 }
 
@@ -122,34 +125,53 @@ suggest_assay <- function(object, name) {
   "give the raw counts, before normalisation and logarithm"
 }
 
-# One run: checked counts in, a list of class "bgformer" out, as from predict_counts().
-fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key) {
-  counts <- as_sparse(counts)
+# One run: counts in, a list of class "bgformer" out, as from predict_counts().
+fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key,
+                       separate.process) {
+  if (inherits(counts, "Matrix") || (is.matrix(counts) && !separate.process)) {
+    counts <- as_sparse(counts)
+  }
   if (!is.null(features)) {
     features <- known_features(features, rownames(counts), where)
-    counts <- counts[features, , drop = FALSE]
     if (is.null(settings$n_top_genes)) {
-      settings$n_top_genes <- nrow(counts) # the caller has chosen already
+      settings$n_top_genes <- length(features) # the caller has chosen already
     }
   }
-  check_counts(counts, where, hint)
+  check_shape(counts, features, where)
   if (anyNA(batch)) {
     stop("batch.var: ", sum(is.na(batch)), " of ", length(batch), " cells have no batch; fill in ",
          "the missing values first.", call. = FALSE)
   }
   arguments <- python_arguments(settings)
-  answer <- send_counts(counts, batch, batch.var, function(python, name) {
-    python$run(name = name, batch_key = batch.var, arguments = arguments)
-  })
+  answer <- if (separate.process || !is_in_memory(counts)) {
+    with_stored(counts, features, where, hint, batch, batch.var, arguments, function(folder) {
+      if (separate.process) ask_process(folder) else ask_python(function(python) {
+        python$run_stored(folder = folder)
+      })
+    })
+  } else {
+    send_counts(counts, features, where, hint, batch, batch.var, function(python, name) {
+      python$run(name = name, batch_key = batch.var, arguments = arguments)
+    })
+  }
   as_result(answer, colnames(counts), key)
 }
 
 predict_counts <- function(counts, where, hint, fitted, device, key) {
-  counts <- as_sparse(counts)
-  check_counts(counts, where, hint)
-  answer <- send_counts(counts, NULL, NULL, function(python, name) {
-    python$predict(name = name, fitted = for_python(fitted), device = device)
-  })
+  fitted <- for_python(fitted)
+  check_shape(counts, NULL, where)
+  answer <- if (is_in_memory(counts)) {
+    counts <- as_sparse(counts)
+    send_counts(counts, NULL, where, hint, NULL, NULL, function(python, name) {
+      python$predict(name = name, fitted = fitted, device = device)
+    })
+  } else {
+    with_stored(counts, NULL, where, hint, NULL, NULL, list(), function(folder) {
+      ask_python(function(python) {
+        python$predict_stored(folder = folder, fitted = fitted, device = device)
+      })
+    })
+  }
   as_result(answer, colnames(counts), key)
 }
 
@@ -184,16 +206,23 @@ python_arguments <- function(settings) {
 
 # anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else. `ask` gets
 # the name that Python finds it by.
-send_counts <- function(counts, batch, batch.var, ask) {
+send_counts <- function(counts, features, where, hint, batch, batch.var, ask) {
+  if (!is.null(features)) {
+    counts <- counts[features, , drop = FALSE]
+  }
+  cells <- names_or_numbers(counts)
+  check_values(counts, where, hint, cells)
+  check_empty(empty_cells(counts), cells, where)
   need_single_cell_experiment()
-  counts <- with_names(counts)
-  cells <- S4Vectors::make_zero_col_DFrame(ncol(counts))
+  dimnames(counts) <- list(names_of(rownames(counts), "gene", nrow(counts)),
+                           names_of(colnames(counts), "cell", ncol(counts)))
+  columns <- S4Vectors::make_zero_col_DFrame(ncol(counts))
   if (!is.null(batch)) {
-    cells[[batch.var]] <- as.character(batch)
+    columns[[batch.var]] <- as.character(batch)
   }
   on.exit(rm(list = ls(bridge), envir = bridge))
   bridge$counts <- SingleCellExperiment::SingleCellExperiment(
-    assays = list(counts = counts), colData = cells
+    assays = list(counts = counts), colData = columns
   )
   ask_python(function(python) ask(python, "counts"))
 }
@@ -211,11 +240,18 @@ weights_for_python <- function(weights) {
 }
 
 # Python's messages name genes and cells, so that all need a name there.
-with_names <- function(counts) {
-  names <- Map(function(given, kind, n) if (is.null(given)) paste0(kind, seq_len(n)) else given,
-               list(rownames(counts), colnames(counts)), c("gene", "cell"), dim(counts))
-  dimnames(counts) <- unname(names)
-  counts
+names_of <- function(given, kind, n) {
+  if (is.null(given)) paste0(kind, seq_len(n)) else given
+}
+
+# What R's messages call the cells.
+names_or_numbers <- function(counts) {
+  if (is.null(colnames(counts))) seq_len(ncol(counts)) else colnames(counts)
+}
+
+# What Python answers about factors: codes from 0 and the names of all levels.
+as_factor <- function(codes, levels) {
+  structure(as.vector(codes) + 1L, levels = levels, class = "factor")
 }
 
 as_result <- function(answer, cells, key) {
@@ -228,7 +264,7 @@ as_result <- function(answer, cells, key) {
   )
   structure(
     list(
-      clusters = setNames(factor(answer$labels, answer$levels), cells),
+      clusters = setNames(as_factor(answer$labels, answer$levels), cells),
       confidence = setNames(as.vector(answer$confidence), cells),
       embedding = matrix(answer$embedding, ncol = length(dimensions),
                          dimnames = list(cells, dimensions)),
@@ -242,7 +278,7 @@ as_result <- function(answer, cells, key) {
       history = lapply(answer$history, as.vector),
       anchors = matrix(answer$anchors, ncol = length(dimensions),
                        dimnames = list(NULL, dimensions)),
-      anchor.clusters = factor(as.character(as.vector(answer$anchor_clusters)), answer$levels),
+      anchor.clusters = as_factor(answer$anchor_clusters, answer$levels),
       anchor.support = as.vector(answer$anchor_support),
       weights = weights,
       model = answer$model

@@ -80,13 +80,13 @@ mending <- function(python, python_version, have, needed = python_requirements()
         paste(shQuote(pip_requirements(needed)[wrong]), collapse = " "))
 }
 
-python_sentence <- function(python, python_version, have) {
-  problems <- python_problems(python_version, have)
+python_sentence <- function(python, python_version, have, needed = python_requirements()) {
+  problems <- python_problems(python_version, have, needed)
   if (length(problems) == 0) {
     return(NULL)
   }
   sprintf("Python at %s %s; run %s and restart R.", python, paste(problems, collapse = " and "),
-          mending(python, python_version, have))
+          mending(python, python_version, have, needed))
 }
 
 # Which Python is or would be used: its path (NULL if there is none yet) and who chose it.
@@ -224,6 +224,11 @@ ask_python <- function(ask) {
   on.exit(options(old))
   answer <- ask(bridge)
   options(old)
+  told(answer)
+}
+
+# What Python returned, once its error or its interrupt is R's, and its warnings too.
+told <- function(answer) {
   if (answer$interrupted) {
     signalCondition(structure(list(), class = c("interrupt", "condition")))
     invokeRestart("abort") # nobody caught it: back to the prompt, or the end of a script

@@ -110,9 +110,9 @@ partition <- function(fitted, resolution, n.clusters) {
       seed = fitted$seed, valley_p = fitted$valley.p
     )
   })
-  fitted$clusters <- setNames(factor(answer$labels, answer$levels), rownames(weights))
+  fitted$clusters <- setNames(as_factor(answer$labels, answer$levels), rownames(weights))
   fitted$confidence <- setNames(as.vector(answer$confidence), rownames(weights))
-  fitted$anchor.clusters <- factor(answer$anchor_clusters, answer$levels)
+  fitted$anchor.clusters <- as_factor(answer$anchor_clusters, answer$levels)
   fitted$anchor.support <- as.vector(answer$anchor_support)
   fitted$resolution <- answer$resolution
   fitted$n.clusters <- length(answer$levels)
