@@ -35,12 +35,12 @@ python_files() {
   .venv/bin/python - <<'PY'
 import glob, os, sys, sysconfig
 
-print(os.path.realpath(sys._base_executable))
-print(sysconfig.get_path("stdlib"))
 base, name = sys.base_prefix, f"python3.{sys.version_info.minor}"
 library = os.path.join(sysconfig.get_config_var("LIBDIR"), f"lib{name}.so*")
+print(os.path.realpath(sys._base_executable), sysconfig.get_path("stdlib"), sep="\n")
 for pattern in f"{base}/include/{name}", f"{base}/include/*/{name}", library:
-    print(*glob.glob(pattern), sep="\n")
+    for path in glob.glob(pattern):
+        print(path)
 PY
 }
 
@@ -65,7 +65,7 @@ unpack() {
   for path in "${python[@]}"; do bind "$path" "$root"; done
   bind "$checkout/.venv/lib" "$root"
   mkdir "$root/opt/packages"
-  .venv/bin/python -m pip -q --disable-pip-version-check download --no-deps \
+  .venv/bin/python -m pip -qq --disable-pip-version-check download --no-deps \
     --no-build-isolation --dest "$root/opt/packages" "${PYTHON_PACKAGES[@]}"
   chroot "$root" "${python[0]}" -m venv --without-pip /opt/venv
   site=$(cd "$root" && echo opt/venv/lib/python3*/site-packages)
@@ -73,7 +73,7 @@ unpack() {
     -not -name 'rpy2*' -not -name '_rinterface*' -not -name '*bgformer*' \
     -printf "$checkout/%p\0" | xargs -0 ln -s -t "$root/$site"
   chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root /bin/sh -c \
-    '/opt/venv/bin/python -m pip -q install --no-index --no-deps --no-build-isolation /opt/packages/*'
+    '/opt/venv/bin/python -m pip -qq install --no-index --no-deps --no-build-isolation /opt/packages/*'
 }
 
 check() {

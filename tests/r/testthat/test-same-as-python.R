@@ -1,5 +1,5 @@
 # What bgformer.tl.cluster says in a Python of its own, of the counts in a file.
-python_says <- function() {
+python_says <- function(counts, python) {
   folder <- tempfile("same-")
   dir.create(folder)
   Matrix::writeMM(counts, file.path(folder, "counts.mtx"))
@@ -21,7 +21,7 @@ python_says <- function() {
     "    numpy.savetxt(folder / f'{name}.latent', adata.obsm['X_bgformer'])",
     "    numpy.savetxt(folder / f'{name}.confidence', adata.obs['bgformer_confidence'])"
   ), script)
-  status <- system2(python_in_use(), shQuote(c(script, system.file(
+  status <- system2(python, shQuote(c(script, system.file(
     "python", package = "bgformer"
   ), folder)))
   stopifnot(status == 0)
@@ -33,7 +33,7 @@ python_says <- function() {
   })
 }
 
-python <- python_says()
+python <- python_says(counts, python_in_use())
 
 test_that("labels, embedding and confidence are those of Python, with batches and without", {
   for (case in c("plain", "batch")) {
