@@ -61,7 +61,8 @@ source_of <- function(data) {
 layers_of <- function(data) {
   if (inherits(data, "StdAssay")) {
     names <- seurat5("Layers")(data)
-    return(unique(c(names, sub("\\..*$", "", names))))
+    split <- setdiff(names, "scale.data") # a name with a dot that is not of a part
+    return(unique(c(names, sub("\\..*$", "", split))))
   }
   slots <- c("counts", "data", "scale.data")
   slots[vapply(slots, function(name) length(slot(data, name)) > 0, logical(1))]

@@ -3,9 +3,19 @@
 blood <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
 counts <- blood$counts[, seq(1, 700, by = 3)]
 
+# Of a matrix, or of an assay of Seurat's own.
 seurat_object <- function(matrix = counts) {
   object <- suppressWarnings(Seurat::CreateSeuratObject(matrix))
   object$donor <- rep(c("a", "b"), length.out = ncol(matrix))
+  object
+}
+
+# What SeuratObject 4 does not have: assays whose layers are split by a column.
+seurat5 <- utils::packageVersion("SeuratObject") >= "5"
+
+split_object <- function() {
+  object <- seurat_object()
+  object[["RNA"]] <- split(object[["RNA"]], f = object$donor)
   object
 }
 

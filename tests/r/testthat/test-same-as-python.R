@@ -1,4 +1,5 @@
-test_that("labels and embedding are those of bgformer.tl.cluster in a Python of its own", {
+# What bgformer.tl.cluster says in a Python of its own, of the counts in a file.
+python_says <- function(counts, python) {
   folder <- tempfile("same-")
   dir.create(folder)
   Matrix::writeMM(counts, file.path(folder, "counts.mtx"))
@@ -20,20 +21,46 @@ test_that("labels and embedding are those of bgformer.tl.cluster in a Python of 
     "    numpy.savetxt(folder / f'{name}.latent', adata.obsm['X_bgformer'])",
     "    numpy.savetxt(folder / f'{name}.confidence', adata.obs['bgformer_confidence'])"
   ), script)
-  expect_identical(system2(python_in_use(), shQuote(c(script, system.file(
+  status <- system2(python, shQuote(c(script, system.file(
     "python", package = "bgformer"
-  ), folder))), 0L)
+  ), folder)))
+  stopifnot(status == 0)
+  sapply(c("plain", "batch"), simplify = FALSE, function(case) {
+    read <- function(what) file.path(folder, paste0(case, ".", what))
+    list(labels = readLines(read("labels")),
+         latent = unname(as.matrix(utils::read.table(read("latent")))),
+         confidence = scan(read("confidence"), quiet = TRUE))
+  })
+}
 
-  read <- function(name) file.path(folder, name)
+python <- python_says(counts, python_in_use())
+
+test_that("labels, embedding and confidence are those of Python, with batches and without", {
   for (case in c("plain", "batch")) {
-    object <- run(seurat_object(), seed.use = 42L, max_steps = 20,
-                  batch.var = if (case == "batch") "donor")
-    labels <- readLines(read(paste0(case, ".labels")))
-    expect_identical(as.character(object$bgformer_clusters), labels, info = case)
-    latent <- unname(as.matrix(utils::read.table(read(paste0(case, ".latent")))))
-    difference <- max(abs(latent - unname(Seurat::Embeddings(object, "bgformer"))))
-    expect_lt(difference, 1e-5)
-    expect_lt(max(abs(scan(read(paste0(case, ".confidence")), quiet = TRUE) -
-                        object$bgformer_confidence)), 1e-5)
+    object <- run(seurat_object(), max_steps = 20, batch.var = if (case == "batch") "donor")
+    says <- python[[case]]
+    expect_identical(as.character(object$bgformer_clusters), says$labels, info = case)
+    expect_lt(max(abs(says$latent - unname(Seurat::Embeddings(object, "bgformer")))), 1e-5)
+    expect_lt(max(abs(says$confidence - object$bgformer_confidence)), 1e-5)
+  }
+})
+
+test_that("labels are those of Python from a matrix, an Assay and a SingleCellExperiment", {
+  expect_identical(as.character(run(counts, max_steps = 20)$clusters), python$plain$labels)
+  for (object in list(seurat_object(Seurat::CreateAssayObject(counts)), sce_object())) {
+    expect_identical(as.character(run(object, max_steps = 20)$bgformer_clusters),
+                     python$plain$labels, info = class(object))
+  }
+})
+
+test_that("labels are those of Python from an Assay5, whole and split", {
+  skip_if_not(seurat5)
+  whole <- seurat_object(getExportedValue("SeuratObject", "CreateAssay5Object")(counts))
+  for (object in list(whole, split_object())) {
+    expect_s4_class(object[["RNA"]], "Assay5")
+    for (case in c("plain", "batch")) {
+      object <- run(object, max_steps = 20, batch.var = if (case == "batch") "donor")
+      expect_identical(as.character(object$bgformer_clusters), python[[case]]$labels, info = case)
+    }
   }
 })
