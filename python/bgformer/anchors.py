@@ -189,8 +189,11 @@ def weights_from_parts(
 
 
 def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
-    """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time."""
-    for start in range(0, weights.shape[0], size):
+    """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time.
+
+    Of no cells there is one block, which is empty.
+    """
+    for start in range(0, max(1, weights.shape[0]), size):
         stop = min(start + size, weights.shape[0])
         in_memory = sparse.issparse(weights)
         yield row_block(weights, start, stop) if in_memory else weights[start:stop]

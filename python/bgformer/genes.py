@@ -218,8 +218,8 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
     measured = at >= 0
     if measured.mean() < _MIN_SHARED:
         raise ValueError(
-            f"only {measured.sum()} of the model's {len(wanted)} genes are in adata.var_names; "
-            f"at least half are needed: give cells with the gene names of the cells fitted "
+            f"only {measured.sum()} of the model's {len(wanted)} genes are among those of the new "
+            f"cells; at least half are needed: give cells with the gene names of the cells fitted "
             f"(e.g. '{wanted[~measured][0]}')."
         )
     if not measured.all():

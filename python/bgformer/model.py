@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from anndata import AnnData
+    from scipy import sparse
 
     from bgformer.anchors import Partition
     from bgformer.places import Places
@@ -400,6 +401,16 @@ class BGFormer:
         FileExistsError
             If `directory` exists and is not a saved model.
         """
+        storage.write(directory, *self.state())
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return all that `from_state` makes this model from again: tensors, and a description.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted.
+        """
         self._check_fitted()
         resolution = self.partition_.resolution
         tensors = {f"network.{k}": v.cpu() for k, v in self.network_.state_dict().items()}
@@ -423,7 +434,7 @@ class BGFormer:
             "genes": self.genes_.tolist(),
             "batches": self.batches_,
         }
-        storage.write(directory, tensors, description)
+        return tensors, description
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> BGFormer:
@@ -436,34 +447,68 @@ class BGFormer:
         ValueError
             If a file is damaged, or was written by a newer version.
         """
-        chosen = pick_device(device)
+        pick_device(device)  # a wrong one is not the files' fault
         tensors, description = storage.read(directory)
         with storage.damage_reported(directory):
-            settings = description["settings"]
-            objective = Objective(**settings.pop("objective"))
-            model = cls(**settings | {"device": device, "objective": objective})
-            model.genes_ = np.array(description["genes"], dtype=str)
-            model.batches_ = description["batches"]
-            model.median_counts_ = description["median_counts"]
-            model.valley_p_ = description["valley_p"]
-            model.network_ = Network.from_state(storage.section(tensors, "network")).to(chosen)
-            history = storage.section(tensors, "history")
-            model.history_ = {name: values.numpy() for name, values in history.items()}
-            model.latent_ = tensors["latent"].numpy()
-            model.anchors_ = tensors["anchors"].numpy()
-            model.weights_ = anchor_graph.weights_from_parts(
-                *(tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr")),
-                n_anchors=len(model.anchors_),
-            )
-            if len(model.latent_) != model.weights_.shape[0]:
-                raise ValueError("latent and weights are of different numbers of cells")
-            model.partition_ = anchor_graph.assign(
-                model.weights_,
-                tensors["anchor_clusters"].numpy(),
-                tensors["anchor_support"].numpy(),
-                np.nan if description["resolution"] is None else description["resolution"],
-            )
+            return cls.from_state(tensors, description, device=device)
+
+    @classmethod
+    def from_state(
+        cls,
+        tensors: dict[str, torch.Tensor],
+        description: dict[str, Any],
+        *,
+        device: str = "auto",
+    ) -> BGFormer:
+        """Make a model again from what `state` returned.
+
+        Clusters keep the numbers they have, whichever cells are there.
+        """
+        settings = dict(description["settings"])
+        objective = Objective(**settings.pop("objective"))
+        model = cls(**settings | {"device": device, "objective": objective})
+        model.genes_ = np.array(description["genes"], dtype=str)
+        model.batches_ = description["batches"]
+        model.median_counts_ = description["median_counts"]
+        model.valley_p_ = description["valley_p"]
+        network = Network.from_state(storage.section(tensors, "network"))
+        model.network_ = network.to(pick_device(device))
+        history = storage.section(tensors, "history")
+        model.history_ = {name: values.numpy() for name, values in history.items()}
+        model.anchors_ = tensors["anchors"].numpy()
+        weights = anchor_graph.weights_from_parts(
+            *(tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr")),
+            n_anchors=len(model.anchors_),
+        )
+        resolution = description["resolution"]
+        model.partition_ = anchor_graph.Partition(
+            labels=np.empty(0, dtype=np.int32),
+            confidence=np.empty(0, dtype=np.float32),
+            anchor_clusters=tensors["anchor_clusters"].numpy(),
+            anchor_support=tensors["anchor_support"].numpy(),
+            resolution=np.nan if resolution is None else resolution,
+        )
+        model.set_cells(tensors["latent"].numpy(), weights)
         return model
+
+    def set_cells(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
+        """Put cells in the place of those that the model holds; anchors and clusters stay.
+
+        Parameters
+        ----------
+        latent
+            Of the cells, n x n_latent, from `embed`.
+        weights
+            Of the cells on the anchors, CSR n x m.
+        """
+        if len(latent) != weights.shape[0]:
+            raise ValueError("latent and weights are of different numbers of cells")
+        found = self.partition_
+        labels, confidence = anchor_graph.vote_in_blocks(
+            weights, found.anchor_clusters, found.anchor_support
+        )
+        self.latent_, self.weights_ = latent, weights
+        self.partition_ = found._replace(labels=labels, confidence=confidence)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that decide what this model finds."""

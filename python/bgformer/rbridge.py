@@ -21,10 +21,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy import sparse
 
-from bgformer import anchors, tl
+from bgformer import anchors, storage, tl
+from bgformer.model import BGFormer
 from bgformer.populations import one_population
+from bgformer.stability import over_resolutions
+from bgformer.training import one_thread, pick_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +36,13 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-_KEY = "bgformer"
-_NOT_FOR_R = {"adata", "batch_key", "layer", "key_added", "copy"}
+_NOT_FOR_R = {"objective"}
+_HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
+"""Of the cells, and stored in R's own objects beside the model ..."""
+_SET_BY_R = ("anchor_clusters", "anchor_support")
+"""... as are these, which change when R clusters again."""
 _ATTACHED = "R was initialized outside of rpy2"
-_EXPECTED_ERRORS = (ValueError, TypeError, FileNotFoundError)
+_EXPECTED_ERRORS = (ValueError, TypeError, FileNotFoundError, FileExistsError)
 
 
 def _answer(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -71,54 +78,76 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
     batch_key
         Column of its ``colData`` with the batch of each cell, or None.
     arguments
-        Further arguments of :func:`bgformer.tl.cluster`.
+        Arguments of :class:`bgformer.BGFormer`.
 
     Returns
     -------
-    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
-    ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
-    (strings), ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``,
-    ``valley_p`` (or None); and ``error`` (a sentence, or None), ``warnings`` (sentences) and
+    What :func:`results` returns; and ``error`` (a sentence, or None), ``warnings`` (sentences) and
     ``interrupted``.
     """
     _check_arguments(arguments)
-    adata = _from_r(name)
-    tl.cluster(adata, batch_key=batch_key, key_added=_KEY, **arguments)
-    clusters, stored = adata.obs[_KEY], adata.uns[_KEY]
-    weights = sparse.csc_matrix(adata.obsm[f"{_KEY}_anchors"])
-    weights.sort_indices()
-    return {
-        "labels": [str(label) for label in clusters],
-        "levels": [str(level) for level in clusters.cat.categories],
-        "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
-        "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
-        "weights": {
-            "data": weights.data.astype(np.float64),
-            "indices": weights.indices.astype(np.int32),
-            "indptr": weights.indptr.astype(np.int32),
-            "shape": list(weights.shape),
-        },
-        "anchors": np.asarray(stored["anchors"], dtype=np.float64),
-        "anchor_clusters": [str(cluster) for cluster in stored["anchor_clusters"]],
-        "genes": [str(gene) for gene in stored["genes"]],
-        "history": {
-            term: np.asarray(values, dtype=np.float64)
-            for term, values in stored["history"].items()
-        },
-        "params": {name: _plain(value) for name, value in stored["params"].items()},
-        "version": str(stored["version"]),
-        "seed": int(stored["seed"]),
-        "resolution": float(stored["resolution"]),
-        "valley_p": stored.get("valley_p"),
-    }
+    model = BGFormer(**arguments).fit(_from_r(name), batch_key=batch_key)
+    return results(model, batch_key=batch_key)
+
+
+@_answer
+def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
+    """Put the cells of a SingleCellExperiment among the anchors of a fitted model.
+
+    Parameters
+    ----------
+    name
+        As in :func:`run`.
+    fitted
+        The model as R holds it: ``model`` (bytes), ``anchor_clusters`` (m,), ``anchor_support``
+        (m,) and ``resolution``, as :func:`run` or :func:`recluster` returned them, the clusters
+        as numbers.
+    device
+        "auto" or a torch device.
+
+    Returns
+    -------
+    What :func:`results` returns, of these cells; ``error``, ``warnings`` and ``interrupted``.
+    """
+    cells = _from_r(name)
+    model = _model(fitted, device)
+    latent = model.embed(cells)
+    model.set_cells(latent, anchors.anchor_weights(latent, model.anchors_))
+    return results(model)
+
+
+@_answer
+def save(
+    fitted: dict[str, Any], latent: np.ndarray, weights: dict[str, Any], path: str
+) -> dict[str, Any]:
+    """Write the folder that :meth:`bgformer.BGFormer.load` reads.
+
+    Parameters
+    ----------
+    fitted
+        As in :func:`predict`.
+    latent
+        Of the cells, n x n_latent.
+    weights
+        As in :func:`recluster`.
+    path
+        The folder; a model in it is replaced.
+    """
+    model = _model(fitted)
+    model.set_cells(np.ascontiguousarray(latent, dtype=np.float32), _weights(weights))
+    model.save(path)
+    return {}
+
+
+@_answer
+def load(path: str) -> dict[str, Any]:
+    """Return what :func:`results` returns of a saved model; ``error`` and so on."""
+    return results(BGFormer.load(path))
 
 
 @_answer
 def recluster(
-    data: np.ndarray,
-    indices: np.ndarray,
-    indptr: np.ndarray,
-    shape: list[int],
+    weights: dict[str, Any],
     resolution: float | None,
     n_clusters: int | None,
     seed: int,
@@ -128,8 +157,9 @@ def recluster(
 
     Parameters
     ----------
-    data, indices, indptr, shape
-        Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC).
+    weights
+        Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC): ``data``,
+        ``indices``, ``indptr`` and ``shape``.
     resolution, n_clusters, seed
         As in :func:`bgformer.anchors.partition`.
     valley_p
@@ -137,25 +167,135 @@ def recluster(
 
     Returns
     -------
-    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``anchor_clusters`` (strings),
-    ``resolution``; and ``error``, ``warnings`` and ``interrupted`` as from :func:`run`.
+    ``labels``, ``levels``, ``confidence``, ``anchor_clusters``, ``anchor_support`` and
+    ``resolution`` as in :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
     """
-    weights = sparse.csc_matrix((data, indices, indptr), shape=shape).tocsr()
-    found = anchors.partition(
-        weights, resolution, n_clusters, seed, one_population=one_population(valley_p)
+    return _clusters(
+        anchors.partition(
+            _weights(weights),
+            resolution,
+            n_clusters,
+            seed,
+            one_population=one_population(valley_p),
+        )
     )
+
+
+@_answer
+def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict[str, Any]:
+    """Return how many clusters each resolution gives, and how stable they are.
+
+    Parameters
+    ----------
+    weights
+        As in :func:`recluster`.
+    wanted, seed
+        As in :func:`bgformer.stability.over_resolutions`.
+
+    Returns
+    -------
+    ``resolution``, ``n_clusters`` and ``stability``, arrays; and ``error`` and so on.
+    """
+    with one_thread():
+        table = over_resolutions(_weights(weights), np.atleast_1d(wanted), seed)
+    return {name: column.to_numpy(np.float64) for name, column in table.items()}
+
+
+def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
+    """Return all that R keeps of a fitted model, as plain things.
+
+    Parameters
+    ----------
+    model
+        Fitted.
+    batch_key
+        As given to the fit; noted among the parameters.
+
+    Returns
+    -------
+    ``labels`` and ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x n_latent),
+    ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent), ``anchor_clusters``
+    (strings), ``anchor_support`` (m,), ``genes``, ``history``, ``params``, ``version``, ``seed``,
+    ``resolution``, ``valley_p`` (or None) and ``model`` (bytes: what :func:`predict` and
+    :func:`save` need besides).
+    """
+    stored = tl.described(model, batch_key=batch_key)
+    weights = sparse.csc_matrix(model.weights_)
+    weights.sort_indices()
+    tensors, description = model.state()
+    for name in (*_HELD_BY_R, *_SET_BY_R):
+        del tensors[name]
+    return {
+        "embedding": np.asarray(model.latent_, dtype=np.float64),
+        "weights": {
+            "data": weights.data.astype(np.float64),
+            "indices": weights.indices.astype(np.int32),
+            "indptr": weights.indptr.astype(np.int32),
+            "shape": list(weights.shape),
+        },
+        "anchors": np.asarray(model.anchors_, dtype=np.float64),
+        "genes": [str(gene) for gene in model.genes_],
+        "history": {
+            term: np.asarray(values, dtype=np.float64) for term, values in model.history_.items()
+        },
+        "params": {name: _plain(value) for name, value in stored["params"].items()},
+        "version": str(stored["version"]),
+        "seed": int(model.seed),
+        "valley_p": model.valley_p_,
+        "model": bytearray(
+            storage.packed(tensors, description)
+        ),  # reticulate: bytes stay Python's
+        **_clusters(model.partition_),
+    }
+
+
+def _clusters(found: anchors.Partition) -> dict[str, Any]:
+    """Return a partition as plain things."""
     return {
         "labels": [str(label) for label in found.labels],
-        "levels": [str(level) for level in range(int(found.labels.max()) + 1)],
+        "levels": [str(level) for level in range(int(found.anchor_clusters.max()) + 1)],
         "confidence": np.asarray(found.confidence, dtype=np.float64),
         "anchor_clusters": [str(cluster) for cluster in found.anchor_clusters],
+        "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),
         "resolution": float(found.resolution),
     }
 
 
+def _weights(parts: dict[str, Any]) -> sparse.csr_matrix:
+    """Return the weights that R holds by anchor as CSR n x m."""
+    columns = sparse.csc_matrix(
+        (parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"])
+    )
+    return columns.tocsr()
+
+
+def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
+    """Make the model again that R holds, without its cells."""
+    pick_device(device)  # a wrong one is not the object's fault
+    where = "this object"
+    tensors, description = storage.unpacked(bytes(fitted["model"]), where)
+    n_anchors, n_latent = tensors["anchors"].shape
+    no_cells = sparse.csr_matrix((0, n_anchors))
+    arrays = {  # copies, because R's own memory is not writable
+        "latent": np.empty((0, n_latent), dtype=np.float32),
+        "weights.data": no_cells.data,
+        "weights.indices": no_cells.indices,
+        "weights.indptr": no_cells.indptr,
+        "anchor_clusters": np.array(fitted["anchor_clusters"], dtype=np.int32),
+        "anchor_support": np.array(fitted["anchor_support"], dtype=np.float64),
+    }
+    resolution = fitted["resolution"]
+    with storage.damage_reported(where):
+        return BGFormer.from_state(
+            tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
+            description | {"resolution": None if np.isnan(resolution) else resolution},
+            device=device,
+        )
+
+
 def _check_arguments(arguments: dict[str, Any]) -> None:
-    """Raise ValueError for an argument that :func:`bgformer.tl.cluster` does not have."""
-    known = set(inspect.signature(tl.cluster).parameters) - _NOT_FOR_R
+    """Raise ValueError for an argument that :class:`bgformer.BGFormer` does not have."""
+    known = set(inspect.signature(BGFormer).parameters) - _NOT_FOR_R
     unknown = sorted(set(arguments) - known)
     if unknown:
         further = sorted(known - {"n_clusters", "resolution", "seed", "device", "verbose"})

@@ -1,4 +1,4 @@
-"""A fitted model on disk: tensors as safetensors, everything else as JSON."""
+"""A fitted model as a folder or as bytes: tensors as safetensors, everything else as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +41,7 @@ def write(
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         save_file({name: t.contiguous() for name, t in tensors.items()}, partial / _TENSORS)
-        text = json.dumps({"format": FORMAT} | description, indent=1)
-        (partial / _DESCRIPTION).write_text(text, encoding="utf-8")
+        (partial / _DESCRIPTION).write_text(_as_text(description), encoding="utf-8")
         # mkdtemp and safetensors make what their owner alone can read.
         partial.chmod(0o777 & ~_umask())
         (partial / _TENSORS).chmod(0o666 & ~_umask())
@@ -101,15 +100,50 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         if not (folder / name).is_file():
             raise FileNotFoundError(f"there is no saved model in '{folder}' ({name} is missing).")
     with damage_reported(folder):
-        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        text = (folder / _DESCRIPTION).read_text(encoding="utf-8")
+    description = _from_text(text, folder)
+    with damage_reported(folder):
+        return load_file(folder / _TENSORS), description
+
+
+def packed(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> bytes:
+    """Return a model as the bytes of a safetensors file with the description in its header."""
+    contiguous = {name: t.contiguous() for name, t in tensors.items()}
+    return save(contiguous, metadata={_DESCRIPTION: _as_text(description)})
+
+
+def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the tensors and the description that `packed` took; `where` is for messages.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are damaged or of a newer format.
+    """
+    with damage_reported(where):
+        # safetensors reads the header's text from files only: its length comes first, 8 bytes
+        header = json.loads(model[8 : 8 + int.from_bytes(model[:8], "little")])
+        text = header["__metadata__"][_DESCRIPTION]
+    description = _from_text(text, where)
+    with damage_reported(where):
+        return load(model), description
+
+
+def _as_text(description: dict[str, Any]) -> str:
+    return json.dumps({"format": FORMAT} | description, indent=1)
+
+
+def _from_text(text: str, where: str | Path) -> dict[str, Any]:
+    """Return a description, unless this version cannot read what it describes."""
+    with damage_reported(where):
+        description = json.loads(text)
         is_newer = description["format"] > FORMAT
     if is_newer:
         raise ValueError(
-            f"the model in '{folder}' was saved by a newer bgformer (format "
+            f"the model in '{where}' was saved by a newer bgformer (format "
             f"{description['format']}, this one reads up to {FORMAT}); update bgformer to load it."
         )
-    with damage_reported(folder):
-        return load_file(folder / _TENSORS), description
+    return description
 
 
 def section(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -119,12 +153,12 @@ def section(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Te
 
 
 @contextmanager
-def damage_reported(directory: str | Path) -> Iterator[None]:
+def damage_reported(where: str | Path) -> Iterator[None]:
     """Turn whatever reading a damaged file raises into one sentence."""
     try:
         yield
     except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"the model in '{directory}' is damaged ({reason}); save it again from a fitted model."
+            f"the model in '{where}' is damaged ({reason}); save it again from a fitted model."
         ) from error

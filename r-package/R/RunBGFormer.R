@@ -51,8 +51,11 @@
 #'     `valley.p` (how likely the clearest valley between clusters is in a single population;
 #'     `NULL` if a number or a resolution was given), `n.clusters`, `genes`, `history` (one vector
 #'     per term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor),
-#'     `weights` (cells x anchors, sparse; rows sum to 1), and `cluster.name`, `reduction.name`,
-#'     `columns` and `reductions`: where results are, and all that bgformer ever wrote.
+#'     `anchor.support` (0 to 1: how surely an anchor is of its cluster's main type), `weights`
+#'     (cells x anchors, sparse; rows sum to 1), `model` (raw: the trained network, a few
+#'     megabytes, from which [PredictBGFormer()] and [SaveBGFormer()] work), and `cluster.name`,
+#'     `reduction.name`, `columns` and `reductions`: where results are, and all that bgformer ever
+#'     wrote.
 #'
 #'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and all
 #'   that list but these names.
@@ -70,7 +73,8 @@
 #'   table(object$bgformer_clusters)
 #' }
 #' }
-#' @seealso [ReclusterBGFormer()] for another resolution without training.
+#' @seealso [ReclusterBGFormer()] for another resolution without training, [PredictBGFormer()] for
+#'   new cells, [SaveBGFormer()], [BGFormerPlot()].
 #' @export
 RunBGFormer <- function(object, ...) {
   UseMethod("RunBGFormer")
@@ -83,15 +87,8 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                reduction.name = "bgformer", reduction.key = "BGF_",
                                cluster.name = "bgformer_clusters", device = "auto",
                                seed.use = 42L, verbose = TRUE, ...) {
-  need_package("SeuratObject", "install.packages(\"SeuratObject\")")
-  check_names(reduction.name, reduction.key, cluster.name)
   check_settings(device, verbose, list(...))
-  if (reduction.name %in% SeuratObject::Assays(object)) {
-    stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
-         "choose another.", call. = FALSE)
-  }
-  check_reduction(reduction.name, SeuratObject::Reductions(object), kept_seurat(object))
-  check_columns(cluster.name, colnames(object[[]]), kept_seurat(object))
+  check_places_seurat(object, reduction.name, reduction.key, cluster.name)
   assay <- choose_assay(object, assay, layer, verbose)
   result <- fit_counts(
     counts = seurat_counts(object, assay, layer),
@@ -104,9 +101,7 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                     seed.use = seed.use, verbose = verbose, ...),
     key = reduction.key
   )
-  object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
-    embeddings = result$embedding, key = reduction.key, assay = assay
-  )
+  object <- store_latent_seurat(object, result, assay, reduction.name, reduction.key)
   result$assay <- assay
   object <- store_seurat(object, result, cluster.name, reduction.name)
   SeuratObject::LogSeuratCommand(object)
@@ -121,21 +116,17 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              cluster.name = "bgformer_clusters",
                                              device = "auto", seed.use = 42L, verbose = TRUE,
                                              ...) {
-  need_single_cell_experiment()
-  check_names(reduction.name, reduction.key, cluster.name)
   check_settings(device, verbose, list(...))
+  check_places_sce(object, reduction.name, reduction.key, cluster.name)
   if (!is.null(assay)) {
     layer <- assay
   }
-  cells <- SummarizedExperiment::colData(object)
-  check_reduction(reduction.name, SingleCellExperiment::reducedDimNames(object), kept_sce(object))
-  check_columns(cluster.name, colnames(cells), kept_sce(object))
   result <- fit_counts(
     counts = sce_counts(object, layer),
     where = sprintf("assay '%s'", layer),
     hint = suggest_assay(object, layer),
     features = features,
-    batch = batch_column(batch.var, cells),
+    batch = batch_column(batch.var, SummarizedExperiment::colData(object)),
     batch.var = batch.var,
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),

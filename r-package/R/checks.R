@@ -50,13 +50,21 @@ matrix_hints <- replace(
   c("slot", "key_added", "copy"), c(no_layers, rep("for a matrix it returns a list", 2))
 )
 
-check_settings <- function(device, verbose, further, hints = object_hints) {
-  if (!isTRUE(verbose) && !isFALSE(verbose)) {
-    stop("verbose must be TRUE or FALSE.", call. = FALSE)
+check_flag <- function(x, name) {
+  if (!isTRUE(x) && !isFALSE(x)) {
+    stop(name, " must be TRUE or FALSE.", call. = FALSE)
   }
+}
+
+check_device <- function(device) {
   if (!is_name(device)) {
     stop("device must be \"auto\", \"cpu\" or one GPU, such as \"cuda\".", call. = FALSE)
   }
+}
+
+check_settings <- function(device, verbose, further, hints = object_hints) {
+  check_flag(verbose, "verbose")
+  check_device(device)
   wrong <- intersect(names(further), names(hints))
   if (length(wrong) > 0) {
     stop("RunBGFormer() has no argument '", wrong[1], "'; ", hints[[wrong[1]]], ".",

@@ -122,7 +122,7 @@ suggest_assay <- function(object, name) {
   "give the raw counts, before normalisation and logarithm"
 }
 
-# One run: checked counts in, a list of class "bgformer" out.
+# One run: checked counts in, a list of class "bgformer" out, as from predict_counts().
 fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key) {
   counts <- as_sparse(counts)
   if (!is.null(features)) {
@@ -137,7 +137,20 @@ fit_counts <- function(counts, where, hint, features, batch, batch.var, settings
     stop("batch.var: ", sum(is.na(batch)), " of ", length(batch), " cells have no batch; fill in ",
          "the missing values first.", call. = FALSE)
   }
-  as_result(send_counts(counts, batch, batch.var, python_arguments(settings)), counts, key)
+  arguments <- python_arguments(settings)
+  answer <- send_counts(counts, batch, batch.var, function(python, name) {
+    python$run(name = name, batch_key = batch.var, arguments = arguments)
+  })
+  as_result(answer, colnames(counts), key)
+}
+
+predict_counts <- function(counts, where, hint, fitted, device, key) {
+  counts <- as_sparse(counts)
+  check_counts(counts, where, hint)
+  answer <- send_counts(counts, NULL, NULL, function(python, name) {
+    python$predict(name = name, fitted = for_python(fitted), device = device)
+  })
+  as_result(answer, colnames(counts), key)
 }
 
 known_features <- function(features, genes, where) {
@@ -169,8 +182,9 @@ python_arguments <- function(settings) {
   c(Filter(Negate(is.null), own), lapply(further, as_python))
 }
 
-# anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else.
-send_counts <- function(counts, batch, batch.var, arguments) {
+# anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else. `ask` gets
+# the name that Python finds it by.
+send_counts <- function(counts, batch, batch.var, ask) {
   need_single_cell_experiment()
   counts <- with_names(counts)
   cells <- S4Vectors::make_zero_col_DFrame(ncol(counts))
@@ -181,9 +195,19 @@ send_counts <- function(counts, batch, batch.var, arguments) {
   bridge$counts <- SingleCellExperiment::SingleCellExperiment(
     assays = list(counts = counts), colData = cells
   )
-  ask_python(function(python) {
-    python$run(name = "counts", batch_key = batch.var, arguments = arguments)
-  })
+  ask_python(function(python) ask(python, "counts"))
+}
+
+# A fitted model as bgformer.rbridge takes it; arrays, because reticulate would turn plain vectors
+# into lists.
+for_python <- function(fitted) {
+  list(model = fitted$model, anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
+       anchor_support = array(fitted$anchor.support), resolution = fitted$resolution)
+}
+
+weights_for_python <- function(weights) {
+  list(data = array(weights@x), indices = array(weights@i), indptr = array(weights@p),
+       shape = dim(weights))
 }
 
 # Python's messages name genes and cells, so that all need a name there.
@@ -194,8 +218,7 @@ with_names <- function(counts) {
   counts
 }
 
-as_result <- function(answer, counts, key) {
-  cells <- colnames(counts)
+as_result <- function(answer, cells, key) {
   dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
   weights <- methods::new(
     "dgCMatrix",
@@ -207,7 +230,7 @@ as_result <- function(answer, counts, key) {
     list(
       clusters = setNames(factor(answer$labels, answer$levels), cells),
       confidence = setNames(as.vector(answer$confidence), cells),
-      embedding = matrix(answer$embedding, nrow = ncol(counts),
+      embedding = matrix(answer$embedding, ncol = length(dimensions),
                          dimnames = list(cells, dimensions)),
       params = answer$params,
       version = answer$version,
@@ -220,7 +243,9 @@ as_result <- function(answer, counts, key) {
       anchors = matrix(answer$anchors, ncol = length(dimensions),
                        dimnames = list(NULL, dimensions)),
       anchor.clusters = factor(as.character(as.vector(answer$anchor_clusters)), answer$levels),
-      weights = weights
+      anchor.support = as.vector(answer$anchor_support),
+      weights = weights,
+      model = answer$model
     ),
     class = "bgformer"
   )

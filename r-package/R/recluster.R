@@ -67,8 +67,7 @@ ReclusterBGFormer.bgformer <- function(object, resolution = NULL, n.clusters = N
 
 #' @export
 ReclusterBGFormer.default <- function(object, ...) {
-  stop("ReclusterBGFormer() takes what RunBGFormer() returned: a Seurat object, a ",
-       "SingleCellExperiment or a list of class 'bgformer'; this is of class '",
+  stop("ReclusterBGFormer() takes ", what_holds_results, "; this is of class '",
        class(object)[1], "'.", call. = FALSE)
 }
 
@@ -107,16 +106,15 @@ partition <- function(fitted, resolution, n.clusters) {
   resolution <- as_number(resolution, "resolution")
   n.clusters <- as_count(n.clusters, "n.clusters")
   answer <- ask_python(function(python) {
-    # arrays, because reticulate would turn plain vectors into lists
     python$recluster(
-      data = array(weights@x), indices = array(weights@i), indptr = array(weights@p),
-      shape = dim(weights), resolution = resolution,
-      n_clusters = n.clusters, seed = fitted$seed, valley_p = fitted$valley.p
+      weights = weights_for_python(weights), resolution = resolution, n_clusters = n.clusters,
+      seed = fitted$seed, valley_p = fitted$valley.p
     )
   })
   fitted$clusters <- setNames(factor(answer$labels, answer$levels), rownames(weights))
   fitted$confidence <- setNames(as.vector(answer$confidence), rownames(weights))
   fitted$anchor.clusters <- factor(answer$anchor_clusters, answer$levels)
+  fitted$anchor.support <- as.vector(answer$anchor_support)
   fitted$resolution <- answer$resolution
   fitted$n.clusters <- length(answer$levels)
   fitted

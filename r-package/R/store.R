@@ -1,4 +1,4 @@
-# Where results are put in each kind of object; RunBGFormer and ReclusterBGFormer both store here.
+# Where results are put in each kind of object, and found there.
 
 tool_name <- "RunBGFormer"
 
@@ -30,6 +30,24 @@ check_reduction <- function(reduction.name, there, earlier) {
             "reduction.name", reduction.name, "reduction")
 }
 
+check_places_seurat <- function(object, reduction.name, reduction.key, cluster.name) {
+  need_package("SeuratObject", "install.packages(\"SeuratObject\")")
+  check_names(reduction.name, reduction.key, cluster.name)
+  if (reduction.name %in% SeuratObject::Assays(object)) {
+    stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
+         "choose another.", call. = FALSE)
+  }
+  check_reduction(reduction.name, SeuratObject::Reductions(object), kept_seurat(object))
+  check_columns(cluster.name, colnames(object[[]]), kept_seurat(object))
+}
+
+check_places_sce <- function(object, reduction.name, reduction.key, cluster.name) {
+  need_single_cell_experiment()
+  check_names(reduction.name, reduction.key, cluster.name)
+  check_reduction(reduction.name, SingleCellExperiment::reducedDimNames(object), kept_sce(object))
+  check_columns(cluster.name, colnames(SummarizedExperiment::colData(object)), kept_sce(object))
+}
+
 confidence_name <- function(cluster.name) {
   paste0(sub("_clusters$", "", cluster.name), "_confidence")
 }
@@ -40,6 +58,69 @@ kept_seurat <- function(object) {
 
 kept_sce <- function(object) {
   S4Vectors::metadata(object)$bgformer
+}
+
+what_holds_results <- paste("what RunBGFormer() returned: a Seurat object, a SingleCellExperiment",
+                            "or a list of class 'bgformer'")
+
+# What an object of any kind keeps of the model; `what` and `caller` are for messages.
+kept_in <- function(object, caller, what = "this object") {
+  if (inherits(object, "Seurat")) {
+    kept <- kept_seurat(object)
+  } else if (inherits(object, "SingleCellExperiment")) {
+    kept <- kept_sce(object)
+  } else if (inherits(object, "bgformer")) {
+    kept <- object
+  } else {
+    stop(caller, "() takes ", what_holds_results, "; ", what, " is of class '", class(object)[1],
+         "'.", call. = FALSE)
+  }
+  if (is.null(kept$model)) {
+    stop(what, " has no bgformer model; call RunBGFormer() first.", call. = FALSE)
+  }
+  kept
+}
+
+# The same list as of a matrix from an object of any kind, of the cells that it has now.
+results_in <- function(object, caller) {
+  kept <- kept_in(object, caller)
+  if (inherits(object, "bgformer")) {
+    return(object)
+  }
+  kept <- fitted_for(kept, colnames(object), ncol(object))
+  cells <- if (inherits(object, "Seurat")) object[[]] else SummarizedExperiment::colData(object)
+  columns <- column_names(kept$cluster.name)
+  reduction <- kept$reduction.name
+  missing <- c(setdiff(columns, colnames(cells)), setdiff(reduction, reduction_names(object)))
+  if (length(missing) > 0) {
+    stop("'", missing[1], "', which RunBGFormer() stored, is no longer in this object; call it ",
+         "again.", call. = FALSE)
+  }
+  kept$clusters <- as.factor(cells[[columns[1]]])
+  kept$confidence <- cells[[columns[2]]]
+  kept$embedding <- reduction_of(object, reduction)
+  kept
+}
+
+reduction_names <- function(object) {
+  if (inherits(object, "Seurat")) {
+    return(SeuratObject::Reductions(object))
+  }
+  SingleCellExperiment::reducedDimNames(object)
+}
+
+reduction_of <- function(object, name) {
+  if (inherits(object, "Seurat")) {
+    return(SeuratObject::Embeddings(object[[name]]))
+  }
+  SingleCellExperiment::reducedDim(object, name)
+}
+
+store_latent_seurat <- function(object, result, assay, reduction.name, reduction.key) {
+  object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
+    embeddings = result$embedding, key = reduction.key, assay = assay
+  )
+  object
 }
 
 store_seurat <- function(object, result, cluster.name, reduction.name) {

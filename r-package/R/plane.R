@@ -1,0 +1,99 @@
+# The plane that cells and anchors are drawn in, and what all plots share.
+
+# Cells x 2, with the names of the axes as its columns.
+plane_of <- function(object, results, reduction) {
+  if (is.null(reduction) && inherits(object, "Seurat")) {
+    reduction <- drawn_from(object, results$reduction.name)
+  }
+  if (is.null(reduction)) {
+    return(principal_plane(results$embedding))
+  }
+  there <- if (inherits(object, "bgformer")) character() else reduction_names(object)
+  if (!is_name(reduction) || !reduction %in% there) {
+    stop("reduction '", reduction[1], "' is not in the object (there: ", listed(there), ").",
+         call. = FALSE)
+  }
+  at <- reduction_of(object, reduction)[, 1:2]
+  named <- if (is.null(colnames(at))) paste(reduction, 1:2) else colnames(at)
+  matrix(at, ncol = 2, dimnames = list(NULL, sub("_([12])$", " \\1", named)))
+}
+
+# Name of the UMAP or t-SNE that was last made from these results, as the log of commands tells.
+drawn_from <- function(object, latent) {
+  log <- lapply(SeuratObject::Command(object), function(name) object[[name]])
+  log <- log[order(vapply(log, function(one) as.numeric(slot(one, "time.stamp")), numeric(1)))]
+  found <- NULL
+  for (one in log) {
+    params <- slot(one, "params")
+    if (grepl("^(RunBGFormer|PredictBGFormer)", slot(one, "name"))) {
+      found <- NULL # whatever was drawn before is of an earlier latent space
+    } else if (grepl("^Run(UMAP|TSNE)", slot(one, "name"))) {
+      ours <- identical(params$reduction, latent)
+      found <- c(if (ours) params$reduction.name, setdiff(found, params$reduction.name))
+    }
+  }
+  found <- intersect(found, SeuratObject::Reductions(object))
+  if (length(found) > 0) found[1]
+}
+
+# The two directions in which the cells' latent spreads most.
+principal_plane <- function(latent) {
+  centred <- sweep(latent, 2, colMeans(latent))
+  spread <- eigen(crossprod(centred), symmetric = TRUE)
+  shares <- round(100 * spread$values[1:2] / sum(spread$values))
+  at <- centred %*% spread$vectors[, 1:2]
+  dimnames(at) <- list(NULL, sprintf("Latent principal axis %d (%.0f %%)", 1:2, shares))
+  at
+}
+
+# Colours far apart from each other (CIELAB, the first ones furthest) for normal, red-blind,
+# green-blind and blue-blind eyes; the first six are Okabe and Ito's.
+distant_colours <- c(
+  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8700FF", "#870F1E",
+  "#C3E196", "#5A3C5A", "#4B2DB4", "#F0C3C3", "#C35AFF", "#FF005A", "#78F05A", "#B40000",
+  "#780F78", "#4BE1F0", "#D200B4", "#00693C", "#FF6987", "#D2A55A", "#964B87", "#78692D",
+  "#D2E100", "#784BF0", "#7887E1", "#E1A5C3", "#6900D2", "#691E96", "#5A961E", "#874BD2"
+)
+
+# Beyond 32 colours come again; the labels on the clusters tell them apart.
+cluster_colours <- function(clusters) {
+  setNames(rep_len(distant_colours, nlevels(clusters)), levels(clusters))
+}
+
+# One row for each group: the point nearest to its middle, so that the label is on the group.
+label_places <- function(places, groups) {
+  rows <- split(seq_along(groups), groups, drop = TRUE)
+  middle <- vapply(rows, function(at) {
+    x <- places$x[at]
+    y <- places$y[at]
+    at[which.min((x - stats::median(x))^2 + (y - stats::median(y))^2)]
+  }, integer(1))
+  data.frame(x = places$x[middle], y = places$y[middle], label = names(rows))
+}
+
+label_layer <- function(labels) {
+  ggrepel::geom_text_repel(
+    ggplot2::aes(x = .data$x, y = .data$y, label = .data$label), labels, size = 4,
+    fontface = "bold", colour = "grey10", bg.color = "white", bg.r = 0.18, point.size = NA,
+    box.padding = 0.1, max.overlaps = Inf, min.segment.length = 0.5, seed = 1,
+    inherit.aes = FALSE
+  )
+}
+
+check_plot <- function(label = FALSE) {
+  need_package("ggplot2", "install.packages(\"ggplot2\")")
+  check_flag(label, "label")
+  if (label) {
+    need_package("ggrepel", "install.packages(\"ggrepel\")")
+  }
+}
+
+# Neither unit nor origin of a plane means anything, so that the axes have no numbers.
+plane_theme <- function() {
+  ggplot2::theme_classic(base_size = 12) +
+    ggplot2::theme(
+      aspect.ratio = 1, axis.text = ggplot2::element_blank(),
+      axis.ticks = ggplot2::element_blank(), axis.title = ggplot2::element_text(hjust = 0),
+      axis.line = ggplot2::element_line(linewidth = 0.4)
+    )
+}

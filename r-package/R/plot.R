@@ -1,0 +1,203 @@
+#' Plot the cells, coloured by cluster or by confidence
+#'
+#' Draws the cells in a UMAP of the latent space, or in the two directions in which it spreads most.
+#'
+#' @param object What [RunBGFormer()] or [PredictBGFormer()] returned: a Seurat object, a
+#'   SingleCellExperiment or a list of class `bgformer`.
+#' @param color.by `"cluster"` or `"confidence"`.
+#' @param reduction Name of the reduction to draw in, such as `"umap"`; its first two dimensions are
+#'   taken. `NULL` takes, of a Seurat object, the UMAP (or t-SNE) last made from these results, as
+#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:64)`. Where there is none, and for
+#'   other objects, which do not say what a UMAP was made from, it is the first two principal
+#'   axes of the latent space; the axes' names say which it is, and the share of the variance.
+#' @param label `TRUE` or `FALSE`: write the clusters' names onto the cells; with `FALSE` they are
+#'   in a legend.
+#' @param pt.size Size of the points; `NULL` takes one that goes with the number of cells.
+#' @param ... Further arguments of [ggplot2::geom_point()], such as `alpha`.
+#'
+#' @return A ggplot object, to which layers, scales and themes can be added. The colours of the
+#'   clusters are told apart by colour-blind eyes too.
+#'
+#' @examples
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' \donttest{
+#' result <- RunBGFormer(pbmc$counts, resolution = 0.8, max_steps = 20)
+#' BGFormerPlot(result)
+#' BGFormerPlot(result, color.by = "confidence") + ggplot2::ggtitle("700 blood cells")
+#' }
+#' @seealso [AnchorPlot()], [ResolutionPlot()].
+#' @export
+BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reduction = NULL,
+                         label = TRUE, pt.size = NULL, ...) {
+  check_plot(label)
+  color.by <- chosen_colour(color.by)
+  results <- results_in(object, "BGFormerPlot")
+  at <- plane_of(object, results, reduction)
+  cells <- data.frame(x = at[, 1], y = at[, 2], cluster = results$clusters,
+                      confidence = results$confidence)
+  size <- if (is.null(pt.size)) point_size(nrow(cells)) else as_number(pt.size, "pt.size")
+  # in an order that has nothing to do with the cells', so that no cluster lies on top
+  drawn <- cells[order((seq_len(nrow(cells)) * 0.6180339887) %% 1), ]
+  points <- ggplot2::geom_point(ggplot2::aes(colour = .data[[color.by]]), shape = 16, size = size,
+                                ...)
+  plot <- ggplot2::ggplot(drawn, ggplot2::aes(x = .data$x, y = .data$y)) + points +
+    colour_scale(color.by, results$clusters, label) + plane_theme() +
+    ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
+  if (label && color.by == "cluster") {
+    plot <- plot + label_layer(label_places(cells, cells$cluster))
+  }
+  plot
+}
+
+#' Plot the anchors
+#'
+#' Draws each anchor at the mean of its cells, in the plane of [BGFormerPlot()], with the cells
+#' behind it in grey. Anchors that share cells are linked: the links are what clusters are found
+#' from.
+#'
+#' @inheritParams BGFormerPlot
+#'
+#' @return A ggplot object. The area of a point is the share of all cells' weight that is on the
+#'   anchor, its colour the anchor's cluster; a line is the darker the more two anchors share of
+#'   their cells.
+#'
+#' @examples
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' \donttest{
+#' AnchorPlot(RunBGFormer(pbmc$counts, resolution = 0.8, max_steps = 20))
+#' }
+#' @export
+AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
+  check_plot(label)
+  results <- results_in(object, "AnchorPlot")
+  at <- plane_of(object, results, reduction)
+  mass <- colSums(results$weights)
+  anchors <- data.frame(as.matrix(Matrix::crossprod(results$weights, at)) / mass,
+                        share = mass / sum(mass), cluster = results$anchor.clusters)
+  names(anchors)[1:2] <- c("x", "y")
+  used <- mass > 0 # a subset of the cells may leave anchors without any
+  links <- anchor_links(results$weights, anchors)
+  plot <- ggplot2::ggplot(anchors[used, ], ggplot2::aes(x = .data$x, y = .data$y)) +
+    ggplot2::geom_point(data = data.frame(x = at[, 1], y = at[, 2]), colour = "grey88",
+                        shape = 16, size = point_size(nrow(at)) / 2) +
+    ggplot2::geom_segment(
+      ggplot2::aes(xend = .data$xend, yend = .data$yend, alpha = .data$strength), links,
+      colour = "grey25", linewidth = 0.3
+    ) +
+    ggplot2::geom_point(ggplot2::aes(size = .data$share, fill = .data$cluster), shape = 21,
+                        colour = "white", stroke = 0.3) +
+    ggplot2::scale_fill_manual(values = cluster_colours(anchors$cluster), name = "Cluster",
+                               guide = if (label) "none" else big_points()) +
+    ggplot2::scale_size_area(max_size = 7, name = "Share of cells", labels = percent) +
+    ggplot2::scale_alpha_continuous(range = c(0.08, 0.8), guide = "none") +
+    plane_theme() + ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
+  if (label) {
+    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]))
+  }
+  plot
+}
+
+# Pairs of anchors that share cells; a link's strength is the cosine of their weights.
+anchor_links <- function(weights, anchors) {
+  shared <- Matrix::summary(Matrix::triu(Matrix::crossprod(weights), 1))
+  lengths <- sqrt(colSums(weights^2))
+  strength <- shared$x / (lengths[shared$i] * lengths[shared$j])
+  pairs <- shared[strength >= 0.05, ] # fainter ones would only cover the rest
+  data.frame(x = anchors$x[pairs$i], y = anchors$y[pairs$i], xend = anchors$x[pairs$j],
+             yend = anchors$y[pairs$j], strength = strength[strength >= 0.05])
+}
+
+#' Plot clusters and their stability over the resolution
+#'
+#' Clusters the anchors at each resolution, without training, and draws how many clusters there are
+#' and how stable they are: the mean adjusted Rand index (1 at most) with the clusters of cells
+#' drawn anew from these, with replacement. A flat stretch of the upper curve with high values below
+#' is a number of clusters that the data hold on to.
+#'
+#' @inheritParams BGFormerPlot
+#' @param resolutions Resolutions to try.
+#'
+#' @return A ggplot object, whose `data` has a row for each resolution and panel. The dotted line is
+#'   the resolution of the clusters in the object, or, where their number was set, that number.
+#'
+#' @examples
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' \donttest{
+#' ResolutionPlot(RunBGFormer(pbmc$counts, max_steps = 20))
+#' }
+#' @export
+ResolutionPlot <- function(object, resolutions = c(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5,
+                                                   2)) {
+  check_plot()
+  if (!is.numeric(resolutions) || length(resolutions) == 0 || !all(is.finite(resolutions)) ||
+        any(resolutions <= 0)) {
+    stop("resolutions must be numbers above 0.", call. = FALSE)
+  }
+  results <- results_in(object, "ResolutionPlot")
+  answer <- ask_python(function(python) {
+    python$resolutions(weights = weights_for_python(results$weights),
+                       wanted = array(sort(unique(as.numeric(resolutions)))), seed = results$seed)
+  })
+  panels <- factor(c("Clusters", "Stability"), c("Clusters", "Stability"))
+  table <- data.frame(resolution = as.vector(answer$resolution),
+                      value = c(answer$n_clusters, answer$stability),
+                      panel = rep(panels, each = length(answer$resolution)))
+  least <- data.frame(panel = rep(panels, each = 2), resolution = table$resolution[1],
+                      value = c(0, max(answer$n_clusters), min(0.5, answer$stability), 1))
+  ggplot2::ggplot(table, ggplot2::aes(x = .data$resolution, y = .data$value)) +
+    used_resolution(results, panels[1]) + ggplot2::geom_blank(data = least) +
+    ggplot2::geom_line(colour = distant_colours[1]) +
+    ggplot2::geom_point(colour = distant_colours[1], size = 2) +
+    ggplot2::facet_wrap("panel", ncol = 1, scales = "free_y", strip.position = "left") +
+    ggplot2::scale_y_continuous(breaks = whole_breaks) +
+    ggplot2::labs(x = "Resolution", y = NULL) +
+    ggplot2::theme_classic(base_size = 12) +
+    ggplot2::theme(strip.background = ggplot2::element_blank(), strip.placement = "outside",
+                   strip.text = ggplot2::element_text(size = 12))
+}
+
+used_resolution <- function(results, panel) {
+  if (is.nan(results$resolution)) {
+    number <- data.frame(panel = panel, number = results$n.clusters)
+    return(ggplot2::geom_hline(ggplot2::aes(yintercept = .data$number), number,
+                               linetype = "dotted", colour = "grey30"))
+  }
+  ggplot2::geom_vline(xintercept = results$resolution, linetype = "dotted", colour = "grey30")
+}
+
+# Numbers of clusters are whole; stability, up to 1, is not.
+whole_breaks <- function(limits) {
+  breaks <- pretty(limits)
+  if (limits[2] > 1.1) breaks[breaks == round(breaks)] else breaks
+}
+
+chosen_colour <- function(color.by) {
+  kinds <- c("cluster", "confidence")
+  if (identical(color.by, kinds)) {
+    return("cluster")
+  }
+  if (!is_name(color.by) || !color.by %in% kinds) {
+    stop("color.by must be \"cluster\" or \"confidence\".", call. = FALSE)
+  }
+  color.by
+}
+
+colour_scale <- function(color.by, clusters, label) {
+  if (color.by == "confidence") {
+    return(ggplot2::scale_colour_viridis_c(limits = c(0, 1), direction = -1, name = "Confidence"))
+  }
+  ggplot2::scale_colour_manual(values = cluster_colours(clusters), name = "Cluster",
+                               guide = if (label) "none" else big_points())
+}
+
+big_points <- function() {
+  ggplot2::guide_legend(override.aes = list(size = 3))
+}
+
+point_size <- function(n) {
+  max(0.2, min(2, 60 / sqrt(n)))
+}
+
+percent <- function(x) {
+  paste(format(100 * x, trim = TRUE), "%")
+}

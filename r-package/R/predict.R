@@ -1,0 +1,110 @@
+#' Cluster new cells with a fitted model
+#'
+#' Places new cells among the anchors of a reference that [RunBGFormer()] fitted, and gives each the
+#' cluster of the reference that most of its weight goes to. Nothing is trained. After
+#' [ReclusterBGFormer()] on the reference, its new clusters are given.
+#'
+#' Genes are matched by name. Those of the model that the new cells lack are treated as not
+#' measured, with a warning; if more than half of them are missing, that is an error. The reference
+#' needs its cells no more: a subset of it will do, and so will an object that was saved with
+#' `saveRDS()` and read in another session. `merge()` of Seurat objects drops the model.
+#'
+#' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
+#'   genes x cells.
+#' @param reference What holds the model: a Seurat object, a SingleCellExperiment or a list of class
+#'   `bgformer` from [RunBGFormer()], or from [LoadBGFormer()]. It need not be of the query's kind.
+#' @inheritParams RunBGFormer
+#' @param verbose `TRUE` or `FALSE`: show messages.
+#' @param ... Not used.
+#'
+#' @return The query with the same results in the same places as from [RunBGFormer()]: clusters (a
+#'   factor with the reference's levels), confidence, the latent space, cells x dimensions, which is
+#'   the reference's own, so that cells of both can be compared; and the model, with the weights of
+#'   the new cells on its anchors. So [ReclusterBGFormer()], [SaveBGFormer()] and the plots take the
+#'   query as they take the reference. A model that the query had before is written over.
+#'
+#' @examples
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' \donttest{
+#' old <- seq(1, 700, by = 2)
+#' reference <- RunBGFormer(pbmc$counts[, old], max_steps = 20)
+#' query <- PredictBGFormer(pbmc$counts[, -old], reference)
+#' table(query$clusters, pbmc$cell_type[-old])
+#' }
+#' @seealso [SaveBGFormer()] to keep a reference as a folder, which Python reads too.
+#' @export
+PredictBGFormer <- function(query, reference, ...) {
+  UseMethod("PredictBGFormer")
+}
+
+#' @rdname PredictBGFormer
+#' @export
+PredictBGFormer.Seurat <- function(query, reference, assay = NULL, layer = "counts",
+                                   reduction.name = "bgformer", reduction.key = "BGF_",
+                                   cluster.name = "bgformer_clusters", device = "auto",
+                                   verbose = TRUE, ...) {
+  check_dots(...)
+  check_flag(verbose, "verbose")
+  check_device(device)
+  fitted <- kept_in(reference, "PredictBGFormer", "reference")
+  check_places_seurat(query, reduction.name, reduction.key, cluster.name)
+  assay <- choose_assay(query, assay, layer, verbose)
+  result <- predict_counts(
+    counts = seurat_counts(query, assay, layer),
+    where = sprintf("layer '%s' of assay '%s'", layer, assay),
+    hint = suggest_layer(query, assay, layer),
+    fitted = fitted, device = device, key = reduction.key
+  )
+  query <- store_latent_seurat(query, result, assay, reduction.name, reduction.key)
+  result$assay <- assay
+  query <- store_seurat(query, result, cluster.name, reduction.name)
+  rm(reference) # the log would keep a copy of it, unless it is a Seurat object
+  SeuratObject::LogSeuratCommand(query)
+}
+
+#' @rdname PredictBGFormer
+#' @export
+PredictBGFormer.SingleCellExperiment <- function(query, reference, assay = NULL,
+                                                 layer = "counts", reduction.name = "BGFORMER",
+                                                 reduction.key = "BGF_",
+                                                 cluster.name = "bgformer_clusters",
+                                                 device = "auto", verbose = TRUE, ...) {
+  check_dots(...)
+  check_flag(verbose, "verbose")
+  check_device(device)
+  fitted <- kept_in(reference, "PredictBGFormer", "reference")
+  check_places_sce(query, reduction.name, reduction.key, cluster.name)
+  if (!is.null(assay)) {
+    layer <- assay
+  }
+  result <- predict_counts(
+    counts = sce_counts(query, layer),
+    where = sprintf("assay '%s'", layer),
+    hint = suggest_assay(query, layer),
+    fitted = fitted, device = device, key = reduction.key
+  )
+  SingleCellExperiment::reducedDim(query, reduction.name) <- result$embedding
+  store_sce(query, result, cluster.name, reduction.name)
+}
+
+#' @rdname PredictBGFormer
+#' @export
+PredictBGFormer.default <- function(query, reference, reduction.key = "BGF_", device = "auto",
+                                    verbose = TRUE, ...) {
+  if (!is_matrix(query)) {
+    stop("PredictBGFormer() takes new cells as a Seurat object, a SingleCellExperiment or a ",
+         "matrix of counts, genes x cells; this is of class '", class(query)[1], "'.",
+         call. = FALSE)
+  }
+  check_dots(...)
+  check_flag(verbose, "verbose")
+  check_device(device)
+  fitted <- kept_in(reference, "PredictBGFormer", "reference")
+  check_names(reduction.key = reduction.key)
+  predict_counts(
+    counts = query,
+    where = "the matrix",
+    hint = "give the raw counts, before normalisation and logarithm",
+    fitted = fitted, device = device, key = reduction.key
+  )
+}

@@ -1,0 +1,61 @@
+#' Save a fitted model as a folder, and load it
+#'
+#' `SaveBGFormer()` writes the folder that `bgformer.BGFormer.load()` reads in Python, and
+#' `LoadBGFormer()` reads one, whether it was written here or by `save()` of a model in Python. For
+#' R alone `saveRDS()` of the object will do: it holds the model.
+#'
+#' The folder appears complete or not at all. It holds the trained network, the anchors, and the
+#' latent space and weights of the cells, but neither counts nor names of cells.
+#'
+#' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
+#'   class `bgformer`. Of a subset, the cells that it has are saved.
+#' @param path The folder.
+#' @param overwrite `TRUE` replaces a model that is there; any other file or folder is never
+#'   replaced.
+#' @param reduction.key Letters and digits with a closing underscore: the latent dimensions are
+#'   named `BGF_1`, `BGF_2`, ...
+#'
+#' @return `SaveBGFormer()`: the path, invisibly. `LoadBGFormer()`: a list of class `bgformer`, as
+#'   [RunBGFormer()] returns it for a matrix, without names of cells: a reference for
+#'   [PredictBGFormer()].
+#'
+#' @examples
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' folder <- file.path(tempdir(), "reference")
+#' \donttest{
+#' SaveBGFormer(RunBGFormer(pbmc$counts, max_steps = 20), folder)
+#' query <- PredictBGFormer(pbmc$counts[, 1:100], LoadBGFormer(folder))
+#' query
+#' }
+#' @export
+SaveBGFormer <- function(object, path, overwrite = FALSE) {
+  check_path(path)
+  check_flag(overwrite, "overwrite")
+  results <- results_in(object, "SaveBGFormer")
+  if (file.exists(path) && !overwrite) {
+    stop("'", path, "' exists; choose another name, or replace the model there with ",
+         "overwrite = TRUE.", call. = FALSE)
+  }
+  ask_python(function(python) {
+    python$save(
+      fitted = for_python(results), latent = unname(results$embedding),
+      weights = weights_for_python(results$weights), path = path.expand(path)
+    )
+  })
+  invisible(path)
+}
+
+#' @rdname SaveBGFormer
+#' @export
+LoadBGFormer <- function(path, reduction.key = "BGF_") {
+  check_path(path)
+  check_names(reduction.key = reduction.key)
+  answer <- ask_python(function(python) python$load(path = path.expand(path)))
+  as_result(answer, NULL, reduction.key)
+}
+
+check_path <- function(path) {
+  if (!is_name(path)) {
+    stop("path must be the name of one folder.", call. = FALSE)
+  }
+}

@@ -1,0 +1,99 @@
+import copy
+
+import numpy as np
+import pytest
+
+import bgformer as bgf
+from bgformer import rbridge
+
+
+@pytest.fixture
+def held(model):
+    """What R holds of the model, as R sends it back."""
+    return as_sent(rbridge.results(model))
+
+
+def as_sent(answer):
+    return answer | {"anchor_clusters": np.array(answer["anchor_clusters"], dtype=np.int32)}
+
+
+def test_results_are_plain_and_complete(model):
+    answer = rbridge.results(model, batch_key="donor")
+    n, m = model.weights_.shape
+    assert answer["labels"] == [str(label) for label in model.partition_.labels]
+    assert answer["levels"] == [str(i) for i in range(model.partition_.labels.max() + 1)]
+    assert answer["embedding"].shape == (n, 64)
+    assert answer["weights"]["shape"] == [n, m]
+    assert answer["params"]["batch_key"] == "donor"
+    assert isinstance(answer["model"], bytearray)
+    # no cell travels twice
+    assert len(answer["model"]) < 4 * sum(p.numel() for p in model.network_.parameters()) + 500_000
+
+
+def test_a_model_that_went_through_r_is_the_same_on_disk(model, held, pbmc700, tmp_path):
+    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "reference"))
+    assert answer["error"] is None
+    loaded = bgf.BGFormer.load(tmp_path / "reference")
+    np.testing.assert_array_equal(loaded.predict(pbmc700), model.predict(pbmc700))
+    np.testing.assert_array_equal(loaded.partition_.labels, model.partition_.labels)
+    np.testing.assert_array_equal(loaded.confidence(pbmc700), model.confidence(pbmc700))
+    np.testing.assert_array_equal(loaded.latent_, model.latent_)
+    assert (loaded.weights_ != model.weights_).nnz == 0
+    assert loaded.settings() == model.settings()
+    np.testing.assert_array_equal(loaded.history_["loss"], model.history_["loss"])
+    again = rbridge.load(str(tmp_path / "reference"))
+    assert {name for name in again if again[name] is None} <= {"error", "valley_p"}
+    assert again["labels"] == held["labels"]
+
+
+def test_clusters_of_part_of_the_cells_keep_their_numbers(held, model, tmp_path):
+    # Saved with the smallest cluster's cells and few others, as of an object cut in R.
+    labels = model.partition_.labels
+    cells = np.sort(np.r_[np.flatnonzero(labels == labels.max()), np.flatnonzero(labels == 0)[:2]])
+    weights = model.weights_[cells].tocsc()
+    parts = {name: getattr(weights, name) for name in ("data", "indices", "indptr", "shape")}
+    answer = rbridge.save(held, held["embedding"][cells], parts, str(tmp_path / "part"))
+    assert answer["error"] is None
+    loaded = bgf.BGFormer.load(tmp_path / "part")
+    np.testing.assert_array_equal(loaded.partition_.labels, labels[cells])
+
+
+def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
+    answer = rbridge.recluster(held["weights"], None, 3, model.seed, held["valley_p"])
+    assert sorted(set(answer["labels"])) == answer["levels"] == ["0", "1", "2"]
+    rbridge.save(
+        held | as_sent(answer), held["embedding"], held["weights"], str(tmp_path / "three")
+    )
+    expected = copy.copy(model)
+    expected.recluster(n_clusters=3)
+    loaded = bgf.BGFormer.load(tmp_path / "three")
+    np.testing.assert_array_equal(loaded.predict(pbmc700), expected.predict(pbmc700))
+    np.testing.assert_array_equal(loaded.confidence(pbmc700), expected.confidence(pbmc700))
+
+
+def test_a_folder_that_is_no_model_is_not_replaced(held, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("mine")
+    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "notes"))
+    assert "exists and is not a saved model; choose another name" in answer["error"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["notes", "a.txt"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda model: model[:1000], lambda model: model[:-9], lambda model: b"nothing"]
+)
+def test_damaged_bytes_are_said_to_be_damaged(held, damage, tmp_path):
+    held |= {"model": damage(bytes(held["model"]))}
+    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "reference"))
+    assert "the model in 'this object' is damaged" in answer["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resolutions_are_those_of_the_tool(clustered):
+    expected = bgf.tl.resolutions(clustered, [0.5, 2])
+    weights = clustered.obsm["bgformer_anchors"].tocsc()
+    parts = {name: getattr(weights, name) for name in ("data", "indices", "indptr", "shape")}
+    answer = rbridge.resolutions(parts, [0.5, 2.0], 0)
+    for name in expected:
+        np.testing.assert_array_equal(answer[name], expected[name])
+    assert rbridge.resolutions(parts, 0.5, 0)["resolution"] == [0.5]  # one number from R

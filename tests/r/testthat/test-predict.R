@@ -1,0 +1,129 @@
+old <- seq(1, ncol(counts), by = 2)
+fit <- run(seurat_object(), max_steps = 20)
+reference <- run(seurat_object(counts[, old]), max_steps = 20)
+new <- counts[, -old]
+query <- PredictBGFormer(seurat_object(new), reference)
+
+test_that("the cells of the fit get the labels that they have", {
+  again <- PredictBGFormer(seurat_object(), fit)
+  expect_identical(again$bgformer_clusters, fit$bgformer_clusters)
+  expect_equal(again$bgformer_confidence, fit$bgformer_confidence, tolerance = 1e-5)
+  expect_equal(Seurat::Embeddings(again, "bgformer"), Seurat::Embeddings(fit, "bgformer"),
+               tolerance = 1e-4)
+})
+
+test_that("results are where those of RunBGFormer() are", {
+  expect_named(query$bgformer_clusters, colnames(new))
+  expect_identical(levels(query$bgformer_clusters), levels(reference$bgformer_clusters))
+  expect_identical(Seurat::Idents(query), query$bgformer_clusters)
+  expect_true(all(query$bgformer_confidence >= 0 & query$bgformer_confidence <= 1))
+  expect_identical(Seurat::Key(query[["bgformer"]]), "BGF_")
+  expect_identical(rownames(Seurat::Embeddings(query, "bgformer")), colnames(new))
+  command <- Seurat::Command(query, "PredictBGFormer.RNA")
+  expect_identical(command@params$layer, "counts")
+  by_list <- PredictBGFormer(seurat_object(new), run(counts[, old]))
+  expect_null(Seurat::Command(by_list, "PredictBGFormer.RNA")@params$reference)
+})
+
+test_that("new cells of a type get the cluster that the type has in the reference", {
+  type <- as.character(blood$cell_type)[match(colnames(new), colnames(blood$counts))]
+  known <- as.character(blood$cell_type)[match(colnames(reference), colnames(blood$counts))]
+  parted <- ReclusterBGFormer(reference, n.clusters = 4)
+  predicted <- PredictBGFormer(seurat_object(new), parted)$bgformer_clusters
+  shares <- prop.table(table(type, predicted), 1)
+  main <- prop.table(table(known, parted$bgformer_clusters), 1)
+  clear <- intersect(rownames(main)[apply(main, 1, max) > 0.9], names(which(table(type) > 9)))
+  expect_gt(length(clear), 0)
+  expect_identical(max.col(shares[clear, , drop = FALSE]), max.col(main[clear, , drop = FALSE]))
+})
+
+test_that("the query can be embedded, clustered and used as a reference itself", {
+  plotted <- suppressWarnings(
+    Seurat::RunUMAP(query, reduction = "bgformer", dims = 1:10, verbose = FALSE)
+  )
+  expect_s3_class(Seurat::DimPlot(plotted), "ggplot")
+  expect_identical(nlevels(ReclusterBGFormer(query, n.clusters = 2)$bgformer_clusters), 2L)
+  next_query <- PredictBGFormer(seurat_object(new), query)
+  expect_identical(next_query$bgformer_clusters, query$bgformer_clusters)
+})
+
+test_that("prediction follows the clusters that the reference was given since", {
+  three <- ReclusterBGFormer(fit, n.clusters = 3)
+  again <- PredictBGFormer(counts, three)
+  expect_identical(again$clusters, three$bgformer_clusters)
+  expect_equal(again$confidence, three$bgformer_confidence, tolerance = 1e-5)
+})
+
+test_that("every kind of query takes every kind of reference", {
+  list <- PredictBGFormer(new, run(sce_object(counts[, old]), max_steps = 20))
+  expect_s3_class(list, "bgformer")
+  expect_identical(list$clusters, query$bgformer_clusters)
+  sce <- PredictBGFormer(sce_object(new), reference, cluster.name = "old_clusters")
+  expect_identical(sce$old_clusters, unname(query$bgformer_clusters))
+  expect_equal(sce$old_confidence, unname(query$bgformer_confidence))
+  expect_equal(SingleCellExperiment::reducedDim(sce, "BGFORMER"),
+               Seurat::Embeddings(query, "bgformer"))
+  expect_false("bgformer_clusters" %in% colnames(SummarizedExperiment::colData(sce)))
+  unnamed <- sce_object(new)
+  colnames(unnamed) <- NULL
+  expect_identical(PredictBGFormer(unnamed, reference)$bgformer_clusters,
+                   unname(query$bgformer_clusters))
+})
+
+test_that("a file with the reference is enough, in another session", {
+  file <- tempfile(fileext = ".rds")
+  saveRDS(list(reference = reference, new = new), file)
+  said <- new_r(sprintf('
+    suppressPackageStartupMessages(library(bgformer))
+    given <- readRDS("%s")
+    query <- PredictBGFormer(given$new, given$reference)
+    cat("labels:", as.character(query$clusters), "\n")', file))
+  expect_identical(trimws(grep("^labels:", said, value = TRUE)),
+                   paste(c("labels:", as.character(query$bgformer_clusters)), collapse = " "))
+})
+
+test_that("a subset of the reference gives the same, a merged one has no model", {
+  few <- reference[, c(5, 2, 30)]
+  expect_identical(PredictBGFormer(new, few)$clusters, query$bgformer_clusters)
+  merged <- suppressWarnings(merge(reference, query))
+  expect_match(error_of(PredictBGFormer(new, merged)), "reference has no bgformer model")
+})
+
+test_that("missing genes are said, and too few are refused", {
+  genes <- Seurat::Tool(reference, "RunBGFormer")$genes
+  without <- setdiff(rownames(new), genes[1:30])
+  lost <- sprintf("30 of the model's %d genes are missing in the new cells", length(genes))
+  expect_warning(partly <- PredictBGFormer(new[without, ], reference), lost)
+  expect_gt(mean(partly$clusters == query$bgformer_clusters), 0.9)
+  before <- seurat_object(new[setdiff(rownames(new), genes[-(1:200)]), ])
+  expect_match(error_of(PredictBGFormer(before, reference)),
+               "only 200 of the model's .* genes are among those of the new cells")
+})
+
+test_that("bad input is refused in one sentence", {
+  expect_match(error_of(PredictBGFormer(new, seurat_object())), "reference has no bgformer model")
+  expect_match(error_of(PredictBGFormer(new, 1:3)), "reference is of class 'integer'")
+  expect_match(error_of(PredictBGFormer("a", reference)), "this is of class 'character'")
+  expect_match(error_of(PredictBGFormer(new, reference, resolution = 1)),
+               "unknown argument 'resolution'")
+  expect_match(error_of(PredictBGFormer(new / 3, reference)), "it is not raw counts")
+  expect_match(error_of(PredictBGFormer(new, reference, device = "cuda:99")), "cuda")
+  expect_match(error_of(PredictBGFormer(seurat_object(new), reference, assay = "ADT")),
+               "assay 'ADT' is not in the object")
+  typed <- seurat_object(new)
+  typed$type <- "mine"
+  expect_match(error_of(PredictBGFormer(typed, reference, cluster.name = "type")),
+               "would write over the column 'type'")
+})
+
+test_that("scater and scran go on from a SingleCellExperiment", {
+  skip_if_not_installed("scater")
+  skip_if_not_installed("scran")
+  sce <- PredictBGFormer(sce_object(new), ReclusterBGFormer(reference, n.clusters = 3))
+  sce <- scuttle::logNormCounts(sce)
+  drawn <- scater::plotReducedDim(sce, "BGFORMER", colour_by = "bgformer_clusters")
+  expect_s3_class(drawn, "ggplot")
+  markers <- scran::findMarkers(sce, groups = sce$bgformer_clusters)
+  expect_named(markers, c("0", "1", "2"))
+  expect_identical(nrow(markers[["0"]]), nrow(sce))
+})

@@ -1,0 +1,100 @@
+fit <- run(seurat_object(), max_steps = 20)
+folder <- file.path(tempfile("models-"), "reference")
+SaveBGFormer(fit, folder)
+
+# Python of its own: one statement after the other, with the counts in `adata`.
+python_says <- function(..., args = character()) {
+  data <- tempfile("data-")
+  dir.create(data)
+  Matrix::writeMM(counts, file.path(data, "counts.mtx"))
+  writeLines(rownames(counts), file.path(data, "genes.txt"))
+  script <- file.path(data, "script.py")
+  writeLines(c(
+    "import sys, pathlib",
+    "sys.path.insert(0, sys.argv[1])",
+    "import anndata, scipy.io, numpy, bgformer as bgf",
+    "data, folder = map(pathlib.Path, sys.argv[2:4])",
+    "adata = anndata.AnnData(scipy.io.mmread(data / 'counts.mtx').T.tocsr())",
+    "adata.var_names = (data / 'genes.txt').read_text().split()",
+    ...
+  ), script)
+  source <- system.file("python", package = "bgformer")
+  said <- system2(python_in_use(), shQuote(c(script, source, data, args)), stdout = TRUE)
+  expect_null(attr(said, "status"))
+  strsplit(said, " ")[[1]]
+}
+
+test_that("Python reads what R saved, and predicts the same", {
+  said <- python_says(
+    "model = bgf.BGFormer.load(folder)",
+    "print(*model.partition_.labels, *model.predict(adata), model.seed)", args = folder
+  )
+  labels <- as.character(fit$bgformer_clusters)
+  expect_identical(said, c(labels, labels, "42"))
+})
+
+test_that("R predicts with what Python saved", {
+  there <- tempfile("python-")
+  said <- python_says(
+    "model = bgf.BGFormer(seed=3, max_steps=20, n_latent=8, verbose=False).fit(adata[::2])",
+    "model.save(folder)", "print(*model.predict(adata))", args = there
+  )
+  reference <- LoadBGFormer(there)
+  expect_s3_class(reference, "bgformer")
+  expect_identical(reference$seed, 3L)
+  expect_output(print(reference), sprintf("%d cells in", ncol(counts) / 2))
+  query <- PredictBGFormer(sce_object(), reference)
+  expect_identical(as.character(query$bgformer_clusters), said)
+})
+
+test_that("a model is the same after saving and loading", {
+  loaded <- LoadBGFormer(folder)
+  expect_identical(unname(loaded$clusters), unname(fit$bgformer_clusters))
+  expect_equal(loaded$confidence, unname(fit$bgformer_confidence))
+  expect_equal(loaded$embedding, unname(Seurat::Embeddings(fit, "bgformer")),
+               ignore_attr = TRUE)
+  expect_identical(levels(ReclusterBGFormer(loaded, n.clusters = 4)$clusters),
+                   as.character(0:3))
+  kept <- Seurat::Tool(fit, "RunBGFormer")
+  same <- c("seed", "genes", "anchors", "anchor.clusters", "params")
+  expect_identical(loaded[same], kept[same])
+  expect_identical(loaded$history$loss, kept$history$loss)
+})
+
+test_that("what is saved has the clusters and the cells that the object has now", {
+  part <- ReclusterBGFormer(fit, n.clusters = 3)[, 101:200]
+  there <- file.path(tempfile("parts-"), "part")
+  SaveBGFormer(part, there)
+  loaded <- LoadBGFormer(there)
+  expect_identical(unname(loaded$clusters), unname(part$bgformer_clusters))
+  sce <- run(sce_object(), max_steps = 20)
+  SaveBGFormer(sce, there, overwrite = TRUE)
+  expect_identical(unname(LoadBGFormer(there)$clusters), sce$bgformer_clusters)
+  expect_identical(list.files(dirname(there), all.files = TRUE, no.. = TRUE), "part")
+})
+
+test_that("nothing that is there is replaced unasked, and nothing but a model at all", {
+  expect_match(error_of(SaveBGFormer(fit, folder)), "exists; choose another name, or replace")
+  notes <- tempfile("notes-")
+  dir.create(notes)
+  writeLines("mine", file.path(notes, "a.txt"))
+  expect_match(error_of(SaveBGFormer(fit, notes, overwrite = TRUE)),
+               "exists and is not a saved model; choose another name")
+  expect_identical(list.files(notes, all.files = TRUE, no.. = TRUE), "a.txt")
+})
+
+test_that("bad input is refused in one sentence", {
+  expect_match(error_of(SaveBGFormer(seurat_object(), tempfile())), "has no bgformer model")
+  expect_match(error_of(SaveBGFormer(1, tempfile())), "SaveBGFormer\\(\\) takes what")
+  expect_match(error_of(SaveBGFormer(fit, c("a", "b"))), "path must be the name of one folder")
+  bare <- fit
+  bare[["bgformer"]] <- NULL
+  expect_match(error_of(SaveBGFormer(bare, tempfile())),
+               "'bgformer', which RunBGFormer\\(\\) stored, is no longer in this object")
+  expect_match(error_of(LoadBGFormer(tempfile())), "there is no saved model in")
+  damaged <- tempfile("damaged-")
+  dir.create(damaged)
+  file.copy(list.files(folder, full.names = TRUE), damaged)
+  writeLines("{", file.path(damaged, "model.json"))
+  expect_match(error_of(LoadBGFormer(damaged)), "is damaged")
+})
