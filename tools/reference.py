@@ -1,4 +1,4 @@
-"""The Python reference as web pages: tools/reference.py FOLDER, in the environment of `make docs`."""
+"""The Python reference as web pages: tools/reference.py FOLDER, called by `make docs`."""
 
 import sys
 from pathlib import Path
