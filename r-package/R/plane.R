@@ -68,13 +68,15 @@ label_places <- function(places, groups) {
     y <- places$y[at]
     at[which.min((x - stats::median(x))^2 + (y - stats::median(y))^2)]
   }, integer(1))
-  data.frame(x = places$x[middle], y = places$y[middle], label = names(rows))
+  data.frame(x = places$x[middle], y = places$y[middle], label = names(rows), n = lengths(rows))
 }
 
-label_layer <- function(labels) {
+# Groups of fewer points than `on` have their label beside them, because it would cover them all.
+label_layer <- function(labels, on) {
   ggrepel::geom_text_repel(
-    ggplot2::aes(x = .data$x, y = .data$y, label = .data$label), labels, size = 4,
-    fontface = "bold", colour = "grey10", bg.color = "white", bg.r = 0.18, point.size = NA,
+    ggplot2::aes(x = .data$x, y = .data$y, label = .data$label), labels,
+    size = if (nrow(labels) > 20) 3.2 else 4, fontface = "bold", colour = "grey10",
+    bg.color = "white", bg.r = 0.18, point.size = ifelse(labels$n < on, 4, NA),
     box.padding = 0.1, max.overlaps = Inf, min.segment.length = 0.5, seed = 1,
     inherit.aes = FALSE
   )

@@ -44,7 +44,7 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
     colour_scale(color.by, results$clusters, label) + plane_theme() +
     ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label && color.by == "cluster") {
-    plot <- plot + label_layer(label_places(cells, cells$cluster))
+    plot <- plot + label_layer(label_places(cells, cells$cluster), on = 20)
   }
   plot
 }
@@ -87,12 +87,13 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
     ggplot2::geom_point(ggplot2::aes(size = .data$share, fill = .data$cluster), shape = 21,
                         colour = "white", stroke = 0.3) +
     ggplot2::scale_fill_manual(values = cluster_colours(anchors$cluster), name = "Cluster",
-                               guide = if (label) "none" else big_points()) +
-    ggplot2::scale_size_area(max_size = 7, name = "Share of cells", labels = percent) +
+                               guide = if (label) "none" else big_points(anchors$cluster)) +
+    ggplot2::scale_size_area(max_size = 7, name = "Share of cells", labels = percent,
+                             guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
     ggplot2::scale_alpha_continuous(range = c(0.08, 0.8), guide = "none") +
     plane_theme() + ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label) {
-    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]))
+    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]), on = Inf)
   }
   plot
 }
@@ -187,11 +188,11 @@ colour_scale <- function(color.by, clusters, label) {
     return(ggplot2::scale_colour_viridis_c(limits = c(0, 1), direction = -1, name = "Confidence"))
   }
   ggplot2::scale_colour_manual(values = cluster_colours(clusters), name = "Cluster",
-                               guide = if (label) "none" else big_points())
+                               guide = if (label) "none" else big_points(clusters))
 }
 
-big_points <- function() {
-  ggplot2::guide_legend(override.aes = list(size = 3))
+big_points <- function(clusters) {
+  ggplot2::guide_legend(ncol = ceiling(nlevels(clusters) / 10), override.aes = list(size = 3))
 }
 
 point_size <- function(n) {

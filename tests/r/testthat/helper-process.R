@@ -80,3 +80,26 @@ bare_python <- function(packages = character()) {
 site_packages_in_use <- function() {
   reticulate::import("sysconfig")$get_path("purelib")
 }
+
+# What a Python of its own prints, word by word: `...` are its lines, `adata` the counts, and
+# `folder` the path in `args`.
+python_says <- function(counts, ..., args) {
+  data <- tempfile("data-")
+  dir.create(data)
+  Matrix::writeMM(counts, file.path(data, "counts.mtx"))
+  writeLines(rownames(counts), file.path(data, "genes.txt"))
+  script <- file.path(data, "script.py")
+  writeLines(c(
+    "import sys, pathlib",
+    "sys.path.insert(0, sys.argv[1])",
+    "import anndata, scipy.io, bgformer as bgf",
+    "data, folder = map(pathlib.Path, sys.argv[2:])",
+    "adata = anndata.AnnData(scipy.io.mmread(data / 'counts.mtx').T.tocsr())",
+    "adata.var_names = (data / 'genes.txt').read_text().split()",
+    ...
+  ), script)
+  source <- system.file("python", package = "bgformer")
+  said <- system2(python_in_use(), shQuote(c(script, source, data, args)), stdout = TRUE)
+  testthat::expect_null(attr(said, "status"))
+  strsplit(said, " ")[[1]]
+}

@@ -2,32 +2,11 @@ fit <- run(seurat_object(), max_steps = 20)
 folder <- file.path(tempfile("models-"), "reference")
 SaveBGFormer(fit, folder)
 
-# Python of its own: one statement after the other, with the counts in `adata`.
-python_says <- function(..., args = character()) {
-  data <- tempfile("data-")
-  dir.create(data)
-  Matrix::writeMM(counts, file.path(data, "counts.mtx"))
-  writeLines(rownames(counts), file.path(data, "genes.txt"))
-  script <- file.path(data, "script.py")
-  writeLines(c(
-    "import sys, pathlib",
-    "sys.path.insert(0, sys.argv[1])",
-    "import anndata, scipy.io, numpy, bgformer as bgf",
-    "data, folder = map(pathlib.Path, sys.argv[2:4])",
-    "adata = anndata.AnnData(scipy.io.mmread(data / 'counts.mtx').T.tocsr())",
-    "adata.var_names = (data / 'genes.txt').read_text().split()",
-    ...
-  ), script)
-  source <- system.file("python", package = "bgformer")
-  said <- system2(python_in_use(), shQuote(c(script, source, data, args)), stdout = TRUE)
-  expect_null(attr(said, "status"))
-  strsplit(said, " ")[[1]]
-}
-
 test_that("Python reads what R saved, and predicts the same", {
   said <- python_says(
+    counts, args = folder,
     "model = bgf.BGFormer.load(folder)",
-    "print(*model.partition_.labels, *model.predict(adata), model.seed)", args = folder
+    "print(*model.partition_.labels, *model.predict(adata), model.seed)"
   )
   labels <- as.character(fit$bgformer_clusters)
   expect_identical(said, c(labels, labels, "42"))
@@ -36,8 +15,9 @@ test_that("Python reads what R saved, and predicts the same", {
 test_that("R predicts with what Python saved", {
   there <- tempfile("python-")
   said <- python_says(
+    counts, args = there,
     "model = bgf.BGFormer(seed=3, max_steps=20, n_latent=8, verbose=False).fit(adata[::2])",
-    "model.save(folder)", "print(*model.predict(adata))", args = there
+    "model.save(folder)", "print(*model.predict(adata))"
   )
   reference <- LoadBGFormer(there)
   expect_s3_class(reference, "bgformer")

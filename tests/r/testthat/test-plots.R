@@ -1,0 +1,141 @@
+skip_if_not_installed("ggplot2")
+skip_if_not_installed("ggrepel")
+
+object <- run(seurat_object(), max_steps = 20, n.clusters = 3)
+with_umap <- suppressWarnings(
+  Seurat::RunUMAP(object, reduction = "bgformer", dims = 1:10, verbose = FALSE)
+)
+
+# Draws a plot for real; a warning or an error of ggplot2 would show here.
+draw <- function(plot) {
+  testthat::expect_s3_class(plot, "ggplot")
+  file <- tempfile(fileext = ".png")
+  ggplot2::ggsave(file, plot, width = 4, height = 4, dpi = 50)
+  testthat::expect_gt(file.size(file), 1000)
+  ggplot2::ggplot_build(plot)
+}
+
+# The layers whose data have the column.
+layers_with <- function(built, column) {
+  Filter(function(data) column %in% names(data), built$data)
+}
+
+test_that("cells are drawn in the UMAP made from these results, in the clusters' colours", {
+  plot <- BGFormerPlot(with_umap)
+  expect_identical(plot$labels$x, "UMAP 1")
+  built <- draw(plot)
+  points <- built$data[[1]]
+  umap <- Seurat::Embeddings(with_umap, "umap")
+  expect_setequal(points$x, unname(umap[, 1]))
+  cell <- match(points$x, umap[, 1])
+  expect_identical(nrow(unique(data.frame(points$colour, with_umap$bgformer_clusters[cell]))), 3L)
+  expect_length(unique(points$colour), 3)
+  labels <- layers_with(built, "label")[[1]]
+  expect_identical(labels$label, c("0", "1", "2"))
+  nearest <- match(labels$x, umap[, 1]) # each label is on a cell of its cluster
+  expect_identical(as.character(with_umap$bgformer_clusters[nearest]), labels$label)
+})
+
+test_that("without a UMAP of these results the plane is the latent's, and the axes say so", {
+  axis <- "^Latent principal axis 1 \\([0-9]+ %\\)$"
+  expect_match(BGFormerPlot(object)$labels$x, axis)
+  expect_match(BGFormerPlot(run(sce_object()))$labels$x, axis)
+  expect_match(BGFormerPlot(run(counts))$labels$x, axis)
+  # of a later run: the UMAP shows an earlier latent space
+  expect_match(BGFormerPlot(run(with_umap))$labels$x, axis)
+  # of something else, under the same name
+  other <- Seurat::RunPCA(Seurat::ScaleData(Seurat::NormalizeData(with_umap, verbose = FALSE),
+                                            verbose = FALSE),
+                          features = rownames(counts), npcs = 5, verbose = FALSE)
+  other <- Seurat::RunUMAP(other, reduction = "pca", dims = 1:5, verbose = FALSE)
+  expect_match(BGFormerPlot(other)$labels$x, axis)
+  expect_identical(BGFormerPlot(other, reduction = "umap")$labels$x, "UMAP 1")
+})
+
+test_that("a SingleCellExperiment is drawn in the reduction that is named", {
+  sce <- run(sce_object())
+  at <- matrix(seq_len(2 * ncol(counts)), ncol = 2)
+  SingleCellExperiment::reducedDim(sce, "UMAP") <- at
+  plot <- BGFormerPlot(sce, reduction = "UMAP")
+  expect_identical(plot$labels$y, "UMAP 2")
+  expect_setequal(draw(plot)$data[[1]]$y, at[, 2])
+  expect_match(error_of(BGFormerPlot(sce, reduction = "TSNE")),
+               "reduction 'TSNE' is not in the object \\(there: 'BGFORMER', 'UMAP'\\)")
+})
+
+test_that("the confidence has a scale from 0 to 1", {
+  plot <- BGFormerPlot(with_umap, color.by = "confidence")
+  expect_identical(plot$scales$get_scales("colour")$limits, c(0, 1))
+  draw(plot)
+})
+
+test_that("names that were given to the clusters are drawn, and plots can be added to", {
+  named <- with_umap
+  levels(named$bgformer_clusters) <- c("T", "B", "monocytes")
+  plot <- BGFormerPlot(named, label = FALSE) + ggplot2::ggtitle("blood")
+  expect_identical(plot$labels$title, "blood")
+  expect_identical(plot$scales$get_scales("colour")$palette(3)[["monocytes"]], "#009E73")
+  expect_length(layers_with(draw(plot), "label"), 0)
+})
+
+test_that("anchors are drawn by their mass, in their clusters' colours, and linked", {
+  built <- draw(AnchorPlot(with_umap))
+  kept <- Seurat::Tool(with_umap, "RunBGFormer")
+  points <- layers_with(built, "stroke")
+  anchors <- points[[length(points)]]
+  mass <- Matrix::colSums(kept$weights)
+  expect_identical(nrow(anchors), sum(mass > 0))
+  expect_identical(order(anchors$size), order(mass[mass > 0]))
+  expect_length(unique(anchors$fill), 3)
+  umap <- Seurat::Embeddings(with_umap, "umap")
+  at <- as.vector(Matrix::crossprod(kept$weights, umap[, 1])) / mass
+  expect_equal(anchors$x, at[mass > 0])
+  links <- layers_with(built, "xend")[[1]]
+  expect_gt(nrow(links), 0)
+  ends <- paste(links$xend, links$yend)
+  expect_true(all(ends %in% paste(anchors$x, anchors$y)))
+})
+
+test_that("a subset, a prediction and a list have anchors too", {
+  draw(AnchorPlot(with_umap[, 1:30]))
+  draw(AnchorPlot(PredictBGFormer(counts[, 1:50], object)))
+  draw(AnchorPlot(run(sce_object()), label = FALSE))
+})
+
+test_that("clusters and stability are drawn over the resolutions", {
+  plot <- ResolutionPlot(ReclusterBGFormer(object, resolution = 0.5), resolutions = c(2, 0.5))
+  built <- draw(plot)
+  table <- plot$data
+  expect_identical(table$resolution, c(0.5, 2, 0.5, 2))
+  at_half <- table$value[table$panel == "Clusters"][1]
+  found <- nlevels(ReclusterBGFormer(object, resolution = 0.5)$bgformer_clusters)
+  expect_equal(at_half, found)
+  stability <- table$value[table$panel == "Stability"]
+  expect_true(all(stability > 0 & stability <= 1))
+  expect_identical(unique(layers_with(built, "xintercept")[[1]]$xintercept), 0.5)
+  # clusters by number have no resolution: the number is marked
+  numbered <- draw(ResolutionPlot(object, resolutions = c(0.5, 2)))
+  expect_identical(layers_with(numbered, "yintercept")[[1]]$yintercept, 3)
+})
+
+test_that("the colours are told apart by colour-blind eyes", {
+  skip_if_not_installed("colorspace")
+  colours <- bgformer:::distant_colours[1:24]
+  for (seen in c(identity, colorspace::deutan, colorspace::protan, colorspace::tritan)) {
+    lab <- grDevices::convertColor(t(grDevices::col2rgb(seen(colours))) / 255, "sRGB", "Lab")
+    expect_gt(min(stats::dist(lab)), 9) # 2.3 can just be seen
+  }
+})
+
+test_that("bad input is refused in one sentence", {
+  for (plot in c(BGFormerPlot, AnchorPlot, ResolutionPlot)) {
+    expect_match(error_of(plot(seurat_object())), "this object has no bgformer model")
+    expect_match(error_of(plot(1)), "takes what RunBGFormer\\(\\) returned")
+  }
+  expect_match(error_of(BGFormerPlot(object, color.by = "donor")),
+               "color.by must be \"cluster\" or \"confidence\"")
+  expect_match(error_of(BGFormerPlot(object, reduction = "pca")), "'pca' is not in the object")
+  expect_match(error_of(BGFormerPlot(object, pt.size = "big")), "pt.size must be one number")
+  expect_match(error_of(ResolutionPlot(object, resolutions = c(1, -1))),
+               "resolutions must be numbers above 0")
+})
