@@ -14,10 +14,10 @@ unexport PYTHONPATH PYTHONHOME
 R_SOURCES := DESCRIPTION $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
 	python/bgformer -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help setup demo test lint format build docs clean
+.PHONY: help setup demo test coverage lint format build help-pages docs clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R package into .Rlib
 
@@ -31,11 +31,19 @@ setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R p
 .Rlib/complete: .venv/complete $(R_SOURCES)
 	@tools/setup.sh r-package
 
+.setup/docs .setup/coverage: .setup/%: .venv/complete
+	@tools/setup.sh $*
+	@touch $@
+
 demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]
 	@Rscript demo/demo.R $(if $(DATA),"$(DATA)") $(if $(LABELS),"$(LABELS)")
 
 test: setup  ## run all tests, Python's and then R's
 	@tools/test.sh
+
+coverage: setup .setup/coverage  ## how much of the Python and the R code the tests run; fails below 90 % and 85 %
+	@.venv/bin/python -m pytest -q --cov --cov-report=term-missing:skip-covered
+	@Rscript tools/coverage.R
 
 lint: setup  ## check the style of the Python and the R code
 	@.venv/bin/ruff check .
@@ -49,8 +57,11 @@ format: .venv/complete  ## put the Python code into the project's format
 build: setup  ## the wheel, the Python source archive and the R archive, into dist/
 	@tools/build.sh dist
 
-docs: setup  ## renew the R help pages and NAMESPACE from the comments in r-package/R
+help-pages: setup  ## renew the R help pages and NAMESPACE from the comments in r-package/R
 	@Rscript -e 'roxygen2::roxygenise("r-package")'
 
+docs: setup .setup/docs  ## the site with vignettes, R and Python reference, into docs/site
+	@tools/site.sh docs/site
+
 clean:  ## remove all that make has made in this folder
-	@rm -rf .setup .venv .Rlib dist demo/output
+	@rm -rf .setup .venv .Rlib dist demo/output docs/site

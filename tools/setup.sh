@@ -3,6 +3,8 @@
 #   setup.sh system     R, its packages and what building rpy2 needs, from Debian, where missing
 #   setup.sh python     .venv from constraints.txt
 #   setup.sh r-package  the R package into .Rlib, a library of this folder only
+#   setup.sh docs       what `make docs` needs besides, from Debian and into .venv
+#   setup.sh coverage   what `make coverage` needs besides, likewise
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -130,9 +132,26 @@ install_r_package() {
   touch .Rlib/complete
 }
 
+# One dependency group of pyproject.toml into the .venv that is there.
+install_group() {
+  .venv/bin/python -m pip -qq --disable-pip-version-check install -c constraints.txt \
+    --group "$1" </dev/null ||
+    die "the Python packages of the group $1 could not be installed; see pip's message above, then run make again."
+}
+
 case "${1:-}" in
   system) install_system ;;
   python) make_venv ;;
   r-package) install_r_package ;;
-  *) die "usage: tools/setup.sh system|python|r-package" ;;
+  docs)
+    R_PACKAGES+=(pkgdown) DEBIAN_PACKAGES+=(r-cran-pkgdown)
+    install_system
+    install_group docs
+    ;;
+  coverage)
+    R_PACKAGES+=(covr) DEBIAN_PACKAGES+=(r-cran-covr)
+    install_system
+    install_group coverage
+    ;;
+  *) die "usage: tools/setup.sh system|python|r-package|docs|coverage" ;;
 esac

@@ -70,16 +70,18 @@
 #'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and all
 #'   that list but these names.
 #'
-#' @examples
-#' \dontrun{
-#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
-#' result <- RunBGFormer(pbmc$counts)
-#' table(result$clusters, pbmc$cell_type)
+#' @examplesIf bgformer_available()
+#' \donttest{
+#' blood <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' result <- RunBGFormer(blood$counts, verbose = FALSE)
+#' result
+#' table(result$clusters, blood$cell_type)
 #'
-#' object <- Seurat::CreateSeuratObject(pbmc$counts)
-#' object <- RunBGFormer(object)
-#' object <- Seurat::RunUMAP(object, reduction = "bgformer", dims = 1:10)
-#' Seurat::DimPlot(object)
+#' if (requireNamespace("SeuratObject", quietly = TRUE)) {
+#'   object <- SeuratObject::CreateSeuratObject(blood$counts)
+#'   object <- RunBGFormer(object, max_steps = 20) # fewer steps than a real run needs
+#'   table(object$bgformer_clusters)
+#' }
 #' }
 #' @seealso [ReclusterBGFormer()] for another resolution without training, [PredictBGFormer()] for
 #'   new cells, [SaveBGFormer()], [BGFormerPlot()].

@@ -14,10 +14,11 @@
 #'
 #' @return The path of the environment, invisibly.
 #' @examples
-#' \dontrun{
-#' install_bgformer()
-#' # torch without CUDA, which is much smaller
-#' install_bgformer(pip_options = "--extra-index-url https://download.pytorch.org/whl/cpu")
+#' # Both download several hundred megabytes and make a virtual environment for the user.
+#' if (interactive()) {
+#'   install_bgformer()
+#'   # torch without CUDA, which is much smaller
+#'   install_bgformer(pip_options = "--extra-index-url https://download.pytorch.org/whl/cpu")
 #' }
 #' @export
 install_bgformer <- function(envname = environment_name, python = NULL, ...) {
@@ -40,19 +41,38 @@ install_bgformer <- function(envname = environment_name, python = NULL, ...) {
 
 #' Say which Python bgformer uses, and what is missing
 #'
-#' Prints the versions of R, Python and their packages, the device a model would be trained on,
-#' what is missing or of a wrong version, and the command that mends it. Python is asked in a
-#' process of its own, so nothing is started in this one.
+#' `bgformer_sitrep()` prints the versions of R, Python and their packages, the device a model would
+#' be trained on, what is missing or of a wrong version, and the command that mends it.
+#' `bgformer_available()` only answers whether [RunBGFormer()] can run as things are, for code that
+#' must pass where it cannot. Python is asked in a process of its own, so nothing is started in this
+#' one.
 #'
-#' @return Invisibly, a list of `python` (path, or `NULL`), `python_version`, `chosen_by`,
-#'   `packages` (a data frame of name, version and what is needed), `device`, `problems` and
-#'   `command` (sentences and commands; empty if all is well).
+#' @return `bgformer_sitrep()`: invisibly, a list of `python` (path, or `NULL`), `python_version`,
+#'   `chosen_by`, `packages` (a data frame of name, version and what is needed), `device`,
+#'   `problems` and `command` (sentences and commands; empty if all is well).
+#'
+#'   `bgformer_available()`: `TRUE` or `FALSE`. `FALSE` also where reticulate would install a Python
+#'   at the first run.
 #' @examples
 #' \donttest{
 #' bgformer_sitrep()
 #' }
+#' bgformer_available()
 #' @export
 bgformer_sitrep <- function() {
+  state <- python_state()
+  print_sitrep(state)
+  invisible(state)
+}
+
+#' @rdname bgformer_sitrep
+#' @export
+bgformer_available <- function() {
+  state <- python_state()
+  !is.null(state$python) && length(state$problems) == 0
+}
+
+python_state <- function() {
   needed <- python_requirements()
   chosen <- chosen_python()
   report <- python_report(chosen$path, needed$name)
@@ -80,8 +100,7 @@ bgformer_sitrep <- function() {
     result$problems <- c(result$problems, "the R package SingleCellExperiment is not installed")
     result$command <- c(result$command, "BiocManager::install(\"SingleCellExperiment\")")
   }
-  print_sitrep(result)
-  invisible(result)
+  result
 }
 
 no_python <- function(chosen) {

@@ -18,7 +18,7 @@
 #' @return A ggplot object, to which layers, scales and themes can be added. The colours of the
 #'   clusters are told apart by colour-blind eyes too.
 #'
-#' @examples
+#' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
 #' \donttest{
 #' result <- RunBGFormer(pbmc$counts, resolution = 0.8, max_steps = 20)
@@ -61,7 +61,7 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
 #'   anchor, its colour the anchor's cluster; a line is the darker the more two anchors share of
 #'   their cells.
 #'
-#' @examples
+#' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
 #' \donttest{
 #' AnchorPlot(RunBGFormer(pbmc$counts, resolution = 0.8, max_steps = 20))
@@ -121,7 +121,7 @@ anchor_links <- function(weights, anchors) {
 #' @return A ggplot object, whose `data` has a row for each resolution and panel. The dotted line is
 #'   the resolution of the clusters in the object, or, where their number was set, that number.
 #'
-#' @examples
+#' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
 #' \donttest{
 #' ResolutionPlot(RunBGFormer(pbmc$counts, max_steps = 20))

@@ -23,7 +23,7 @@
 #'   the new cells on its anchors. So [ReclusterBGFormer()], [SaveBGFormer()] and the plots take the
 #'   query as they take the reference. A model that the query had before is written over.
 #'
-#' @examples
+#' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
 #' \donttest{
 #' old <- seq(1, 700, by = 2)

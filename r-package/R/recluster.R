@@ -18,11 +18,12 @@
 #' @return The object with new clusters and confidence, stored as [RunBGFormer()] stores them; the
 #'   latent space and the anchors stay as they are.
 #'
-#' @examples
-#' \dontrun{
-#' object <- RunBGFormer(object)
-#' object <- ReclusterBGFormer(object, resolution = 0.8)
-#' object <- ReclusterBGFormer(object, n.clusters = 5, cluster.name = "five_clusters")
+#' @examplesIf bgformer_available()
+#' \donttest{
+#' blood <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' result <- RunBGFormer(blood$counts, max_steps = 20, verbose = FALSE)
+#' ReclusterBGFormer(result, resolution = 2)
+#' ReclusterBGFormer(result, n.clusters = 5)
 #' }
 #' @export
 ReclusterBGFormer <- function(object, ...) {

@@ -19,7 +19,7 @@
 #'   [RunBGFormer()] returns it for a matrix, without names of cells: a reference for
 #'   [PredictBGFormer()].
 #'
-#' @examples
+#' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
 #' folder <- file.path(tempdir(), "reference")
 #' \donttest{

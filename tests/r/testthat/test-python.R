@@ -109,31 +109,34 @@ test_that("bgformer_sitrep() says what is in use, without starting Python", {
   said <- new_r('
     suppressPackageStartupMessages(library(bgformer))
     report <- bgformer_sitrep()
+    cat("available:", bgformer_available(), "\n")
     cat("problems:", length(report$problems), "started:", reticulate::py_available(), "\n")
     cat("python:", report$python, "\n")')
   expect_match(said, "^Python 3[.0-9]+: .* \\(RETICULATE_PYTHON\\)", all = FALSE)
   expect_match(said, "^  torch +2[.0-9]+", all = FALSE)
   expect_match(said, "^Device: ", all = FALSE)
-  expect_true(all(c("All is well.", "problems: 0 started: FALSE ") %in% said))
+  expect_true(all(c("All is well.", "available: TRUE ", "problems: 0 started: FALSE ") %in%
+                    said))
   expect_match(said, paste("python:", python_in_use()), fixed = TRUE, all = FALSE)
 })
 
 test_that("bgformer_sitrep() lives without torch and without Python", {
-  sitrep <- 'suppressPackageStartupMessages(library(bgformer)); bgformer_sitrep(); cat("alive\n")'
+  sitrep <- 'suppressPackageStartupMessages(library(bgformer)); bgformer_sitrep()
+    cat("available:", bgformer_available(), "\n")'
   bare <- bare_python()
   said <- new_r(sitrep, list(RETICULATE_PYTHON = bare$python))
   expect_match(said, "torch +missing", all = FALSE)
   expect_match(said, "^Problem: lacks torch", all = FALSE)
   expect_match(said, "^To mend it, run: .*pip install 'torch>=2.5'", all = FALSE)
-  expect_true("alive" %in% said)
+  expect_true("available: FALSE " %in% said)
 
   said <- new_r(sitrep, list(RETICULATE_PYTHON = "/nowhere/python"))
   expect_match(said, "Problem: the Python chosen by RETICULATE_PYTHON cannot be run", all = FALSE)
-  expect_true("alive" %in% said)
+  expect_true("available: FALSE " %in% said)
 
   if (!internal("can_require")()) {
     said <- new_r(sitrep, list(RETICULATE_PYTHON = NA, WORKON_HOME = tempfile("empty-")))
     expect_true("To mend it, run: bgformer::install_bgformer()" %in% said)
-    expect_true("alive" %in% said)
+    expect_true("available: FALSE " %in% said)
   }
 })

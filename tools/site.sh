@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Builds the site into a folder: tools/site.sh FOLDER. Called by `make docs`; needs no network.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+# pkgdown writes beside what it reads, so it reads a copy, in which links are files
+cp -rL r-package "$work/bgformer"
+cp docs/index.md "$work/bgformer/index.md"
+cp -r docs/images "$work/bgformer/man/figures" # pkgdown takes pictures from nowhere else
+SITE="$work/site" PACKAGE="$work/bgformer" Rscript - <<'R'
+options(pkgdown.internet = FALSE)
+if (!bgformer::bgformer_available()) {
+  stop("the vignettes need Python; see bgformer_sitrep().", call. = FALSE)
+}
+pkgdown::build_site(Sys.getenv("PACKAGE"), override = list(destination = Sys.getenv("SITE")),
+                    preview = FALSE, install = FALSE, new_process = FALSE, devel = FALSE)
+R
+.venv/bin/python tools/reference.py "$work/site/python"
+rm -rf "$1"
+mkdir -p "$(dirname "$1")"
+mv "$work/site" "$1"
+echo "site: $1/index.html"
