@@ -9,8 +9,9 @@ cd "$(dirname "$0")/.."
 checkout=$PWD
 
 DEBIAN_PACKAGES=(
-  r-base-core r-bioc-hdf5array r-bioc-singlecellexperiment r-cran-ggplot2 r-cran-knitr
-  r-cran-processx r-cran-reticulate r-cran-rmarkdown r-cran-seurat r-cran-testthat pandoc
+  r-base-core r-bioc-hdf5array r-bioc-scater r-bioc-scran r-bioc-singlecellexperiment
+  r-cran-ggplot2 r-cran-knitr r-cran-processx r-cran-reticulate r-cran-rmarkdown r-cran-seurat
+  r-cran-testthat pandoc
   # rpy2 is compiled against libR, so the libraries that libR names are linked again
   gcc make libc6-dev libpcre2-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev zlib1g-dev
   libtirpc-dev libicu-dev libblas-dev

@@ -9,12 +9,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 R_PACKAGES=(
-  HDF5Array Seurat SingleCellExperiment knitr lintr processx reticulate rmarkdown roxygen2 testthat
+  HDF5Array Seurat SingleCellExperiment knitr lintr processx reticulate rmarkdown roxygen2 scater
+  scran testthat
 )
 DEBIAN_PACKAGES=(
-  r-base-core r-bioc-hdf5array r-bioc-singlecellexperiment r-cran-knitr r-cran-lintr
-  r-cran-processx r-cran-reticulate r-cran-rmarkdown r-cran-roxygen2 r-cran-seurat r-cran-testthat
-  pandoc fonts-dejavu-core
+  r-base-core r-bioc-hdf5array r-bioc-scater r-bioc-scran r-bioc-singlecellexperiment r-cran-knitr
+  r-cran-lintr r-cran-processx r-cran-reticulate r-cran-rmarkdown r-cran-roxygen2 r-cran-seurat
+  r-cran-testthat pandoc fonts-dejavu-core
   # rpy2 is compiled against libR, so the libraries that libR names are linked again
   gcc libc6-dev libpcre2-dev liblzma-dev libbz2-dev zlib1g-dev libtirpc-dev libicu-dev libblas-dev
   python3-dev python3-venv
