@@ -1,13 +1,14 @@
 """The process that R starts for one run: ``python -m bgformer.rprocess FOLDER``.
 
 Counts and request are in the folder, and the answer is written there (see `rstore`). R is not
-needed. Progress goes to standard error. Standard input is R's end of a pipe: when it closes, R has
-gone, and this process ends too.
+needed. Progress goes to standard error. Standard input is a pipe: when R's end closes, R has gone,
+and this process removes the folder and ends too.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -15,16 +16,17 @@ from pathlib import Path
 
 def main() -> None:
     """Answer the request in the folder that the command names."""
-    threading.Thread(target=_end_with_r, daemon=True).start()
+    folder = Path(sys.argv[1])
+    threading.Thread(target=_end_with_r, args=(folder,), daemon=True).start()
     from bgformer import rbridge, rstore
 
-    folder = Path(sys.argv[1])
     rstore.write_answer(folder, rbridge.run_stored(str(folder)))
 
 
-def _end_with_r() -> None:
-    """Wait until R has gone, then end at once: nobody would read the answer."""
+def _end_with_r(folder: Path) -> None:
+    """Wait until R has gone, then end at once: nobody would read the answer or tidy up."""
     os.read(0, 1)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -131,4 +131,4 @@ def test_process_ends_when_r_does(cells, tmp_path, environment):
         assert "150 cells" in process.stderr.readline()
         process.stdin.close()
         assert process.wait(timeout=60) == 1
-    assert not (tmp_path / rstore.ANSWER).exists()
+    assert not folder.exists()

@@ -14,7 +14,7 @@ many_genes <- function(matrix) {
 }
 
 nothing_left <- function() {
-  expect_identical(list.files(tempdir(), "^bgformer-"), character())
+  testthat::expect_identical(list.files(tempdir(), "^bgformer-"), character())
 }
 
 in_memory <- run(counts, max_steps = 20)
@@ -28,7 +28,7 @@ test_that("a matrix on disk gives exactly what it gives in memory, in one block 
   expect_identical(run(dense, max_steps = 20), in_memory)
   expect_lt(get("cells_per_block", asNamespace("bgformer"))(wide), ncol(wide) / 2)
   expect_identical(run(wide, max_steps = 20), in_memory)
-  expect_identical(run(wide * 2, max_steps = 20)$clusters, # operations are still to be done
+  expect_identical(run(hdf5 * 2, max_steps = 20)$clusters, # operations are still to be done
                    run(counts * 2, max_steps = 20)$clusters)
   nothing_left()
 })

@@ -45,7 +45,7 @@ test_that("progress comes as it is made, and neither death nor interrupt of a ru
     suppressPackageStartupMessages(library(bgformer))
     counts <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts
     object <- kept <- suppressWarnings(SeuratObject::CreateSeuratObject(counts))
-    cat("pid", Sys.getpid(), "\n")
+    cat(tempdir(), "\npid", Sys.getpid(), "\n")
     for (how in c("kill", "interrupt", "orphan")) {
       caught <- tryCatch(
         object <- RunBGFormer(object, max_steps = 10000, separate.process = TRUE),
@@ -56,6 +56,8 @@ test_that("progress comes as it is made, and neither death nor interrupt of a ru
     }')
   on.exit(close(running))
   said <- read_until(running, "^pid")
+  temporary <- trimws(said[length(said) - 1])
+  on.exit(unlink(temporary, recursive = TRUE), add = TRUE)
   r <- ps::ps_handle(as.integer(gsub("[^0-9]", "", said[length(said)])))
   child <- function() {
     said <- read_until(running, "anchors, cpu|anchors, cuda|anchors, mps") # before any training
@@ -81,6 +83,7 @@ test_that("progress comes as it is made, and neither death nor interrupt of a ru
   tools::pskill(ps::ps_pid(r), tools::SIGKILL)
   for (i in 1:50) if (ps::ps_is_running(python)) Sys.sleep(0.2)
   expect_false(ps::ps_is_running(python)) # does not go on for nobody
+  expect_identical(list.files(temporary, "^bgformer-"), character())
 })
 
 test_that("R needs no Python of its own for it, and says what the other one lacks", {
