@@ -132,6 +132,7 @@ fit_counts <- function(counts, where, hint, features, batch, batch.var, settings
   if (inherits(counts, "Matrix") || (is.matrix(counts) && !separate.process)) {
     counts <- as_sparse(counts)
   }
+  check_readable(counts, where)
   if (!is.null(features)) {
     features <- known_features(features, rownames(counts), where)
     if (is.null(settings$n_top_genes)) {

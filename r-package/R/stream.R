@@ -55,13 +55,20 @@ cells_per_block <- function(counts) {
 }
 
 cells_at <- function(counts, at, where) {
-  tryCatch(
-    as_sparse(counts[, at, drop = FALSE]),
-    error = function(e) {
-      stop("cells ", at[1], " to ", at[length(at)], " of ", where, ", of class '",
-           class(counts)[1], "', cannot be read (", first_line(e), ").", call. = FALSE)
-    }
-  )
+  readable(as_sparse(counts[, at, drop = FALSE]), counts,
+           paste0("cells ", at[1], " to ", at[length(at)], " of ", where))
+}
+
+# Names of an HDF5Matrix are in its file, which may be gone.
+check_readable <- function(counts, where) {
+  readable(dimnames(counts), counts, where)
+}
+
+readable <- function(what, counts, where) {
+  tryCatch(what, error = function(e) {
+    stop(where, ", of class '", class(counts)[1], "', cannot be read (", first_line(e), ").",
+         call. = FALSE)
+  })
 }
 
 # What the disk has no room for is a warning of writeBin(), and half a file.
