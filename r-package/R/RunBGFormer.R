@@ -73,13 +73,13 @@
 #' @examplesIf bgformer_available()
 #' \donttest{
 #' blood <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
-#' result <- RunBGFormer(blood$counts, verbose = FALSE)
+#' result <- RunBGFormer(blood$counts, max_steps = 20, verbose = FALSE) # fewer than for a real run
 #' result
 #' table(result$clusters, blood$cell_type)
 #'
 #' if (requireNamespace("SeuratObject", quietly = TRUE)) {
 #'   object <- SeuratObject::CreateSeuratObject(blood$counts)
-#'   object <- RunBGFormer(object, max_steps = 20) # fewer steps than a real run needs
+#'   object <- RunBGFormer(object, max_steps = 20, verbose = FALSE)
 #'   table(object$bgformer_clusters)
 #' }
 #' }

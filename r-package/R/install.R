@@ -60,7 +60,7 @@ install_bgformer <- function(envname = environment_name, python = NULL, ...) {
 #' bgformer_available()
 #' @export
 bgformer_sitrep <- function() {
-  state <- python_state()
+  state <- python_state(device = TRUE)
   print_sitrep(state)
   invisible(state)
 }
@@ -72,10 +72,11 @@ bgformer_available <- function() {
   !is.null(state$python) && length(state$problems) == 0
 }
 
-python_state <- function() {
+# `device`: find the device too, for which torch must be loaded: that takes seconds.
+python_state <- function(device = FALSE) {
   needed <- python_requirements()
   chosen <- chosen_python()
-  report <- python_report(chosen$path, needed$name)
+  report <- python_report(chosen$path, needed$name, device)
   have <- setNames(report$packages[needed$name], needed$name)
   found <- !is.null(report$version)
   result <- list(
@@ -144,7 +145,7 @@ print_sitrep <- function(result) {
 }
 
 # Asks a Python, in a process of its own, for its version, the packages' versions and the device.
-python_report <- function(python, packages) {
+python_report <- function(python, packages, device = FALSE) {
   report <- list(version = NULL, packages = setNames(rep(NA_character_, length(packages)),
                                                             packages), device = "unknown")
   if (is.null(python)) {
@@ -161,12 +162,13 @@ python_report <- function(python, packages) {
     "        print(name, metadata.version(name), sep='\\t')",
     "    except metadata.PackageNotFoundError:",
     "        pass",
-    "if sys.argv[1:]:",
-    "    import torch",
-    "    gpu = torch.cuda.is_available()",
-    "    mps = torch.backends.mps.is_available()",
-    "    print('device', 'cuda (' + torch.cuda.get_device_name() + ')' if gpu else",
-    "          'mps' if mps else 'cpu', sep='\\t')"
+    if (device) c(
+      "import torch",
+      "gpu = torch.cuda.is_available()",
+      "mps = torch.backends.mps.is_available()",
+      "print('device', 'cuda (' + torch.cuda.get_device_name() + ')' if gpu else",
+      "      'mps' if mps else 'cpu', sep='\\t')"
+    )
   ), script)
   lines <- tryCatch(
     suppressWarnings(system2(python, c(shQuote(script), packages), stdout = TRUE, stderr = FALSE)),
@@ -181,7 +183,7 @@ python_report <- function(python, packages) {
   }
   if ("device" %in% names(values)) {
     report$device <- values[["device"]]
-  } else if (!is.null(report$version)) {
+  } else if (device && !is.null(report$version)) {
     report$device <- "none, because torch cannot be loaded"
   }
   report
