@@ -68,7 +68,7 @@ class Arm:
     attention: type[BipartiteAttention] = BipartiteAttention
     n_heads: int = 4
     n_anchors: int | str = "auto"
-    n_latent: int = 64
+    n_latent: int = 32
     metric: bool = True
     tokens: bool = False
     random_start: bool = False
@@ -89,6 +89,7 @@ ARMS = {
     "anchors-64": Arm("64 anchors", n_anchors=64),
     "anchors-512": Arm("512 anchors", n_anchors=512),
     "latent-16": Arm("latent of 16", n_latent=16),
+    "latent-64": Arm("latent of 64", n_latent=64),
     "steps-150": Arm("150 steps", schedule=Schedule(max_steps=150)),
     "steps-600": Arm("600 steps", schedule=Schedule(max_steps=600)),
     "genes-512": Arm("ZINB on 512 genes a step", schedule=Schedule(genes_per_step=512)),

@@ -187,7 +187,7 @@ def autoencoder_dec(adata: anndata.AnnData, seed: int, n_clusters: int) -> np.nd
     batch, batches = count_matrix.read_batch(adata, batch_key(adata))
     chosen = select_genes(counts, N_TOP_GENES, batch)
     data = count_matrix.with_size_factors(counts[:, chosen], batch)
-    network = network_for(data, n_batches=len(batches), n_anchors=1, n_latent=64, seed=seed)
+    network = network_for(data, n_batches=len(batches), n_anchors=1, n_latent=32, seed=seed)
 
     def run(objective: Objective, schedule: Schedule, centroids: np.ndarray | None) -> np.ndarray:
         train(

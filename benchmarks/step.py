@@ -87,7 +87,7 @@ def main() -> None:
     ]
     for how in HOW:
         with one_thread():
-            network = network_for(data, n_batches=1, n_anchors=256, n_latent=64, seed=0)
+            network = network_for(data, n_batches=1, n_anchors=256, n_latent=32, seed=0)
             network.to(device)
             changed(network, how)
             clock = Clock(chosen.steps)

@@ -31,7 +31,7 @@ def cluster(
     layer: str | None = None,
     n_top_genes: int = 2000,
     n_anchors: int | str = "auto",
-    n_latent: int = 64,
+    n_latent: int = 32,
     max_steps: int = Schedule.max_steps,
     device: str = "auto",
     seed: int = 0,

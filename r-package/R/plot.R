@@ -7,7 +7,7 @@
 #' @param color.by `"cluster"` or `"confidence"`.
 #' @param reduction Name of the reduction to draw in, such as `"umap"`; its first two dimensions are
 #'   taken. `NULL` takes, of a Seurat object, the UMAP (or t-SNE) last made from these results, as
-#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:64)`. Where there is none, and for
+#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`. Where there is none, and for
 #'   other objects, which do not say what a UMAP was made from, it is the first two principal
 #'   axes of the latent space; the axes' names say which it is, and the share of the variance.
 #' @param label `TRUE` or `FALSE`: write the clusters' names onto the cells; with `FALSE` they are

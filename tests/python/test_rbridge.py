@@ -22,7 +22,7 @@ def test_results_are_plain_and_complete(model):
     n, m = model.weights_.shape
     assert answer["labels"] == [str(label) for label in model.partition_.labels]
     assert answer["levels"] == [str(i) for i in range(model.partition_.labels.max() + 1)]
-    assert answer["embedding"].shape == (n, 64)
+    assert answer["embedding"].shape == (n, 32)
     assert answer["weights"]["shape"] == [n, m]
     assert answer["params"]["batch_key"] == "donor"
     assert isinstance(answer["model"], bytearray)
