@@ -45,7 +45,7 @@ _HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
 _SET_BY_R = ("anchor_clusters", "anchor_support")
 """... as are these, which change when R clusters again."""
 _ATTACHED = "R was initialized outside of rpy2"
-_EXPECTED_ERRORS = (ValueError, TypeError, FileNotFoundError, FileExistsError)
+_EXPECTED_ERRORS = (ValueError, TypeError, OSError)
 
 
 def _answer(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

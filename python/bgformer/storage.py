@@ -34,9 +34,20 @@ def write(
     ------
     FileExistsError
         If `directory` exists and is not a saved model.
+    OSError
+        If it cannot be written.
     """
     target = Path(directory)
     check_target(target)
+    try:
+        _write(target, tensors, description)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"the model cannot be saved as '{target}': {reason}.") from error
+
+
+def _write(target: Path, tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> None:
+    """Write the folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

@@ -92,10 +92,10 @@ def cluster(
     ``adata.obsm[key_added + "_anchors"]``
         Weights of the cells on the anchors, sparse n x m, rows summing to 1.
     ``adata.uns[key_added]``
-        "params", "version", "seed", "resolution", "n_clusters", "history" (loss and terms at each
-        step), "anchors" (m x n_latent), "anchor_clusters" (m), "genes"; and, where neither number
-        nor resolution was given, "valley_p", the likelihood of the clearest valley between
-        clusters under a single population.
+        "params", "version", "seed", "resolution", "n_clusters", "n_cells", "history" (loss and
+        terms at each step), "anchors" (m x n_latent), "anchor_clusters" (m), "genes"; and, where
+        neither number nor resolution was given, "valley_p", the likelihood of the clearest valley
+        between clusters under a single population.
 
     Raises
     ------
@@ -161,6 +161,7 @@ def described(
         "history": model.history_,
         "anchors": model.anchors_,
         "genes": model.genes_.astype(object),
+        "n_cells": len(model.latent_),
     }
     if model.valley_p_ is not None:
         found["valley_p"] = model.valley_p_
@@ -260,14 +261,22 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If `adata` has no results under this name.
+        If `adata` has no results under this name, or those of other cells.
     """
     parts = ((key, adata.uns), (key, adata.obs), (f"X_{key}", adata.obsm))
     if not all(name in place for name, place in (*parts, (f"{key}_anchors", adata.obsm))):
         raise ValueError(
             f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
         )
-    return adata.uns[key]
+    stored = adata.uns[key]
+    if adata.obsm[f"{key}_anchors"].shape[1] != len(stored["anchors"]) or adata.n_obs > stored.get(
+        "n_cells", np.inf
+    ):
+        raise ValueError(
+            f"the results named '{key}' are of other cells, as after anndata.concat; run "
+            f"bgformer.tl.cluster(adata) again."
+        )
+    return stored
 
 
 def _check_key(adata: AnnData, key: str) -> None:
@@ -275,7 +284,9 @@ def _check_key(adata: AnnData, key: str) -> None:
     if not isinstance(key, str) or not key:
         raise ValueError(f"key_added is {key!r}; give the name of the results as a string.")
     taken = [name for name in (key, f"{key}_confidence") if name in adata.obs]
-    if taken and key not in adata.uns:
+    # anndata.concat keeps the columns of earlier results and drops what is in uns
+    earlier = len(taken) == 2 and f"X_{key}" in adata.obsm
+    if taken and key not in adata.uns and not earlier:
         raise ValueError(
             f"adata.obs has a column '{taken[0]}' that is not from bgformer and would be "
             f"overwritten; choose another key_added, or remove the column."

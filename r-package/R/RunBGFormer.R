@@ -32,7 +32,8 @@
 #' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
 #'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
 #' @param reduction.name Name of the reduction that the latent space is stored as. Results of
-#'   earlier runs are written over; a reduction or column that is not bgformer's is refused.
+#'   earlier runs are written over; a reduction or column of another name
+#'   that is not bgformer's is refused. Seurat wants another `reduction.key` for a second reduction.
 #' @param reduction.key Letters and digits with a closing underscore: the latent dimensions are
 #'   named `BGF_1`, `BGF_2`, ...
 #' @param cluster.name Column of the cells' metadata for the clusters. The confidence is stored

@@ -184,9 +184,10 @@ empty_cells <- function(counts) {
   which(colSums(counts) == 0)
 }
 
-check_empty <- function(empty, cells, where) {
+check_empty <- function(empty, cells, features, where) {
   if (length(empty) > 0) {
-    stop(length(empty), " of ", length(cells), " cells have no counts in ", where,
+    of <- if (!is.null(features)) "the features given of "
+    stop(length(empty), " of ", length(cells), " cells have no counts in ", of, where,
          " (the first: '", cells[empty[1]], "'); remove them first.", call. = FALSE)
   }
 }

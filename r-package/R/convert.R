@@ -162,6 +162,10 @@ fit_counts <- function(counts, where, hint, features, batch, batch.var, settings
 predict_counts <- function(counts, where, hint, fitted, device, key) {
   fitted <- for_python(fitted)
   check_shape(counts, NULL, where)
+  if (is.null(rownames(counts))) {
+    stop(where, " has no names of genes, by which new cells are matched with the reference; give ",
+         "it row names.", call. = FALSE)
+  }
   answer <- if (is_in_memory(counts)) {
     counts <- as_sparse(counts)
     send_counts(counts, NULL, where, hint, NULL, NULL, function(python, name) {
@@ -214,7 +218,7 @@ send_counts <- function(counts, features, where, hint, batch, batch.var, ask) {
   }
   cells <- names_or_numbers(counts)
   check_values(counts, where, hint, cells)
-  check_empty(empty_cells(counts), cells, where)
+  check_empty(empty_cells(counts), cells, features, where)
   need_single_cell_experiment()
   dimnames(counts) <- list(names_of(rownames(counts), "gene", nrow(counts)),
                            names_of(colnames(counts), "cell", ncol(counts)))

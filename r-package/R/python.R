@@ -234,12 +234,23 @@ told <- function(answer) {
     invokeRestart("abort") # nobody caught it: back to the prompt, or the end of a script
   }
   if (!is.null(answer$error)) {
-    stop(answer$error, call. = FALSE)
+    stop(in_r_words(answer$error), call. = FALSE)
   }
   for (sentence in answer$warnings) {
-    warning(sentence, call. = FALSE)
+    warning(in_r_words(sentence), call. = FALSE)
   }
   answer
+}
+
+# What Python's sentences call by other names than RunBGFormer()'s arguments.
+in_r_words <- function(sentence) {
+  words <- c(n_clusters = "n.clusters", batch_key = "batch.var", seed = "seed.use",
+             "adata.obs" = "the cells' metadata")
+  for (word in names(words)) {
+    pattern <- paste0("(?<![\\w.'])", gsub(".", "\\.", word, fixed = TRUE), "(?![\\w.'])")
+    sentence <- gsub(pattern, words[[word]], sentence, perl = TRUE)
+  }
+  sentence
 }
 
 first_line <- function(condition) {

@@ -91,7 +91,7 @@ fitted_for <- function(fitted, cells, n = length(cells)) {
 
 new_name <- function(cluster.name, there, fitted) {
   if (is.null(cluster.name)) {
-    return(fitted$cluster.name)
+    return(fitted$run.name)
   }
   check_names(cluster.name = cluster.name)
   check_columns(cluster.name, there, fitted)

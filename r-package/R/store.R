@@ -8,6 +8,9 @@ kept <- function(result, cluster.name, reduction.name, earlier) {
   result <- unclass(result)
   result[c("clusters", "confidence", "embedding")] <- NULL
   result$cluster.name <- cluster.name
+  if (is.null(result$run.name)) { # a new run; ReclusterBGFormer() goes back there
+    result$run.name <- cluster.name
+  }
   result$reduction.name <- reduction.name
   result$columns <- union(earlier$columns, column_names(cluster.name))
   result$reductions <- union(earlier$reductions, reduction.name)
@@ -33,6 +36,10 @@ check_reduction <- function(reduction.name, there, earlier) {
 check_places_seurat <- function(object, reduction.name, reduction.key, cluster.name) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_names(reduction.name, reduction.key, cluster.name)
+  if (reduction.name != make.names(reduction.name)) {
+    stop("reduction.name = '", reduction.name, "' is not a name that Seurat keeps; choose another, ",
+         "such as '", make.names(reduction.name), "'.", call. = FALSE)
+  }
   if (reduction.name %in% SeuratObject::Assays(object)) {
     stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
          "choose another.", call. = FALSE)
@@ -93,8 +100,9 @@ results_in <- function(object, caller) {
   reduction <- kept$reduction.name
   missing <- c(setdiff(columns, colnames(cells)), setdiff(reduction, reduction_names(object)))
   if (length(missing) > 0) {
-    stop("'", missing[1], "', which RunBGFormer() stored, is no longer in this object; call it ",
-         "again.", call. = FALSE)
+    remedy <- if (missing[1] %in% columns) "ReclusterBGFormer()" else "RunBGFormer()"
+    stop("'", missing[1], "', which bgformer stored, is no longer in this object; call ", remedy,
+         ".", call. = FALSE)
   }
   kept$clusters <- as.factor(cells[[columns[1]]])
   kept$confidence <- cells[[columns[2]]]

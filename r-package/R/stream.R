@@ -43,7 +43,7 @@ write_counts <- function(counts, folder, features, where, hint) {
     write_to(files$indptr, written + block@p[-1])
     written <- written + length(block@x)
   }
-  check_empty(empty, cells, where)
+  check_empty(empty, cells, features, where)
 }
 
 # Cells of a block. What is compressed in chunks is read in whole ones where a block has room, as a

@@ -347,3 +347,22 @@ def test_resolutions_that_cannot_be_meant(clustered, wanted, message):
 def test_resolutions_without_results(cells):
     with pytest.raises(ValueError, match="adata has no results named 'bgformer'"):
         bgf.tl.resolutions(cells)
+
+
+def test_cells_of_two_fits_are_not_clustered_again_as_one(clustered):
+    few, rest = clustered[:300].copy(), clustered[300:].copy()
+    both = anndata.concat([few, rest, few], index_unique="-", uns_merge="first")
+    with pytest.raises(ValueError, match="are of other cells, as after anndata.concat"):
+        bgf.tl.recluster(both, resolution=1)
+    fewer_anchors = clustered.copy()
+    fewer_anchors.obsm["bgformer_anchors"] = clustered.obsm["bgformer_anchors"][:, :-5]
+    with pytest.raises(ValueError, match="are of other cells"):
+        bgf.tl.recluster(fewer_anchors, resolution=1)
+
+
+def test_concatenated_cells_can_be_clustered_anew(clustered):
+    both = anndata.concat([clustered[:150], clustered[150:200]])
+    assert "bgformer" not in both.uns
+    assert "bgformer" in both.obs
+    bgf.tl.cluster(both, max_steps=3, verbose=False)
+    assert both.uns["bgformer"]["n_cells"] == 200
