@@ -49,15 +49,25 @@ test_that("a wrong batch is named", {
                "batch.var: 2 of 234 cells have no batch")
 })
 
+test_that("what Python refuses is said in R's words", {
+  expect_match(error_of(run(seurat_object(), n.clusters = 0)), "^n.clusters is 0")
+  expect_match(error_of(run(seurat_object(), n.clusters = 3, resolution = 1)),
+               "resolution or n.clusters", fixed = TRUE)
+})
+
 test_that("features that are not there are named", {
   expect_match(error_of(run(seurat_object(), features = c("NKG7", "nkg7", "foo"))),
                "2 of 3 features are not genes of layer 'counts' of assay 'RNA' ('nkg7', 'foo')",
                fixed = TRUE)
+  expect_match(error_of(run(seurat_object(), features = rownames(counts)[1:3])),
+               "have no counts in the features given of layer 'counts'", fixed = TRUE)
 })
 
 test_that("names that cannot be stored under are refused", {
   expect_match(error_of(run(seurat_object(), reduction.key = "B-F")), "reduction.key must be")
   expect_match(error_of(run(seurat_object(), reduction.name = "")), "reduction.name must be")
+  expect_match(error_of(run(seurat_object(), reduction.name = "a b")),
+               "'a b' is not a name that Seurat keeps; choose another, such as 'a.b'")
   expect_match(error_of(run(seurat_object(), reduction.name = "RNA")),
                "reduction.name = 'RNA' is the name of an assay")
   expect_match(error_of(run(seurat_object(), cluster.name = 1)), "cluster.name must be")
@@ -125,7 +135,7 @@ test_that("cells without counts, too few cells and empty matrices are refused", 
 
 test_that("settings that cannot be used are refused", {
   expect_match(error_of(run(counts, n.clusters = 1000)),
-               "n_clusters is 1000, but there are only 234 cells")
+               "n.clusters is 1000, but there are only 234 cells")
   expect_match(error_of(run(counts, n.clusters = 2.5)), "n.clusters must be one whole number")
   expect_match(error_of(run(counts, resolution = "high")), "resolution must be one number")
   expect_match(error_of(run(counts, resolution = -1)), "resolution is -1")

@@ -12,6 +12,10 @@ test_that("the cells of the fit get the labels that they have", {
                tolerance = 1e-4)
 })
 
+test_that("new cells without names of genes are refused", {
+  expect_error(PredictBGFormer(unname(new), reference), "the matrix has no names of genes")
+})
+
 test_that("results are where those of RunBGFormer() are", {
   expect_named(query$bgformer_clusters, colnames(new))
   expect_identical(levels(query$bgformer_clusters), levels(reference$bgformer_clusters))

@@ -21,6 +21,9 @@ test_that("a column of its own leaves the first clusters alone", {
   both <- ReclusterBGFormer(object, n.clusters = 2, cluster.name = "two_clusters")
   expect_identical(nlevels(both$two_clusters), 2L)
   expect_identical(both$bgformer_clusters, object$bgformer_clusters)
+  again <- ReclusterBGFormer(both, n.clusters = 4)
+  expect_identical(nlevels(again$bgformer_clusters), 4L)
+  expect_identical(again$two_clusters, both$two_clusters)
 })
 
 test_that("it needs only the object, from a file and in another session", {
@@ -77,7 +80,7 @@ test_that("what cannot be done is said", {
   expect_match(error_of(ReclusterBGFormer(object, resolution = 1, n.clusters = 2)),
                "give resolution or n.clusters, not both")
   expect_match(error_of(ReclusterBGFormer(object, resolution = -1)), "resolution is -1")
-  expect_match(error_of(ReclusterBGFormer(object, n.clusters = 1000)), "n_clusters is 1000")
+  expect_match(error_of(ReclusterBGFormer(object, n.clusters = 1000)), "n.clusters is 1000")
   expect_match(error_of(ReclusterBGFormer(object, resoluton = 1)), "unknown argument 'resoluton'")
 })
 
