@@ -10,17 +10,13 @@ from bgformer import rbridge
 @pytest.fixture
 def held(model):
     """What R holds of the model, as R sends it back."""
-    return as_sent(rbridge.results(model))
-
-
-def as_sent(answer):
-    return answer | {"anchor_clusters": np.array(answer["anchor_clusters"], dtype=np.int32)}
+    return rbridge.results(model)
 
 
 def test_results_are_plain_and_complete(model):
     answer = rbridge.results(model, batch_key="donor")
     n, m = model.weights_.shape
-    assert answer["labels"] == [str(label) for label in model.partition_.labels]
+    np.testing.assert_array_equal(answer["labels"], model.partition_.labels)
     assert answer["levels"] == [str(i) for i in range(model.partition_.labels.max() + 1)]
     assert answer["embedding"].shape == (n, 32)
     assert answer["weights"]["shape"] == [n, m]
@@ -43,7 +39,7 @@ def test_a_model_that_went_through_r_is_the_same_on_disk(model, held, pbmc700, t
     np.testing.assert_array_equal(loaded.history_["loss"], model.history_["loss"])
     again = rbridge.load(str(tmp_path / "reference"))
     assert {name for name in again if again[name] is None} <= {"error", "valley_p"}
-    assert again["labels"] == held["labels"]
+    np.testing.assert_array_equal(again["labels"], held["labels"])
 
 
 def test_clusters_of_part_of_the_cells_keep_their_numbers(held, model, tmp_path):
@@ -60,10 +56,9 @@ def test_clusters_of_part_of_the_cells_keep_their_numbers(held, model, tmp_path)
 
 def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
     answer = rbridge.recluster(held["weights"], None, 3, model.seed, held["valley_p"])
-    assert sorted(set(answer["labels"])) == answer["levels"] == ["0", "1", "2"]
-    rbridge.save(
-        held | as_sent(answer), held["embedding"], held["weights"], str(tmp_path / "three")
-    )
+    assert answer["levels"] == ["0", "1", "2"]
+    np.testing.assert_array_equal(np.unique(answer["labels"]), [0, 1, 2])
+    rbridge.save(held | answer, held["embedding"], held["weights"], str(tmp_path / "three"))
     expected = copy.copy(model)
     expected.recluster(n_clusters=3)
     loaded = bgf.BGFormer.load(tmp_path / "three")
