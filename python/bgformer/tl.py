@@ -161,7 +161,7 @@ def described(
         "history": model.history_,
         "anchors": model.anchors_,
         "genes": model.genes_.astype(object),
-        "n_cells": len(model.latent_),
+        "n_cells": model.latent_.shape[0],
     }
     if model.valley_p_ is not None:
         found["valley_p"] = model.valley_p_
