@@ -93,7 +93,7 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
     ggplot2::scale_alpha_continuous(range = c(0.08, 0.8), guide = "none") +
     plane_theme() + ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label) {
-    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]), on = Inf)
+    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]), on = 3)
   }
   plot
 }
