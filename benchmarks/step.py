@@ -1,10 +1,10 @@
 """Milliseconds of a training step as it is, compiled by torch, and in bfloat16.
 
-    python benchmarks/step.py [--device cpu] [--steps 100] [--write]
+    python benchmarks/step.py [--device cpu] [--steps 100]
 
 Trains on pbmc4k_top2000 (see accuracy.py for where it is looked for) by the defaults, on one
 thread, with the network as it is, compiled (which on a CPU needs a C++ compiler), and in bfloat16
-by torch's autocast. With --write the table replaces that in docs/benchmarks.md.
+by torch's autocast, and prints a table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import numpy as np
 import torch
-from accuracy import labelled_sets, write
+from accuracy import labelled_sets
 
 from bgformer import counts as count_matrix
 from bgformer.devices import one_thread, pick_device
@@ -71,7 +71,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args()
     (path,) = labelled_sets("pbmc4k_top2000")
     counts = count_matrix.read_counts(anndata.AnnData(anndata.read_h5ad(path).X))
@@ -106,8 +105,6 @@ def main() -> None:
         )
         print(lines[-1], flush=True)
     print("\n".join(lines))
-    if chosen.write:
-        write("step", "\n".join(lines))
 
 
 if __name__ == "__main__":
