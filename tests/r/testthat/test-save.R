@@ -70,7 +70,7 @@ test_that("bad input is refused in one sentence", {
   bare <- fit
   bare[["bgformer"]] <- NULL
   expect_match(error_of(SaveBGFormer(bare, tempfile())),
-               "'bgformer', which RunBGFormer\\(\\) stored, is no longer in this object")
+               "'bgformer', which bgformer stored, is no longer in this object")
   expect_match(error_of(LoadBGFormer(tempfile())), "there is no saved model in")
   damaged <- tempfile("damaged-")
   dir.create(damaged)
