@@ -37,8 +37,8 @@ check_places_seurat <- function(object, reduction.name, reduction.key, cluster.n
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_names(reduction.name, reduction.key, cluster.name)
   if (reduction.name != make.names(reduction.name)) {
-    stop("reduction.name = '", reduction.name, "' is not a name that Seurat keeps; choose another, ",
-         "such as '", make.names(reduction.name), "'.", call. = FALSE)
+    stop("reduction.name = '", reduction.name, "' is not a name that Seurat keeps; choose ",
+         "another, such as '", make.names(reduction.name), "'.", call. = FALSE)
   }
   if (reduction.name %in% SeuratObject::Assays(object)) {
     stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
