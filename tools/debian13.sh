@@ -11,7 +11,7 @@ checkout=$PWD
 DEBIAN_PACKAGES=(
   r-base-core r-bioc-hdf5array r-bioc-scater r-bioc-scran r-bioc-singlecellexperiment
   r-cran-ggplot2 r-cran-knitr r-cran-processx r-cran-reticulate r-cran-rmarkdown r-cran-seurat
-  r-cran-testthat pandoc
+  r-cran-testthat r-cran-xml2 pandoc
   # rpy2 is compiled against libR, so the libraries that libR names are linked again
   gcc make libc6-dev libpcre2-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev zlib1g-dev
   libtirpc-dev libicu-dev libblas-dev
@@ -62,6 +62,7 @@ unpack() {
     --include="$(IFS=, && echo "${DEBIAN_PACKAGES[*]}")" trixie "$root" "$(mirror)"
   mount -t proc proc "$root/proc"
   bind /dev "$root"
+  bind /sys "$root" # joblib counts the cores there
   mapfile -t python < <(python_files)
   for path in "${python[@]}"; do bind "$path" "$root"; done
   bind "$checkout/.venv/lib" "$root"

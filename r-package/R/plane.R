@@ -15,7 +15,8 @@ plane_of <- function(object, results, reduction) {
   }
   at <- reduction_of(object, reduction)[, 1:2]
   named <- if (is.null(colnames(at))) paste(reduction, 1:2) else colnames(at)
-  matrix(at, ncol = 2, dimnames = list(NULL, sub("_([12])$", " \\1", named)))
+  named <- sub("^umap", "UMAP", sub("_([12])$", " \\1", named)) # Seurat 5 writes it small
+  matrix(at, ncol = 2, dimnames = list(NULL, named))
 }
 
 # Name of the UMAP or t-SNE that was last made from these results, as the log of commands tells.
