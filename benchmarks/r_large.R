@@ -124,7 +124,9 @@ def timed(name, function):
         finally:
             seconds[name] = time.perf_counter() - start
     return run
-bgformer.model.train = timed('train', bgformer.model.train)
+for name in 'network_for', 'train', 'calibrate':
+    setattr(bgformer.model, name, timed(name, getattr(bgformer.model, name)))
+bgformer.model.anchor_graph.centres = timed('centres', bgformer.model.anchor_graph.centres)
 bgformer.model.BGFormer.fit_cells = timed('fit', bgformer.model.BGFormer.fit_cells)
 ")
   }
@@ -145,6 +147,7 @@ bgformer.model.BGFormer.fit_cells = timed('fit', bgformer.model.BGFormer.fit_cel
     } else {
       reticulate::py$seconds$train
     },
+    model = if (!separate) with(reticulate::py$seconds, network_for + train + calibrate + centres),
     fit = if (!separate) reticulate::py$seconds$fit,
     extra_mb = in_mb("VmHWM") - before[["rss"]], peak_mb = in_mb("VmHWM"),
     extra_r_mb = sum(used[, ncol(used)]) - before[["r"]]
@@ -157,12 +160,16 @@ measure <- function(case) {
   separate <- endsWith(case, "-process")
   found <- timed_training(separate, object <- RunBGFormer(object, separate.process = separate))
   cat(sprintf(paste0(
-    "%s: %d cells x %d genes, %.1f %% of values not 0, matrix %.0f MB; %.1f s, training %.1f s, ",
-    "outside %.1f s%s; process's peak %.0f MB, %.0f MB more than before (%.2f x the matrix), ",
+    "%s: %d cells x %d genes, %.1f %% of values not 0, matrix %.0f MB; %.1f s, training steps ",
+    "%.1f s%s; process's peak %.0f MB, %.0f MB more than before (%.2f x the matrix), ",
     "R's own %.0f MB more; %d clusters\n"
   ), case, ncol(object), nrow(object), 100 * matrix$density, matrix$mb, found$seconds, found$train,
-  found$seconds - found$train,
-  if (separate) "" else sprintf(" (R and the way to Python %.1f s)", found$seconds - found$fit),
+  if (!separate) {
+    sprintf(", making the model %.1f s with these, outside %.1f s (R and the way to Python %.1f s)",
+            found$model, found$seconds - found$model, found$seconds - found$fit)
+  } else {
+    ""
+  },
   found$peak_mb, found$extra_mb, found$extra_mb / matrix$mb, found$extra_r_mb,
   nlevels(object$bgformer_clusters)))
 }

@@ -149,7 +149,7 @@ def find_counts(adata: AnnData, layer: str | None, min_cells: int) -> object:
 
 
 def as_csr(matrix: object) -> sparse.csr_matrix:
-    """Return any matrix an AnnData can hold as canonical CSR float32 that is ours to keep."""
+    """Return any matrix an AnnData can hold as canonical CSR float32, which is only to be read."""
     if hasattr(matrix, "to_memory"):  # a backed sparse data set
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
@@ -158,11 +158,11 @@ def as_csr(matrix: object) -> sparse.csr_matrix:
         counts = sparse.csr_matrix(np.asarray(matrix))
     if counts.dtype != np.float32:
         with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
-            counts = counts.astype(np.float32)
-    elif sparse.issparse(matrix) and np.shares_memory(counts.data, getattr(matrix, "data", ())):
-        if counts.has_canonical_format and counts.data.all():
-            return counts  # read only from here on, so the caller's memory can be shared
-        counts = counts.copy()
+            values = counts.data.astype(np.float32)
+        counts = sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
+    if counts.has_canonical_format and counts.data.all():
+        return counts  # read only from here on, so the caller's memory can be shared
+    counts = counts.copy()
     counts.sum_duplicates()
     counts.eliminate_zeros()
     return counts
@@ -303,7 +303,7 @@ def with_size_factors(
 
 def cell_totals(counts: sparse.csr_matrix) -> np.ndarray:
     """Return the counts of each cell, shape (n,), summed in double precision."""
-    return np.bincount(rows_of_values(counts), counts.data, minlength=counts.shape[0])
+    return counts @ np.ones(counts.shape[1])
 
 
 def rows_of_values(counts: sparse.csr_matrix) -> np.ndarray:

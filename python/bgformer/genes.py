@@ -126,7 +126,7 @@ class _Totals:
                 self.of_genes[code] += np.bincount(genes, values, minlength=g)
             # Which genes are seen in too few cells is known at the end only. Until then, what such
             # a gene may have added to the cells is kept: very little, as it has few cells.
-            few = seen_in[counts.indices] < min_cells
+            few = (seen_in < min_cells)[counts.indices]
             rare.append(
                 (cells[rows_of_values(counts)[few]], counts.indices[few], counts.data[few])
             )
@@ -165,7 +165,7 @@ def _residual_variances(
     first, second = np.zeros_like(share), np.zeros_like(share)
     for code in np.flatnonzero(n_cells):
         for cells, total in zip(*_levels(of_cells[codes == code]), strict=True):
-            absent = _residual(0, total * share[code], n_cells[code])
+            _, absent = _residuals(0, total * share[code], n_cells[code])
             first[code] += cells * absent
             second[code] += cells * absent**2
     if ranks.index() > 0:
@@ -173,10 +173,10 @@ def _residual_variances(
     # ... and then corrected where it has some
     for start, counts in own_blocks(source):
         cells = np.arange(start, start + counts.shape[0])
-        total = of_cells[cells][rows_of_values(counts)]
+        total = np.repeat(of_cells[cells], np.diff(counts.indptr))
         for code, genes, values, size in _by_batch(codes[cells], counts, counts.data, total):
             mu = size * share[code, genes]
-            present, absent = (_residual(x, mu, n_cells[code]) for x in (values, 0))
+            present, absent = _residuals(values, mu, n_cells[code])
             first[code] += np.bincount(genes, present - absent, minlength=share.shape[1])
             second[code] += np.bincount(genes, present**2 - absent**2, minlength=share.shape[1])
     ranks.add_arrays(first, second)
@@ -195,10 +195,14 @@ def _levels(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return n_level[n_level > 0], total_level[n_level > 0]
 
 
-def _residual(count: np.ndarray | int, mu: np.ndarray, n_cells: int) -> np.ndarray:
-    """Return clipped Pearson residuals of counts with means mu; 0 where mu is 0."""
+def _residuals(
+    count: np.ndarray | int, mu: np.ndarray, n_cells: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return clipped Pearson residuals, 0 where mu is 0, of counts with means mu, and of zeros."""
     deviation = np.sqrt(np.maximum(mu + mu**2 / THETA, 1e-300))
-    return np.clip((count - mu) / deviation, -np.sqrt(n_cells), np.sqrt(n_cells))
+    most = np.sqrt(n_cells)
+    absent = np.maximum(-mu / deviation, -most)
+    return np.clip((count - mu) / deviation, -most, most), absent
 
 
 def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
+from bgformer.devices import Portions
 from bgformer.genes import THETA
 
 
@@ -141,6 +142,7 @@ class Network(nn.Module):
         self.mean_out = nn.Linear(n_hidden, n_genes)
         self.dropout_out = nn.Linear(n_hidden, n_genes)
         self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
+        self.portions = Portions()  # what its device has room for in a pass is found out once
         with torch.no_grad():
             # Start from "every cell is the average cell, hardly any dropout": the first steps then
             # learn differences between cells instead of the scale of each gene.

@@ -9,15 +9,9 @@ Python's traceback, and an interrupt as ``"interrupted"``.
 
 from __future__ import annotations
 
-import _thread
-import ctypes
 import functools
 import inspect
-import logging
-import signal
-import threading
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +24,12 @@ from bgformer.devices import one_thread, pick_device
 from bgformer.model import BGFormer
 from bgformer.places import InMemoryPlaces
 from bgformer.populations import one_population
+from bgformer.rsession import interrupts_for_python, r_attached
 from bgformer.rstore import CellsFromR
 from bgformer.stability import over_resolutions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Callable
 
     from anndata import AnnData
 
@@ -44,7 +38,6 @@ _HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
 """Of the cells, and stored in R's own objects beside the model ..."""
 _SET_BY_R = ("anchor_clusters", "anchor_support")
 """... as are these, which change when R clusters again."""
-_ATTACHED = "R was initialized outside of rpy2"
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError)
 
 
@@ -53,7 +46,7 @@ def _answer(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, 
 
     @functools.wraps(function)
     def answered(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        with _interrupts_for_python(), warnings.catch_warnings(record=True) as caught:
+        with interrupts_for_python(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
             try:
@@ -353,7 +346,7 @@ def _from_r(name: str) -> AnnData:
 
     The counts may be R's own memory, so they are marked read-only.
     """
-    with _r_attached():
+    with r_attached():
         import anndata2ri
         from rpy2 import rinterface
         from rpy2.robjects import default_converter
@@ -364,61 +357,3 @@ def _from_r(name: str) -> AnnData:
             adata = get_conversion().rpy2py(namespace["bridge"][name])
     adata.X.data.flags.writeable = False
     return adata
-
-
-@contextmanager
-def _r_attached() -> Iterator[None]:
-    """Let rpy2 attach to the running R without its warning about that, and without Ctrl-C."""
-    handler = signal.getsignal(signal.SIGINT)
-    logger = logging.getLogger("rpy2.rinterface_lib.embedded")
-    logger.addFilter(_not_attached)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=_ATTACHED)
-            # the same call in rpy2 uses a method of logging that has been renamed
-            warnings.filterwarnings("ignore", message="The 'warn' method is deprecated")
-            yield
-    finally:
-        logger.removeFilter(_not_attached)
-        signal.signal(signal.SIGINT, handler)
-
-
-def _not_attached(record: logging.LogRecord) -> bool:
-    """Drop the log record that says the same as the warning."""
-    return not record.getMessage().startswith(_ATTACHED)
-
-
-@contextmanager
-def _interrupts_for_python() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here, and put reticulate's way back afterwards.
-
-    The handler of reticulate 1.28 calls R in the middle of Python's work, and R may then jump over
-    Python's frames, which ends the process some time later. With any other handler R itself could
-    not be interrupted any more, so that both of reticulate's are put back: Python's, and the one
-    in C, which Python cannot see.
-    """
-    in_python = signal.getsignal(signal.SIGINT)
-    in_c = _getsig(signal.SIGINT)
-    signal.signal(signal.SIGINT, _interrupt)
-    try:
-        yield
-    finally:
-        if in_python is not None:
-            signal.signal(signal.SIGINT, in_python)
-        _setsig(signal.SIGINT, in_c)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but never within an import: half a module fails at the next run."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            threading.Timer(0.05, _thread.interrupt_main).start()  # ask again
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
-
-
-_getsig = ctypes.pythonapi.PyOS_getsig
-_getsig.argtypes, _getsig.restype = [ctypes.c_int], ctypes.c_void_p
-_setsig = ctypes.pythonapi.PyOS_setsig
-_setsig.argtypes, _setsig.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p

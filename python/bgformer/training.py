@@ -381,9 +381,9 @@ def _pass(
         size_factors = torch.from_numpy(block.size_factors)[:, None].to(device)
         return network.encode(dense(block.counts, device), size_factors, keep)
 
-    portions, cells = Portions(), range(data.n_cells)
+    cells = range(data.n_cells)
     for start in range(0, data.n_cells, BLOCK):
-        yield from portions.each(work, cells[start : start + BLOCK])
+        yield from network.portions.each(work, cells[start : start + BLOCK])
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:

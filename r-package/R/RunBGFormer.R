@@ -101,11 +101,9 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                separate.process = FALSE) {
   check_settings(device, verbose, separate.process, list(...))
   check_places_seurat(object, reduction.name, reduction.key, cluster.name)
-  assay <- choose_assay(object, assay, layer, verbose)
+  found <- counts_of_seurat(object, assay, layer, verbose)
   result <- fit_counts(
-    counts = seurat_counts(object, assay, layer),
-    where = sprintf("layer '%s' of assay '%s'", layer, assay),
-    hint = suggest_layer(object, assay, layer),
+    found,
     features = features,
     batch = batch_column(batch.var, object[[]]),
     batch.var = batch.var,
@@ -114,9 +112,9 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
     key = reduction.key,
     separate.process = separate.process
   )
-  object <- store_latent_seurat(object, result, assay, reduction.name, reduction.key)
-  result$assay <- assay
-  object <- store_seurat(object, result, cluster.name, reduction.name)
+  object <- store_all_seurat(object, result, found$assay, cluster.name, reduction.name,
+                             reduction.key)
+  assay <- found$assay # the log takes its name
   SeuratObject::LogSeuratCommand(object)
 }
 
@@ -131,13 +129,8 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              ..., separate.process = FALSE) {
   check_settings(device, verbose, separate.process, list(...))
   check_places_sce(object, reduction.name, reduction.key, cluster.name)
-  if (!is.null(assay)) {
-    layer <- assay
-  }
   result <- fit_counts(
-    counts = sce_counts(object, layer),
-    where = sprintf("assay '%s'", layer),
-    hint = suggest_assay(object, layer),
+    counts_of_sce(object, assay, layer),
     features = features,
     batch = batch_column(batch.var, SummarizedExperiment::colData(object)),
     batch.var = batch.var,
@@ -146,8 +139,7 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
     key = reduction.key,
     separate.process = separate.process
   )
-  SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
-  store_sce(object, result, cluster.name, reduction.name)
+  store_all_sce(object, result, cluster.name, reduction.name)
 }
 
 #' @rdname RunBGFormer
@@ -167,9 +159,7 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
          "matrix it is a vector with one value per cell.", call. = FALSE)
   }
   fit_counts(
-    counts = object,
-    where = "the matrix",
-    hint = "give the raw counts, before normalisation and logarithm",
+    counts_of_matrix(object),
     features = features,
     batch = batch.var,
     batch.var = if (!is.null(batch.var)) "batch",

@@ -153,11 +153,11 @@ check_shape <- function(counts, features, where) {
 }
 
 # Values looked at together, as each look makes several vectors of this length.
-values_at_once <- 2^23
+values_at_once <- 2^20
 
 # `counts` is a dgCMatrix, of all cells or of some; `cells` are their names or numbers.
-# `hint` is a promise: other layers are looked at only when these counts are wrong.
-check_values <- function(counts, where, hint, cells) {
+# `found` is what counts_of_seurat() and the like return.
+check_values <- function(counts, found, cells) {
   wrong <- list(
     "values that are missing or infinite" = function(x) !is.finite(x),
     "negative values" = function(x) x < 0,
@@ -166,17 +166,26 @@ check_values <- function(counts, where, hint, cells) {
   n <- length(counts@x)
   for (start in seq_len(ceiling(n / values_at_once)) * values_at_once - values_at_once) {
     values <- counts@x[seq(start + 1, min(start + values_at_once, n))]
+    if (are_counts(values)) {
+      next
+    }
     for (what in names(wrong)) {
       bad <- which(wrong[[what]](values))
       if (length(bad) > 0) {
         at <- start + bad[1]
         gene <- place(rownames(counts), counts@i[at] + 1L)
-        stop(where, " holds ", what, " (", format(counts@x[at], digits = 4), " in gene '", gene,
-             "', cell '", cells[findInterval(at - 1, counts@p)], "'), so it is not raw counts; ",
-             hint, ".", call. = FALSE)
+        stop(found$where, " holds ", what, " (", format(counts@x[at], digits = 4), " in gene '",
+             gene, "', cell '", cells[findInterval(at - 1, counts@p)], "'), so it is not raw counts; ",
+             found$hint(), ".", call. = FALSE)
       }
     }
   }
+}
+
+# A quick look: also FALSE for a count that is more than R's integers hold.
+are_counts <- function(values) {
+  whole <- suppressWarnings(as.integer(values))
+  isTRUE(all(values == whole)) && min(whole) >= 0
 }
 
 # Numbers of the cells without counts, once it is known that no value is negative.
@@ -184,17 +193,17 @@ empty_cells <- function(counts) {
   which(colSums(counts) == 0)
 }
 
-check_empty <- function(empty, cells, features, where) {
+check_empty <- function(empty, cells, found) {
   if (length(empty) > 0) {
-    of <- if (!is.null(features)) "the features given of "
-    stop(length(empty), " of ", length(cells), " cells have no counts in ", of, where,
+    of <- if (!is.null(found$features)) "the features given of "
+    stop(length(empty), " of ", length(cells), " cells have no counts in ", of, found$where,
          " (the first: '", cells[empty[1]], "'); remove them first.", call. = FALSE)
   }
 }
 
 looks_like_counts <- function(counts) {
   head <- as_sparse(counts[, seq_len(min(200, ncol(counts))), drop = FALSE])
-  length(head@x) > 0 && all(is.finite(head@x) & head@x >= 0 & head@x == round(head@x))
+  length(head@x) > 0 && are_counts(head@x)
 }
 
 place <- function(names, at) {

@@ -1,4 +1,4 @@
-# Counts out of each kind of object, through anndata2ri or a folder into Python, and results back.
+# Counts into Python, through anndata2ri or a folder, and results back.
 
 # Where Python looks up the counts of the run in progress; nothing is written to globalenv().
 bridge <- new.env(parent = emptyenv())
@@ -9,176 +9,78 @@ is_matrix <- function(x) {
 }
 
 as_sparse <- function(x) {
+  if (inherits(x, "DelayedMatrix")) {
+    x <- as.matrix(x) # its own way to a dgCMatrix takes several times as long
+  }
   if (is.matrix(x) && !is.numeric(x) && !is.logical(x)) {
     stop("the matrix holds values of type '", typeof(x), "'; counts are numbers.", call. = FALSE)
   }
-  if (inherits(x, "dgCMatrix")) {
-    return(x)
+  if (!inherits(x, "Matrix")) {
+    return(as(x, "dgCMatrix"))
   }
-  if (is.matrix(x) || inherits(x, "Matrix")) {
-    for (class in c("dMatrix", "generalMatrix", "CsparseMatrix")) {
+  if (!inherits(x, "dgCMatrix")) {
+    for (class in c("CsparseMatrix", "dMatrix", "generalMatrix")) {
       x <- as(x, class)
     }
-    return(x)
   }
-  as(x, "dgCMatrix")
-}
-
-choose_assay <- function(object, assay, layer, verbose) {
-  there <- SeuratObject::Assays(object)
-  if (!is.null(assay)) {
-    if (!is_name(assay) || !assay %in% there) {
-      stop("assay '", assay[1], "' is not in the object (there: ", listed(there), ").",
-           call. = FALSE)
-    }
-    return(assay)
-  }
-  assay <- SeuratObject::DefaultAssay(object)
-  data <- object[[assay]]
-  # the "counts" of SCTransform are corrected, not raw, and an integrated assay has none
-  if (!inherits(data, "SCTAssay") && layer %in% layers_of(data)) {
-    return(assay)
-  }
-  source <- intersect(c(source_of(data), "RNA"), there)
-  if (length(source) == 0 || !layer %in% layers_of(object[[source[1]]])) {
-    return(assay)
-  }
-  if (verbose) {
-    message("The default assay '", assay, "' holds no raw counts: taking them from assay '",
-            source[1], "'.")
-  }
-  source[1]
-}
-
-source_of <- function(data) {
-  if (!inherits(data, "SCTAssay")) {
-    return(NULL)
-  }
-  unique(unlist(lapply(data@SCTModel.list, function(model) model@umi.assay)))
-}
-
-# Names of the layers that hold something, of any version's assay; split layers count as one.
-layers_of <- function(data) {
-  if (inherits(data, "StdAssay")) {
-    names <- seurat5("Layers")(data)
-    split <- setdiff(names, "scale.data") # a name with a dot that is not of a part
-    return(unique(c(names, sub("\\..*$", "", split))))
-  }
-  slots <- c("counts", "data", "scale.data")
-  slots[vapply(slots, function(name) length(slot(data, name)) > 0, logical(1))]
-}
-
-# Seurat 4 lacks these, so they cannot be named as SeuratObject::Layers.
-seurat5 <- function(name) {
-  getExportedValue("SeuratObject", name)
-}
-
-seurat_counts <- function(object, assay, layer) {
-  data <- object[[assay]]
-  if (!is_name(layer) || !layer %in% layers_of(data)) {
-    stop("assay '", assay, "' has no layer '", layer[1], "' (there: ", listed(layers_of(data)),
-         ").", call. = FALSE)
-  }
-  if (!inherits(data, "StdAssay")) {
-    return(slot(data, layer))
-  }
-  if (!layer %in% seurat5("Layers")(data)) {
-    data <- seurat5("JoinLayers")(data, layers = layer) # a copy; the caller's stays split
-  }
-  counts <- seurat5("LayerData")(data, layer = layer)
-  if (ncol(counts) != ncol(object)) {
-    stop("layer '", layer, "' of assay '", assay, "' has ", ncol(counts), " of the object's ",
-         ncol(object), " cells; give a layer with all of them.", call. = FALSE)
-  }
-  if (identical(colnames(counts), colnames(object))) {
-    return(counts) # ordering would copy them
-  }
-  counts[, colnames(object), drop = FALSE]
-}
-
-suggest_layer <- function(object, assay, layer) {
-  for (name in setdiff(layers_of(object[[assay]]), layer)) {
-    counts <- tryCatch(seurat_counts(object, assay, name), error = function(e) NULL)
-    if (!is.null(counts) && looks_like_counts(counts)) {
-      return(sprintf("layer '%s' looks like counts: use layer = \"%s\"", name, name))
-    }
-  }
-  "give the raw counts, before normalisation and logarithm"
-}
-
-sce_counts <- function(object, name) {
-  there <- SummarizedExperiment::assayNames(object)
-  if (!is_name(name) || !name %in% there) {
-    stop("assay '", name[1], "' is not in the object (there: ", listed(there), ").",
-         call. = FALSE)
-  }
-  counts <- SummarizedExperiment::assay(object, name, withDimnames = FALSE)
-  dimnames(counts) <- list(rownames(object), colnames(object))
-  counts
-}
-
-suggest_assay <- function(object, name) {
-  for (other in setdiff(SummarizedExperiment::assayNames(object), name)) {
-    if (looks_like_counts(sce_counts(object, other))) {
-      return(sprintf("assay '%s' looks like counts: use layer = \"%s\"", other, other))
-    }
-  }
-  "give the raw counts, before normalisation and logarithm"
+  x
 }
 
 # One run: counts in, a list of class "bgformer" out, as from predict_counts().
-fit_counts <- function(counts, where, hint, features, batch, batch.var, settings, key,
-                       separate.process) {
+fit_counts <- function(found, features, batch, batch.var, settings, key, separate.process) {
+  counts <- found$counts
   if (inherits(counts, "Matrix") || (is.matrix(counts) && !separate.process)) {
     counts <- as_sparse(counts)
   }
-  check_readable(counts, where)
+  check_readable(counts, found$where)
   if (!is.null(features)) {
-    features <- known_features(features, rownames(counts), where)
+    features <- known_features(features, rownames(counts), found$where)
     if (is.null(settings$n_top_genes)) {
       settings$n_top_genes <- length(features) # the caller has chosen already
     }
   }
-  check_shape(counts, features, where)
+  check_shape(counts, features, found$where)
   if (anyNA(batch)) {
     stop("batch.var: ", sum(is.na(batch)), " of ", length(batch), " cells have no batch; fill in ",
          "the missing values first.", call. = FALSE)
   }
   arguments <- python_arguments(settings)
+  found$counts <- counts
+  found <- c(found, list(features = features, batch = batch, batch.var = batch.var))
   answer <- if (separate.process || !is_in_memory(counts)) {
-    with_stored(counts, features, where, hint, batch, batch.var, arguments, function(folder) {
+    with_stored(found, arguments, function(folder) {
       if (separate.process) ask_process(folder) else ask_python(function(python) {
         python$run_stored(folder = folder)
       })
     })
   } else {
-    send_counts(counts, features, where, hint, batch, batch.var, function(python, name) {
+    send_counts(found, function(python, name) {
       python$run(name = name, batch_key = batch.var, arguments = arguments)
     })
   }
   as_result(answer, colnames(counts), key)
 }
 
-predict_counts <- function(counts, where, hint, fitted, device, key) {
+predict_counts <- function(found, fitted, device, key) {
   fitted <- for_python(fitted)
-  check_shape(counts, NULL, where)
-  if (is.null(rownames(counts))) {
-    stop(where, " has no names of genes, by which new cells are matched with the reference; give ",
-         "it row names.", call. = FALSE)
+  check_shape(found$counts, NULL, found$where)
+  if (is.null(rownames(found$counts))) {
+    stop(found$where, " has no names of genes, by which new cells are matched with the reference; ",
+         "give it row names.", call. = FALSE)
   }
-  answer <- if (is_in_memory(counts)) {
-    counts <- as_sparse(counts)
-    send_counts(counts, NULL, where, hint, NULL, NULL, function(python, name) {
+  answer <- if (is_in_memory(found$counts)) {
+    found$counts <- as_sparse(found$counts)
+    send_counts(found, function(python, name) {
       python$predict(name = name, fitted = fitted, device = device)
     })
   } else {
-    with_stored(counts, NULL, where, hint, NULL, NULL, list(), function(folder) {
+    with_stored(found, list(), function(folder) {
       ask_python(function(python) {
         python$predict_stored(folder = folder, fitted = fitted, device = device)
       })
     })
   }
-  as_result(answer, colnames(counts), key)
+  as_result(answer, colnames(found$counts), key)
 }
 
 known_features <- function(features, genes, where) {
@@ -212,19 +114,20 @@ python_arguments <- function(settings) {
 
 # anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else. `ask` gets
 # the name that Python finds it by.
-send_counts <- function(counts, features, where, hint, batch, batch.var, ask) {
-  if (!is.null(features)) {
-    counts <- counts[features, , drop = FALSE]
+send_counts <- function(found, ask) {
+  counts <- found$counts
+  if (!is.null(found$features)) {
+    counts <- counts[found$features, , drop = FALSE]
   }
   cells <- names_or_numbers(counts)
-  check_values(counts, where, hint, cells)
-  check_empty(empty_cells(counts), cells, features, where)
+  check_values(counts, found, cells)
+  check_empty(empty_cells(counts), cells, found)
   need_single_cell_experiment()
   dimnames(counts) <- list(names_of(rownames(counts), "gene", nrow(counts)),
                            names_of(colnames(counts), "cell", ncol(counts)))
   columns <- S4Vectors::make_zero_col_DFrame(ncol(counts))
-  if (!is.null(batch)) {
-    columns[[batch.var]] <- as.character(batch)
+  if (!is.null(found$batch)) {
+    columns[[found$batch.var]] <- as.character(found$batch)
   }
   on.exit(rm(list = ls(bridge), envir = bridge))
   bridge$counts <- SingleCellExperiment::SingleCellExperiment(

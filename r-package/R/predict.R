@@ -43,22 +43,14 @@ PredictBGFormer.Seurat <- function(query, reference, assay = NULL, layer = "coun
                                    reduction.name = "bgformer", reduction.key = "BGF_",
                                    cluster.name = "bgformer_clusters", device = "auto",
                                    verbose = TRUE, ...) {
-  check_dots(...)
-  check_flag(verbose, "verbose")
-  check_device(device)
-  fitted <- kept_in(reference, "PredictBGFormer", "reference")
+  fitted <- model_for_query(reference, device, verbose, ...)
   check_places_seurat(query, reduction.name, reduction.key, cluster.name)
-  assay <- choose_assay(query, assay, layer, verbose)
-  result <- predict_counts(
-    counts = seurat_counts(query, assay, layer),
-    where = sprintf("layer '%s' of assay '%s'", layer, assay),
-    hint = suggest_layer(query, assay, layer),
-    fitted = fitted, device = device, key = reduction.key
-  )
-  query <- store_latent_seurat(query, result, assay, reduction.name, reduction.key)
-  result$assay <- assay
-  query <- store_seurat(query, result, cluster.name, reduction.name)
-  rm(reference) # the log would keep a copy of it, unless it is a Seurat object
+  found <- counts_of_seurat(query, assay, layer, verbose)
+  result <- predict_counts(found, fitted, device, reduction.key)
+  query <- store_all_seurat(query, result, found$assay, cluster.name, reduction.name,
+                            reduction.key)
+  assay <- found$assay # the log takes its name ...
+  rm(reference) # ... and would keep a copy of this, unless it is a Seurat object
   SeuratObject::LogSeuratCommand(query)
 }
 
@@ -69,22 +61,11 @@ PredictBGFormer.SingleCellExperiment <- function(query, reference, assay = NULL,
                                                  reduction.key = "BGF_",
                                                  cluster.name = "bgformer_clusters",
                                                  device = "auto", verbose = TRUE, ...) {
-  check_dots(...)
-  check_flag(verbose, "verbose")
-  check_device(device)
-  fitted <- kept_in(reference, "PredictBGFormer", "reference")
+  fitted <- model_for_query(reference, device, verbose, ...)
   check_places_sce(query, reduction.name, reduction.key, cluster.name)
-  if (!is.null(assay)) {
-    layer <- assay
-  }
-  result <- predict_counts(
-    counts = sce_counts(query, layer),
-    where = sprintf("assay '%s'", layer),
-    hint = suggest_assay(query, layer),
-    fitted = fitted, device = device, key = reduction.key
-  )
-  SingleCellExperiment::reducedDim(query, reduction.name) <- result$embedding
-  store_sce(query, result, cluster.name, reduction.name)
+  found <- counts_of_sce(query, assay, layer)
+  result <- predict_counts(found, fitted, device, reduction.key)
+  store_all_sce(query, result, cluster.name, reduction.name)
 }
 
 #' @rdname PredictBGFormer
@@ -96,15 +77,15 @@ PredictBGFormer.default <- function(query, reference, reduction.key = "BGF_", de
          "matrix of counts, genes x cells; this is of class '", class(query)[1], "'.",
          call. = FALSE)
   }
+  fitted <- model_for_query(reference, device, verbose, ...)
+  check_names(reduction.key = reduction.key)
+  predict_counts(counts_of_matrix(query), fitted, device, reduction.key)
+}
+
+# What is asked for is checked, and the model taken out of the reference.
+model_for_query <- function(reference, device, verbose, ...) {
   check_dots(...)
   check_flag(verbose, "verbose")
   check_device(device)
-  fitted <- kept_in(reference, "PredictBGFormer", "reference")
-  check_names(reduction.key = reduction.key)
-  predict_counts(
-    counts = query,
-    where = "the matrix",
-    hint = "give the raw counts, before normalisation and logarithm",
-    fitted = fitted, device = device, key = reduction.key
-  )
+  kept_in(reference, "PredictBGFormer", "reference")
 }

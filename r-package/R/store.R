@@ -64,6 +64,10 @@ kept_seurat <- function(object) {
 }
 
 kept_sce <- function(object) {
+  models <- which(names(S4Vectors::metadata(object)) == "bgformer")
+  if (length(models) > 1) {
+    return(NULL) # cbind() of two objects keeps both models; neither is of all of these cells
+  }
   S4Vectors::metadata(object)$bgformer
 }
 
@@ -124,11 +128,18 @@ reduction_of <- function(object, name) {
   SingleCellExperiment::reducedDim(object, name)
 }
 
-store_latent_seurat <- function(object, result, assay, reduction.name, reduction.key) {
+# All results of new cells; store_seurat() alone, and store_sce(), after clustering again.
+store_all_seurat <- function(object, result, assay, cluster.name, reduction.name, reduction.key) {
   object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
     embeddings = result$embedding, key = reduction.key, assay = assay
   )
-  object
+  result$assay <- assay
+  store_seurat(object, result, cluster.name, reduction.name)
+}
+
+store_all_sce <- function(object, result, cluster.name, reduction.name) {
+  SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
+  store_sce(object, result, cluster.name, reduction.name)
 }
 
 store_seurat <- function(object, result, cluster.name, reduction.name) {
@@ -147,7 +158,11 @@ store_sce <- function(object, result, cluster.name, reduction.name) {
   cells[[cluster.name]] <- unname(result$clusters)
   cells[[confidence_name(cluster.name)]] <- unname(result$confidence)
   SummarizedExperiment::colData(object) <- cells
-  S4Vectors::metadata(object)$bgformer <- kept(result, cluster.name, reduction.name,
-                                               earlier = kept_sce(object))
+  earlier <- kept_sce(object)
+  others <- names(S4Vectors::metadata(object)) != "bgformer"
+  S4Vectors::metadata(object) <- c(
+    S4Vectors::metadata(object)[others],
+    list(bgformer = kept(result, cluster.name, reduction.name, earlier))
+  )
   object
 }

@@ -10,18 +10,21 @@ is_in_memory <- function(x) {
 }
 
 # Runs `answer(folder)` on a folder with the counts, which is gone afterwards whatever happens.
-with_stored <- function(counts, features, where, hint, batch, batch.var, arguments, answer) {
+with_stored <- function(found, arguments, answer) {
+  counts <- found$counts
   folder <- tempfile("bgformer-")
   dir.create(folder)
   on.exit(unlink(folder, recursive = TRUE))
-  write_counts(counts, folder, features, where, hint)
+  write_counts(found, folder)
   write_lines(names_of(colnames(counts), "cell", ncol(counts)), file.path(folder, "cells"))
-  genes <- if (is.null(features)) rownames(counts) else features
-  write_request(folder, names_of(genes, "gene", nrow(counts)), batch, batch.var, arguments)
+  genes <- if (is.null(found$features)) rownames(counts) else found$features
+  write_request(folder, names_of(genes, "gene", nrow(counts)), found$batch, found$batch.var,
+                arguments)
   answer(folder)
 }
 
-write_counts <- function(counts, folder, features, where, hint) {
+write_counts <- function(found, folder) {
+  counts <- found$counts
   files <- lapply(c(data = "data", indices = "indices", indptr = "indptr"), function(name) {
     file(file.path(folder, name), "wb")
   })
@@ -32,18 +35,18 @@ write_counts <- function(counts, folder, features, where, hint) {
   write_to(files$indptr, written)
   for (from in seq(1, ncol(counts), by = cells_per_block(counts))) {
     at <- from:min(from + cells_per_block(counts) - 1, ncol(counts))
-    block <- cells_at(counts, at, where)
-    if (!is.null(features)) {
-      block <- block[match(features, rownames(counts)), , drop = FALSE]
+    block <- cells_at(counts, at, found$where)
+    if (!is.null(found$features)) {
+      block <- block[match(found$features, rownames(counts)), , drop = FALSE]
     }
-    check_values(block, where, hint, cells[at])
+    check_values(block, found, cells[at])
     empty <- c(empty, at[empty_cells(block)])
     write_to(files$data, block@x, size = 4L)
     write_to(files$indices, block@i)
     write_to(files$indptr, written + block@p[-1])
     written <- written + length(block@x)
   }
-  check_empty(empty, cells, features, where)
+  check_empty(empty, cells, found)
 }
 
 # Cells of a block. What is compressed in chunks is read in whole ones where a block has room, as a

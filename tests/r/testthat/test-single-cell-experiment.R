@@ -40,3 +40,16 @@ test_that("a batch column is used", {
   expect_false(isTRUE(all.equal(SingleCellExperiment::reducedDim(batched, "BGFORMER"),
                                 SingleCellExperiment::reducedDim(after, "BGFORMER"))))
 })
+
+test_that("of two objects side by side no model is used, and a new run replaces both", {
+  other <- after
+  colnames(other) <- paste0(colnames(other), "_b")
+  both <- SummarizedExperiment::cbind(after, other)
+  expect_match(error_of(ReclusterBGFormer(both)), "no bgformer model; call RunBGFormer() first",
+               fixed = TRUE)
+  expect_match(error_of(PredictBGFormer(counts, both)), "reference has no bgformer model",
+               fixed = TRUE)
+  again <- run(both)
+  expect_identical(nrow(ReclusterBGFormer(again)), nrow(after))
+  expect_identical(sum(names(S4Vectors::metadata(again)) == "bgformer"), 1L)
+})
