@@ -38,7 +38,7 @@ setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R p
 demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]
 	@Rscript demo/demo.R $(if $(DATA),"$(DATA)") $(if $(LABELS),"$(LABELS)")
 
-test: setup  ## run all tests, Python's and then R's
+test: setup  ## run all tests, Python's and R's
 	@tools/test.sh
 
 coverage: setup .setup/coverage  ## how much of the Python and the R code the tests run; fails below 90 % and 85 %

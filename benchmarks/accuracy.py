@@ -3,10 +3,10 @@
     python benchmarks/accuracy.py [--sets a,b] [--seeds 0,1] [--peers ours,leiden] [--csv FILE]
     python benchmarks/accuracy.py --from-csv a.csv,b.csv [--write]
 
-Reads the .h5ad files in the folder BGFORMER_DATA (default: ../shared/data beside the checkout):
-raw counts in ``X``, labels in ``obs["cell_type"]``, batches, if any, in ``obs["batch"]``. A method
-gets counts and batches alone, plus the true number of clusters where its name says so; labels go
-to the scores and nowhere else.
+Reads the .h5ad files in the folder that the environment variable BGFORMER_DATA names: raw counts
+in ``X``, labels in ``obs["cell_type"]``, batches, if any, in ``obs["batch"]``. A method gets
+counts and batches alone, plus the true number of clusters where its name says so; labels go to
+the scores and nowhere else.
 
 A whole run takes hours: --csv adds the scores of each run to a file as it ends, and --from-csv
 makes the tables from such files instead of running anything; of a run that is there twice the last
@@ -46,10 +46,13 @@ RUN = ["set", "method", "seed"]
 
 def labelled_sets(names: str = "") -> list[Path]:
     """Return the files of the labelled sets; `names`, comma-separated, picks some."""
-    folder = Path(os.environ.get("BGFORMER_DATA", ROOT.parent / "shared" / "data"))
-    paths = [p for p in sorted(folder.glob("*.h5ad")) if not names or p.stem in names.split(",")]
+    folder = os.environ.get("BGFORMER_DATA")
+    if not folder:
+        raise SystemExit("set BGFORMER_DATA to the folder with the labelled .h5ad files.")
+    found = sorted(Path(folder).glob("*.h5ad"))
+    paths = [path for path in found if not names or path.stem in names.split(",")]
     if not paths:
-        raise SystemExit(f"no such .h5ad files in '{folder}'; set BGFORMER_DATA to their folder.")
+        raise SystemExit(f"no such .h5ad files in '{folder}', which BGFORMER_DATA names.")
     return paths
 
 

@@ -1,11 +1,11 @@
 # The figures of markers.py from R: Seurat's own plots after RunBGFormer().
 #   Rscript benchmarks/markers.R [FOLDER]      from the folder of the checkout; FOLDER: demo/output
-# Reads pbmc3k.h5ad in the folder BGFORMER_DATA (default: ../shared/data beside the checkout) and
+# Reads pbmc3k.h5ad in the folder that the environment variable BGFORMER_DATA names and
 # writes pbmc3k-markers.png and pbmc3k-umap.png into FOLDER.
 
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- if (length(arguments) > 0) arguments[1] else file.path("demo", "output")
-path <- file.path(Sys.getenv("BGFORMER_DATA", file.path("..", "shared", "data")), "pbmc3k.h5ad")
+path <- file.path(Sys.getenv("BGFORMER_DATA"), "pbmc3k.h5ad")
 if (!file.exists(path)) {
   stop("there is no file '", path, "'; set BGFORMER_DATA to its folder.", call. = FALSE)
 }

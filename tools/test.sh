@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
-# Runs all tests, Python's and then R's, and ends with one line for both. Called by `make test`.
+# Runs all tests, Python's and R's at once, and ends with one line for both. Called by `make test`.
 set -uo pipefail
+set -m # each in a process group of its own: Ctrl-C, which is tested too, is ignored otherwise
 cd "$(dirname "$0")/.."
 reports=$(mktemp -d)
-trap 'rm -rf "$reports"' EXIT
+trap 'kill -- $(jobs -p | sed s/^/-/) 2>/dev/null; rm -rf "$reports"' EXIT
+trap 'exit 130' INT TERM
 
-.venv/bin/python -m pytest --junitxml="$reports/python.xml"
-python_status=$?
-Rscript tools/testthat.R "$reports/r.txt"
+echo "R's tests are shown as they run, Python's after them."
+Rscript tools/testthat.R "$reports/r.txt" &
+r_tests=$!
+.venv/bin/python -m pytest --junitxml="$reports/python.xml" >"$reports/python.log" 2>&1 &
+python_tests=$!
+wait "$r_tests"
 r_status=$?
+wait "$python_tests"
+python_status=$?
+cat "$reports/python.log"
 
 # A suite that stops before it can report counts as one failure, so that the line never flatters.
 python_counts=$(.venv/bin/python - "$reports/python.xml" 2>/dev/null <<'PY'

@@ -175,8 +175,8 @@ check_values <- function(counts, found, cells) {
         at <- start + bad[1]
         gene <- place(rownames(counts), counts@i[at] + 1L)
         stop(found$where, " holds ", what, " (", format(counts@x[at], digits = 4), " in gene '",
-             gene, "', cell '", cells[findInterval(at - 1, counts@p)], "'), so it is not raw counts; ",
-             found$hint(), ".", call. = FALSE)
+             gene, "', cell '", cells[findInterval(at - 1, counts@p)],
+             "'), so it is not raw counts; ", found$hint(), ".", call. = FALSE)
       }
     }
   }
