@@ -238,7 +238,7 @@ def _cluster(options: argparse.Namespace) -> None:
             tl.store(cells, model, **what)
             cells.write_h5ad(partial)
         if options.save_model is not None:
-            model.save(options.save_model)
+            model.save(options.save_model, overwrite=options.force)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -302,7 +302,7 @@ def _check_model_target(folder: Path, *, force: bool) -> None:
 
     if folder.exists() and not force:
         raise FileExistsError(f"'{folder}' exists; give another name, or --force to replace it.")
-    storage.check_target(folder)
+    storage.check_target(folder, overwrite=force)
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -22,6 +22,10 @@ otherwise outweigh every marker in those three."""
 
 _CELLS_PER_BATCH = 10
 """With fewer on average, a column names cells and not batches."""
+_MANY_CELLS, _MANY_COUNTS, _ALIKE = 50, 100, 1.02
+"""So many cells of so many counts do not have totals this much alike by chance."""
+_BARCODE, _SOME_NAMES = r"(.*[_-])?[ACGT]{12,}([._-].*)?", 100
+"""What 10x and its like call a cell."""
 BLOCK = 2048
 """Cells per block of a pass over all cells, wherever they are: so that no sum and no product of
 matrices depends on whether the cells are in memory or on disk."""
@@ -145,6 +149,12 @@ def find_counts(adata: AnnData, layer: str | None, min_cells: int) -> object:
         )
     check_unique(adata.obs_names, "cell", "adata.obs_names_make_unique()")
     check_unique(adata.var_names, "gene", "adata.var_names_make_unique()")
+    first = adata.var_names[:_SOME_NAMES]
+    if np.mean(first.astype(str).str.fullmatch(_BARCODE)) > 0.9:
+        raise CountsError(
+            f"the genes have the names of cells (the first: '{first[0]}'), so the matrix is the "
+            f"wrong way round; transpose it."
+        )
     return matrix
 
 
@@ -183,6 +193,7 @@ class Check:
         self.adata, self.layer = adata, layer
         self.where = "X" if layer is None else f"layer '{layer}'"
         self.n_seen, self.n_empty, self.first_empty = 0, 0, -1
+        self.least, self.most = np.inf, 0.0
 
     def block(self, start: int, counts: sparse.csr_matrix) -> None:
         """Raise unless every value is a finite whole number that is not negative.
@@ -213,14 +224,23 @@ class Check:
             self.first_empty = start + int(empty[0])
         self.n_empty += len(empty)
         self.n_seen += counts.shape[0]
+        totals = cell_totals(counts)
+        self.least, self.most = min(self.least, totals.min()), max(self.most, totals.max())
 
     def end(self) -> None:
-        """Raise if a cell had no counts."""
+        """Raise if a cell had no counts, warn if all cells have the same number of them."""
         if self.n_empty:
             raise CountsError(
                 f"{self.n_empty} of {self.n_seen} cells have no counts in {self.where} (the "
                 f"first: '{self.adata.obs_names[self.first_empty]}'); remove them, e.g. with "
                 f"scanpy.pp.filter_cells(adata, min_counts=1)."
+            )
+        alike = _MANY_COUNTS <= self.most <= _ALIKE * self.least
+        if alike and self.n_seen >= _MANY_CELLS:
+            warnings.warn(
+                f"all cells have about {self.most:.0f} counts, as after normalisation and "
+                f"rounding; give the raw counts, unless they were sampled down to one number.",
+                stacklevel=3,
             )
 
 

@@ -208,6 +208,9 @@ def _residuals(
 def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
     """Return where a model's genes are among those of new cells, as `cut_genes` takes it.
 
+    A name that is not there matches one that differs in "_" and "-" alone: a gene that has been in
+    a Seurat object has lost its underscores.
+
     Parameters
     ----------
     names
@@ -225,6 +228,9 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
         If more than half of the genes are missing.
     """
     at = names.get_indexer(wanted)
+    plain = names.astype(str).str.replace("_", "-")  # as Seurat writes every name
+    if (at < 0).any() and plain.is_unique:
+        at[at < 0] = plain.get_indexer([name.replace("_", "-") for name in wanted[at < 0]])
     measured = at >= 0
     if measured.mean() < _MIN_SHARED:
         raise ValueError(

@@ -136,6 +136,19 @@ class BGFormer:
         if self.n_latent % 4:
             raise ValueError(f"n_latent is {n_latent}; it must be a multiple of 4 (the heads).")
 
+    def __repr__(self) -> str:
+        """Return what is fitted, in one line."""
+        if not hasattr(self, "weights_"):
+            return "BGFormer, not fitted"
+        (n, m), k = self.weights_.shape, int(self.partition_.anchor_clusters.max()) + 1
+        return f"BGFormer, fitted: {n} cells, clusters: {k}, anchors: {m}"
+
+    @property
+    def labels_(self) -> np.ndarray:
+        """Cluster of each training cell, shape (n,): ``partition_.labels``."""
+        self._check_fitted()
+        return self.partition_.labels
+
     def fit(
         self,
         adata: AnnData | str | Path,
@@ -388,19 +401,26 @@ class BGFormer:
         found = self.partition_
         return anchor_graph.vote(weights, found.anchor_clusters, found.anchor_support)
 
-    def save(self, directory: str | Path) -> None:
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write the model into a folder: tensors as safetensors, the rest as JSON.
 
-        The folder appears complete or not at all; one that holds a model is replaced.
+        The folder appears complete or not at all.
+
+        Parameters
+        ----------
+        directory
+            The folder.
+        overwrite
+            Replace a model that is there; nothing else is ever replaced.
 
         Raises
         ------
         ValueError
             If the model is not fitted.
         FileExistsError
-            If `directory` exists and is not a saved model.
+            If `directory` exists, and is not a model to be replaced.
         """
-        storage.write(directory, *self.state())
+        storage.write(directory, *self.state(), overwrite=overwrite)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return all that `from_state` makes this model from again: tensors, and a description.

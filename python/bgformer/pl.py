@@ -55,7 +55,9 @@ def embedding(
         With the results of :func:`bgformer.tl.cluster`.
     color
         Columns of ``adata.obs`` or genes, one panel each; None for the clusters. "confidence" is
-        short for the confidence of these results.
+        short for the confidence of these results, drawn from 0 to 1. A gene is drawn as log(1 +
+        counts), each cell's counts scaled to those of the median cell, unless ``layer`` or
+        ``use_raw`` asks for other values, or the counts are no longer in `adata`.
     key_added
         Name of the results.
     ax
@@ -97,9 +99,15 @@ def embedding(
     axes = [ax] if ax is not None else _panels(len(names), beside=beside)
     size = float(np.clip(60_000 / adata.n_obs, 4, 60))
     for name, style, axis in zip(names, styles, axes, strict=True):
-        style = {"frameon": False, "size": size} | style | kwargs
+        style = {"frameon": False, "size": size} | style
+        shown = adata
+        if name == confidence:
+            style |= {"vmin": 0, "vmax": 1, "color_map": "viridis_r"}  # dark where it is sure
+        elif name not in adata.obs and not {"layer", "use_raw"} & set(kwargs):
+            shown = _with_expression(adata, name, key_added)
+        style |= kwargs
         sc.pl.embedding(
-            adata, basis=f"X_{key_added}_umap", color=name, ax=axis, show=False, **style
+            shown, basis=f"X_{key_added}_umap", color=name, ax=axis, show=False, **style
         )
         axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
         if name == confidence and "title" not in kwargs:
@@ -328,6 +336,19 @@ def _expression(adata: AnnData, genes: list[str], layer: str | None) -> AnnData:
         obs=pd.DataFrame(index=adata.obs_names),
         var=pd.DataFrame(index=pd.Index(genes)),
     )
+
+
+def _with_expression(adata: AnnData, gene: str, key: str) -> AnnData:
+    """Return the UMAP with the gene's log-normalised values; `adata` where counts are gone."""
+    layer = adata.uns[key]["params"].get("layer")
+    if gene not in adata.var_names:
+        return adata
+    try:
+        shown = _expression(adata, [gene], layer)
+    except count_matrix.CountsError:
+        return adata
+    shown.obsm[f"X_{key}_umap"] = adata.obsm[f"X_{key}_umap"]
+    return shown
 
 
 def _title(term: str) -> str:

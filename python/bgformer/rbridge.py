@@ -150,7 +150,11 @@ def _placed(cells: AnnData | CellsFromR, fitted: dict[str, Any], device: str) ->
 
 @_answer
 def save(
-    fitted: dict[str, Any], latent: np.ndarray, weights: dict[str, Any], path: str
+    fitted: dict[str, Any],
+    latent: np.ndarray,
+    weights: dict[str, Any],
+    path: str,
+    overwrite: bool,
 ) -> dict[str, Any]:
     """Write the folder that :meth:`bgformer.BGFormer.load` reads.
 
@@ -163,11 +167,13 @@ def save(
     weights
         As in :func:`recluster`.
     path
-        The folder; a model in it is replaced.
+        The folder.
+    overwrite
+        Replace a model that is there.
     """
     model = _model(fitted)
     model.set_cells(np.ascontiguousarray(latent, dtype=np.float32), _weights(weights))
-    model.save(path)
+    model.save(path, overwrite=overwrite)
     return {}
 
 
@@ -214,6 +220,27 @@ def recluster(
 
 
 @_answer
+def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str, Any]:
+    """Return the weights of cells whose names have changed, from the latent that R has kept.
+
+    Parameters
+    ----------
+    latent
+        Of the cells, n x n_latent.
+    anchors_of_graph
+        m x n_latent, from :func:`run`.
+
+    Returns
+    -------
+    ``weights``, as in :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
+    """
+    rows, centres = (
+        np.array(part, dtype=np.float32, order="C") for part in (latent, anchors_of_graph)
+    )
+    return {"weights": _by_anchor(anchors.anchor_weights(rows, centres))}
+
+
+@_answer
 def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict[str, Any]:
     """Return how many clusters each resolution gives, and how stable they are.
 
@@ -252,19 +279,12 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
     :func:`predict` and :func:`save` need besides).
     """
     stored = tl.described(model, batch_key=batch_key)
-    weights = sparse.csc_matrix(model.weights_)
-    weights.sort_indices()
     tensors, description = model.state()
     for name in (*_HELD_BY_R, *_SET_BY_R):
         del tensors[name]
     return {
         "embedding": np.asarray(model.latent_, dtype=np.float64),
-        "weights": {
-            "data": weights.data.astype(np.float64),
-            "indices": weights.indices.astype(np.int32),
-            "indptr": weights.indptr.astype(np.int32),
-            "shape": list(weights.shape),
-        },
+        "weights": _by_anchor(model.weights_),
         "anchors": np.asarray(model.anchors_, dtype=np.float64),
         "genes": [str(gene) for gene in model.genes_],
         "history": {
@@ -289,6 +309,18 @@ def _clusters(found: anchors.Partition) -> dict[str, Any]:
         "anchor_clusters": found.anchor_clusters.astype(np.int32),
         "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),
         "resolution": float(found.resolution),
+    }
+
+
+def _by_anchor(weights: sparse.csr_matrix) -> dict[str, Any]:
+    """Return the parts of R's dgCMatrix, n x m."""
+    columns = sparse.csc_matrix(weights)
+    columns.sort_indices()
+    return {
+        "data": columns.data.astype(np.float64),
+        "indices": columns.indices.astype(np.int32),
+        "indptr": columns.indptr.astype(np.int32),
+        "shape": list(columns.shape),
     }
 
 

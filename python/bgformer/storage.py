@@ -26,19 +26,23 @@ _TENSORS, _DESCRIPTION = "model.safetensors", "model.json"
 
 
 def write(
-    directory: str | Path, tensors: dict[str, torch.Tensor], description: dict[str, Any]
+    directory: str | Path,
+    tensors: dict[str, torch.Tensor],
+    description: dict[str, Any],
+    *,
+    overwrite: bool,
 ) -> None:
     """Write a model folder beside its final name and move it there once complete.
 
     Raises
     ------
     FileExistsError
-        If `directory` exists and is not a saved model.
+        If `directory` exists, unless it is a saved model and may be overwritten.
     OSError
         If it cannot be written.
     """
     target = Path(directory)
-    check_target(target)
+    check_target(target, overwrite=overwrite)
     try:
         _write(target, tensors, description)
     except (OSError, SafetensorError) as error:
@@ -76,11 +80,18 @@ def put(partial: Path, target: Path) -> None:
     shutil.rmtree(old)
 
 
-def check_target(directory: str | Path) -> None:
-    """Raise FileExistsError if a folder exists that is not a saved model to be replaced."""
-    if Path(directory).exists() and not holds_model(directory):
+def check_target(directory: str | Path, *, overwrite: bool) -> None:
+    """Raise FileExistsError if a path exists, unless it is a saved model to be overwritten."""
+    if not Path(directory).exists():
+        return
+    if not holds_model(directory):
         raise FileExistsError(
             f"'{directory}' exists and is not a saved model; choose another name."
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"'{directory}' holds a saved model; choose another name, or replace it with "
+            f"overwrite=True."
         )
 
 

@@ -173,6 +173,7 @@ def recluster(
     *,
     resolution: float | None = None,
     n_clusters: int | str = "auto",
+    cluster_name: str | None = None,
     key_added: str = "bgformer",
     copy: bool = False,
 ) -> AnnData | None:
@@ -187,6 +188,8 @@ def recluster(
         :func:`cluster`.
     n_clusters
         Number of clusters wanted instead, or "auto" to let the resolution decide.
+    cluster_name
+        Column of ``obs`` for the new clusters, beside those that are there; None replaces these.
     key_added
         Name under which :func:`cluster` stored its results.
     copy
@@ -195,14 +198,18 @@ def recluster(
     Returns
     -------
     None, or the copy. ``obs[key_added]``, its confidence, and "anchor_clusters", "resolution" and
-    "n_clusters" in ``uns[key_added]`` are replaced.
+    "n_clusters" in ``uns[key_added]`` are replaced; with `cluster_name`, ``obs[cluster_name]`` and
+    ``obs[cluster_name + "_confidence"]`` are added and all else stays as it is.
 
     Raises
     ------
     ValueError
-        If `adata` has no results under this name, or the request cannot be met.
+        If `adata` has no results under this name, the column is there and not from bgformer, or
+        the request cannot be met.
     """
     stored = results(adata, key_added)
+    if cluster_name is not None:
+        _check_column(adata, cluster_name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
@@ -215,7 +222,10 @@ def recluster(
             one_population=one_population(stored.get("valley_p")),
         )
     adata = _copy(adata) if copy else adata
-    _store(adata, key_added, found)
+    if cluster_name is None:
+        _store(adata, key_added, found)
+    else:
+        _label(adata, cluster_name, found)
     return adata if copy else None
 
 
@@ -263,11 +273,16 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
     ValueError
         If `adata` has no results under this name, or those of other cells.
     """
-    parts = ((key, adata.uns), (key, adata.obs), (f"X_{key}", adata.obsm))
-    if not all(name in place for name, place in (*parts, (f"{key}_anchors", adata.obsm))):
+    if key not in adata.uns:
         raise ValueError(
             f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
         )
+    for place, name in (("obs", key), ("obsm", f"X_{key}"), ("obsm", f"{key}_anchors")):
+        if name not in getattr(adata, place):
+            raise ValueError(
+                f"adata.{place}['{name}'], part of the results named '{key}', is missing; run "
+                f"bgformer.tl.cluster(adata) again."
+            )
     stored = adata.uns[key]
     if adata.obsm[f"{key}_anchors"].shape[1] != len(stored["anchors"]) or adata.n_obs > stored.get(
         "n_cells", np.inf
@@ -293,6 +308,18 @@ def _check_key(adata: AnnData, key: str) -> None:
         )
 
 
+def _check_column(adata: AnnData, name: str) -> None:
+    """Raise unless clusters may be stored in this column; its own confidence shows it is ours."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"cluster_name is {name!r}; give the name of a column as a string.")
+    there = [column for column in (name, f"{name}_confidence") if column in adata.obs]
+    if len(there) == 1:
+        raise ValueError(
+            f"adata.obs has a column '{there[0]}' that is not from bgformer and would be "
+            f"overwritten; choose another cluster_name."
+        )
+
+
 def _copy(adata: AnnData) -> AnnData:
     """Return a copy in memory; AnnData copies a backed one only into another file."""
     return adata.to_memory() if adata.isbacked else adata.copy()
@@ -300,11 +327,15 @@ def _copy(adata: AnnData) -> AnnData:
 
 def _store(adata: AnnData, key: str, found: Partition) -> None:
     """Write a partition into obs and uns."""
-    clustering = _clustering(found)
-    names = [str(i) for i in range(clustering["n_clusters"])]
-    adata.obs[key] = pd.Categorical.from_codes(found.labels, categories=names)
-    adata.obs[f"{key}_confidence"] = found.confidence
-    adata.uns[key].update(clustering)
+    _label(adata, key, found)
+    adata.uns[key].update(_clustering(found))
+
+
+def _label(adata: AnnData, name: str, found: Partition) -> None:
+    """Write a partition into obs."""
+    names = [str(i) for i in range(int(found.anchor_clusters.max()) + 1)]
+    adata.obs[name] = pd.Categorical.from_codes(found.labels, categories=names)
+    adata.obs[f"{name}_confidence"] = found.confidence
 
 
 def _clustering(found: Partition) -> dict[str, Any]:

@@ -43,7 +43,7 @@
 #'   changed.
 #' @param verbose `TRUE` or `FALSE`: show progress and messages.
 #' @param ... Further arguments of Python's `bgformer.tl.cluster`, such as `max_steps`,
-#'   `n_anchors`, `n_latent`, `n_top_genes`.
+#'   `n_anchors`, `n_latent`, `n_top_genes`; with dots in their names they are the same.
 #' @param separate.process `TRUE` runs Python in a process of its own, which the package processx
 #'   starts: this one loads no Python and its memory hardly grows, an interrupt ends the other at
 #'   once, and if that is killed, for its memory say, R goes on with an error. Results are the same;
@@ -172,8 +172,9 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
 
 #' @export
 print.bgformer <- function(x, ...) {
-  cat(sprintf("bgformer: %d cells in %d clusters, %d anchors, %d latent dimensions\n",
-              length(x$clusters), nlevels(x$clusters), nrow(x$anchors), ncol(x$embedding)))
+  cat(sprintf("bgformer: %d cells in %d cluster%s, %d anchors, %d latent dimensions\n",
+              length(x$clusters), nlevels(x$clusters), if (nlevels(x$clusters) == 1) "" else "s",
+              nrow(x$anchors), ncol(x$embedding)))
   cat("cells per cluster:\n")
   print(table(x$clusters, dnn = NULL))
   cat(sprintf("confidence: median %.2f, range %.2f to %.2f\n", stats::median(x$confidence),

@@ -29,6 +29,8 @@ as_sparse <- function(x) {
 # One run: counts in, a list of class "bgformer" out, as from predict_counts().
 fit_counts <- function(found, features, batch, batch.var, settings, key, separate.process) {
   counts <- found$counts
+  further <- !names(settings) %in% own_settings
+  names(settings)[further] <- gsub(".", "_", names(settings)[further], fixed = TRUE)
   if (inherits(counts, "Matrix") || (is.matrix(counts) && !separate.process)) {
     counts <- as_sparse(counts)
   }
@@ -92,6 +94,9 @@ known_features <- function(features, genes, where) {
   unique(features)
 }
 
+# Those that have a name of R's; of the others n.top.genes is as good as n_top_genes.
+own_settings <- c("n.clusters", "resolution", "seed.use", "device", "verbose")
+
 python_arguments <- function(settings) {
   if (is.null(names(settings)) || any(!nzchar(names(settings)))) {
     stop("further arguments of RunBGFormer() must be named, such as max_steps = 500.",
@@ -107,8 +112,7 @@ python_arguments <- function(settings) {
     device = settings$device,
     verbose = settings$verbose
   )
-  further <- settings[setdiff(names(settings), c("n.clusters", "resolution", "seed.use", "device",
-                                                 "verbose"))]
+  further <- settings[setdiff(names(settings), own_settings)]
   c(Filter(Negate(is.null), own), lapply(further, as_python))
 }
 
@@ -163,14 +167,16 @@ as_factor <- function(codes, levels) {
   structure(as.vector(codes) + 1L, levels = levels, class = "factor")
 }
 
+# Weights of cells on anchors, in the parts that Python answers with.
+as_weights <- function(parts, cells) {
+  methods::new(
+    "dgCMatrix", x = as.vector(parts$data), i = as.vector(parts$indices),
+    p = as.vector(parts$indptr), Dim = as.integer(parts$shape), Dimnames = list(cells, NULL)
+  )
+}
+
 as_result <- function(answer, cells, key) {
   dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
-  weights <- methods::new(
-    "dgCMatrix",
-    x = as.vector(answer$weights$data), i = as.vector(answer$weights$indices),
-    p = as.vector(answer$weights$indptr), Dim = as.integer(answer$weights$shape),
-    Dimnames = list(cells, NULL)
-  )
   structure(
     list(
       clusters = setNames(as_factor(answer$labels, answer$levels), cells),
@@ -189,7 +195,7 @@ as_result <- function(answer, cells, key) {
                        dimnames = list(NULL, dimensions)),
       anchor.clusters = as_factor(answer$anchor_clusters, answer$levels),
       anchor.support = as.vector(answer$anchor_support),
-      weights = weights,
+      weights = as_weights(answer$weights, cells),
       model = answer$model
     ),
     class = "bgformer"

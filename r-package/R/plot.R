@@ -10,8 +10,8 @@
 #'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`. Where there is none, and for
 #'   other objects, which do not say what a UMAP was made from, it is the first two principal
 #'   axes of the latent space; the axes' names say which it is, and the share of the variance.
-#' @param label `TRUE` or `FALSE`: write the clusters' names onto the cells; with `FALSE` they are
-#'   in a legend.
+#' @param label `TRUE` or `FALSE`: write the clusters' names onto the cells, besides the legend;
+#'   `+ ggplot2::theme(legend.position = "none")` leaves that out.
 #' @param pt.size Size of the points; `NULL` takes one that goes with the number of cells.
 #' @param ... Further arguments of [ggplot2::geom_point()], such as `alpha`.
 #'
@@ -41,18 +41,18 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
   points <- ggplot2::geom_point(ggplot2::aes(colour = .data[[color.by]]), shape = 16, size = size,
                                 ...)
   plot <- ggplot2::ggplot(drawn, ggplot2::aes(x = .data$x, y = .data$y)) + points +
-    colour_scale(color.by, results$clusters, label) + plane_theme() +
+    colour_scale(color.by, results$clusters) + plane_theme() +
     ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label && color.by == "cluster") {
-    plot <- plot + label_layer(label_places(cells, cells$cluster), on = 20)
+    plot <- plot + label_layer(label_places(cells, cells$cluster), on = 60)
   }
   plot
 }
 
 #' Plot the anchors
 #'
-#' Draws each anchor at the mean of its cells, in the plane of [BGFormerPlot()], with the cells
-#' behind it in grey. Anchors that share cells are linked: the links are what clusters are found
+#' Draws each anchor in the plane of [BGFormerPlot()], with the cells behind it in grey: at the cell
+#' that is nearest to the mean of its cells, so that no anchor stands where there are none. Anchors that share cells are linked: the links are what clusters are found
 #' from.
 #'
 #' @inheritParams BGFormerPlot
@@ -72,9 +72,8 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
   results <- results_in(object, "AnchorPlot")
   at <- plane_of(object, results, reduction)
   mass <- colSums(results$weights)
-  anchors <- data.frame(as.matrix(Matrix::crossprod(results$weights, at)) / mass,
-                        share = mass / sum(mass), cluster = results$anchor.clusters)
-  names(anchors)[1:2] <- c("x", "y")
+  anchors <- data.frame(anchor_places(results$weights, at), share = mass / sum(mass),
+                        cluster = results$anchor.clusters)
   used <- mass > 0 # a subset of the cells may leave anchors without any
   links <- anchor_links(results$weights, anchors)
   plot <- ggplot2::ggplot(anchors[used, ], ggplot2::aes(x = .data$x, y = .data$y)) +
@@ -87,15 +86,27 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
     ggplot2::geom_point(ggplot2::aes(size = .data$share, fill = .data$cluster), shape = 21,
                         colour = "white", stroke = 0.3) +
     ggplot2::scale_fill_manual(values = cluster_colours(anchors$cluster), name = "Cluster",
-                               guide = if (label) "none" else big_points(anchors$cluster)) +
+                               guide = big_points(anchors$cluster)) +
     ggplot2::scale_size_area(max_size = 7, name = "Share of cells", labels = percent,
                              guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
     ggplot2::scale_alpha_continuous(range = c(0.08, 0.8), guide = "none") +
     plane_theme() + ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label) {
-    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]), on = 3)
+    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]), on = 10)
   }
   plot
+}
+
+# For each anchor, which of its cells is nearest to their mean, and where that is; an anchor without
+# cells is nowhere.
+anchor_places <- function(weights, at) {
+  mean <- as.matrix(Matrix::crossprod(weights, at)) / colSums(weights)
+  anchor <- rep(seq_len(ncol(weights)), diff(weights@p))
+  cell <- weights@i + 1L
+  away <- rowSums((at[cell, , drop = FALSE] - mean[anchor, , drop = FALSE])^2)
+  nearest <- order(anchor, away)
+  first <- nearest[match(seq_len(ncol(weights)), anchor[nearest])]
+  data.frame(x = at[cell[first], 1], y = at[cell[first], 2])
 }
 
 # Pairs of anchors that share cells; a link's strength is the cosine of their weights.
@@ -183,12 +194,12 @@ chosen_colour <- function(color.by) {
   color.by
 }
 
-colour_scale <- function(color.by, clusters, label) {
+colour_scale <- function(color.by, clusters) {
   if (color.by == "confidence") {
     return(ggplot2::scale_colour_viridis_c(limits = c(0, 1), direction = -1, name = "Confidence"))
   }
   ggplot2::scale_colour_manual(values = cluster_colours(clusters), name = "Cluster",
-                               guide = if (label) "none" else big_points(clusters))
+                               guide = big_points(clusters))
 }
 
 big_points <- function(clusters) {

@@ -7,13 +7,18 @@
 #' Genes are matched by name. Those of the model that the new cells lack are treated as not
 #' measured, with a warning; if more than half of them are missing, that is an error. The reference
 #' needs its cells no more: a subset of it will do, and so will an object that was saved with
-#' `saveRDS()` and read in another session. `merge()` of Seurat objects drops the model.
+#' `saveRDS()` and read in another session. `merge()` of Seurat objects drops the model, and so does
+#' `as.SingleCellExperiment()`. Gene names that differ in `_` and `-` alone are the same: Seurat
+#' writes every name with `-`.
 #'
 #' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
 #'   genes x cells.
 #' @param reference What holds the model: a Seurat object, a SingleCellExperiment or a list of class
 #'   `bgformer` from [RunBGFormer()], or from [LoadBGFormer()]. It need not be of the query's kind.
 #' @inheritParams RunBGFormer
+#' @param cluster.name Column of the cells' metadata for the clusters; `NULL` takes the name of the
+#'   reference's own, which [ReclusterBGFormer()] may have changed. The confidence is stored beside
+#'   it: `_clusters` at the end of the name becomes `_confidence`.
 #' @param verbose `TRUE` or `FALSE`: show messages.
 #' @param ... Not used.
 #'
@@ -41,9 +46,9 @@ PredictBGFormer <- function(query, reference, ...) {
 #' @export
 PredictBGFormer.Seurat <- function(query, reference, assay = NULL, layer = "counts",
                                    reduction.name = "bgformer", reduction.key = "BGF_",
-                                   cluster.name = "bgformer_clusters", device = "auto",
-                                   verbose = TRUE, ...) {
+                                   cluster.name = NULL, device = "auto", verbose = TRUE, ...) {
   fitted <- model_for_query(reference, device, verbose, ...)
+  cluster.name <- name_in_query(cluster.name, fitted)
   check_places_seurat(query, reduction.name, reduction.key, cluster.name)
   found <- counts_of_seurat(query, assay, layer, verbose)
   result <- predict_counts(found, fitted, device, reduction.key)
@@ -59,9 +64,10 @@ PredictBGFormer.Seurat <- function(query, reference, assay = NULL, layer = "coun
 PredictBGFormer.SingleCellExperiment <- function(query, reference, assay = NULL,
                                                  layer = "counts", reduction.name = "BGFORMER",
                                                  reduction.key = "BGF_",
-                                                 cluster.name = "bgformer_clusters",
-                                                 device = "auto", verbose = TRUE, ...) {
+                                                 cluster.name = NULL, device = "auto",
+                                                 verbose = TRUE, ...) {
   fitted <- model_for_query(reference, device, verbose, ...)
+  cluster.name <- name_in_query(cluster.name, fitted)
   check_places_sce(query, reduction.name, reduction.key, cluster.name)
   found <- counts_of_sce(query, assay, layer)
   result <- predict_counts(found, fitted, device, reduction.key)
@@ -80,6 +86,14 @@ PredictBGFormer.default <- function(query, reference, reduction.key = "BGF_", de
   fitted <- model_for_query(reference, device, verbose, ...)
   check_names(reduction.key = reduction.key)
   predict_counts(counts_of_matrix(query), fitted, device, reduction.key)
+}
+
+# The reference's own name, so that a column of both, merged, is of one clustering.
+name_in_query <- function(cluster.name, fitted) {
+  if (!is.null(cluster.name)) {
+    return(cluster.name)
+  }
+  if (is.null(fitted$cluster.name)) "bgformer_clusters" else fitted$cluster.name
 }
 
 # What is asked for is checked, and the model taken out of the reference.

@@ -36,7 +36,7 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
                                      cluster.name = NULL, ...) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_dots(...)
-  fitted <- fitted_for(kept_seurat(object), colnames(object))
+  fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
   cluster.name <- new_name(cluster.name, colnames(object[[]]), fitted)
   object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name,
                          fitted$reduction.name)
@@ -52,7 +52,7 @@ ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.
                                                    cluster.name = NULL, ...) {
   need_single_cell_experiment()
   check_dots(...)
-  fitted <- fitted_for(kept_sce(object), colnames(object), ncol(object))
+  fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
   cluster.name <- new_name(cluster.name, colnames(SummarizedExperiment::colData(object)), fitted)
   store_sce(object, partition(fitted, resolution, n.clusters), cluster.name,
             fitted$reduction.name)
@@ -71,22 +71,32 @@ ReclusterBGFormer.default <- function(object, ...) {
        class(object)[1], "'.", call. = FALSE)
 }
 
-# The stored model, its weights cut to the cells that the object has now, in their order.
-fitted_for <- function(fitted, cells, n = length(cells)) {
-  if (is.null(fitted$weights)) {
-    stop("this object has no bgformer model; call RunBGFormer() first.", call. = FALSE)
-  }
+# The stored model, with the weights of the cells that the object has now, in their order.
+fitted_for <- function(fitted, object) {
+  cells <- colnames(object)
   check_unique(cells, "cell", "this object", "make.unique() and call RunBGFormer() again")
-  if (is.null(cells) && nrow(fitted$weights) == n) {
+  if (is.null(cells) && nrow(fitted$weights) == ncol(object)) {
     return(fitted)
   }
   at <- match(cells, rownames(fitted$weights))
-  if (length(at) != n || anyNA(at)) {
-    stop(max(1L, sum(is.na(at))), " of ", n, " cells were not there when RunBGFormer() was called ",
-         "(added or renamed since); call it again.", call. = FALSE)
+  if (length(at) == ncol(object) && !anyNA(at)) {
+    fitted$weights <- fitted$weights[at, , drop = FALSE]
+    return(fitted)
   }
-  fitted$weights <- fitted$weights[at, , drop = FALSE]
-  fitted
+  latent <- if (fitted$reduction.name %in% reduction_names(object)) {
+    reduction_of(object, fitted$reduction.name)
+  }
+  # renamed cells: the latent has gone with them, and the weights are made from that
+  if (!is.null(latent) && identical(dim(latent), c(ncol(object), ncol(fitted$anchors))) &&
+        all(is.finite(latent))) {
+    answer <- ask_python(function(python) {
+      python$weights_again(latent = unname(latent), anchors_of_graph = unname(fitted$anchors))
+    })
+    fitted$weights <- as_weights(answer$weights, cells)
+    return(fitted)
+  }
+  stop(max(1L, sum(is.na(at))), " of ", ncol(object), " cells were not there when RunBGFormer() ",
+       "was called (added since); call it again.", call. = FALSE)
 }
 
 new_name <- function(cluster.name, there, fitted) {

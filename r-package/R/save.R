@@ -39,7 +39,8 @@ SaveBGFormer <- function(object, path, overwrite = FALSE) {
   ask_python(function(python) {
     python$save(
       fitted = for_python(results), latent = unname(results$embedding),
-      weights = weights_for_python(results$weights), path = path.expand(path)
+      weights = weights_for_python(results$weights), path = path.expand(path),
+      overwrite = overwrite
     )
   })
   invisible(path)

@@ -64,11 +64,13 @@ kept_seurat <- function(object) {
 }
 
 kept_sce <- function(object) {
-  models <- which(names(S4Vectors::metadata(object)) == "bgformer")
-  if (length(models) > 1) {
-    return(NULL) # cbind() of two objects keeps both models; neither is of all of these cells
-  }
-  S4Vectors::metadata(object)$bgformer
+  if (has_several(object)) NULL else S4Vectors::metadata(object)$bgformer
+}
+
+# cbind() keeps the models of both objects, and neither is of all cells.
+has_several <- function(object) {
+  inherits(object, "SingleCellExperiment") &&
+    sum(names(S4Vectors::metadata(object)) == "bgformer") > 1
 }
 
 what_holds_results <- paste("what RunBGFormer() returned: a Seurat object, a SingleCellExperiment",
@@ -87,7 +89,9 @@ kept_in <- function(object, caller, what = "this object") {
          "'.", call. = FALSE)
   }
   if (is.null(kept$model)) {
-    stop(what, " has no bgformer model; call RunBGFormer() first.", call. = FALSE)
+    several <- "several bgformer models, as after cbind()"
+    has <- if (has_several(object)) several else "no bgformer model"
+    stop(what, " has ", has, "; call RunBGFormer() first.", call. = FALSE)
   }
   kept
 }
@@ -98,7 +102,7 @@ results_in <- function(object, caller) {
   if (inherits(object, "bgformer")) {
     return(object)
   }
-  kept <- fitted_for(kept, colnames(object), ncol(object))
+  kept <- fitted_for(kept, object)
   cells <- if (inherits(object, "Seurat")) object[[]] else SummarizedExperiment::colData(object)
   columns <- column_names(kept$cluster.name)
   reduction <- kept$reduction.name

@@ -256,6 +256,18 @@ def test_counts_on_disk_give_the_same_clusters(cells, expected, kind, tmp_path):
     backed.file.close()
 
 
+def test_normalised_and_rounded_counts_are_noticed(cells):
+    cells.X = sparse.csr_matrix(np.round(cells.X / cells.X.sum(axis=1) * 1e4))
+    with pytest.warns(UserWarning, match="all cells have about 100.. counts, as after norm"):
+        cm.read_counts(cells)
+
+
+def test_a_matrix_the_wrong_way_round_is_noticed(cells, unchanged):
+    turned = cells.T.copy()
+    with unchanged(turned), pytest.raises(cm.CountsError, match="wrong way round; transpose it"):
+        cm.read_counts(turned)
+
+
 def test_a_layer_gives_the_same_clusters_as_x(cells, expected):
     cells.layers["counts"] = cells.X
     cells.X = cells.X.astype(np.float64).log1p()

@@ -117,6 +117,21 @@ def test_genes_are_matched_by_name(pbmc700, model):
     np.testing.assert_array_equal(model.predict(shuffled), model.partition_.labels)
 
 
+def test_genes_that_seurat_renamed_are_found(pbmc700, cells):
+    named = cells.copy()
+    named.var_names = "hg19_" + named.var_names
+    model = bgf.BGFormer(max_steps=3, verbose=False).fit(named)
+    expected = model.predict(named)
+    named.var_names = named.var_names.str.replace("_", "-")
+    np.testing.assert_array_equal(model.predict(named), expected)
+
+
+def test_a_model_says_what_it_is(model):
+    assert repr(bgf.BGFormer()) == "BGFormer, not fitted"
+    assert repr(model).startswith("BGFormer, fitted: 700 cells, clusters: ")
+    np.testing.assert_array_equal(model.labels_, model.partition_.labels)
+
+
 def test_missing_genes_are_treated_as_masked_with_a_warning(pbmc700, model):
     part = pbmc700[:, 60:].copy()
     with pytest.warns(

@@ -27,7 +27,9 @@ def test_results_are_plain_and_complete(model):
 
 
 def test_a_model_that_went_through_r_is_the_same_on_disk(model, held, pbmc700, tmp_path):
-    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "reference"))
+    answer = rbridge.save(
+        held, held["embedding"], held["weights"], str(tmp_path / "reference"), False
+    )
     assert answer["error"] is None
     loaded = bgf.BGFormer.load(tmp_path / "reference")
     np.testing.assert_array_equal(loaded.predict(pbmc700), model.predict(pbmc700))
@@ -48,7 +50,7 @@ def test_clusters_of_part_of_the_cells_keep_their_numbers(held, model, tmp_path)
     cells = np.sort(np.r_[np.flatnonzero(labels == labels.max()), np.flatnonzero(labels == 0)[:2]])
     weights = model.weights_[cells].tocsc()
     parts = {name: getattr(weights, name) for name in ("data", "indices", "indptr", "shape")}
-    answer = rbridge.save(held, held["embedding"][cells], parts, str(tmp_path / "part"))
+    answer = rbridge.save(held, held["embedding"][cells], parts, str(tmp_path / "part"), False)
     assert answer["error"] is None
     loaded = bgf.BGFormer.load(tmp_path / "part")
     np.testing.assert_array_equal(loaded.partition_.labels, labels[cells])
@@ -58,7 +60,7 @@ def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
     answer = rbridge.recluster(held["weights"], None, 3, model.seed, held["valley_p"])
     assert answer["levels"] == ["0", "1", "2"]
     np.testing.assert_array_equal(np.unique(answer["labels"]), [0, 1, 2])
-    rbridge.save(held | answer, held["embedding"], held["weights"], str(tmp_path / "three"))
+    rbridge.save(held | answer, held["embedding"], held["weights"], str(tmp_path / "three"), False)
     expected = copy.copy(model)
     expected.recluster(n_clusters=3)
     loaded = bgf.BGFormer.load(tmp_path / "three")
@@ -69,7 +71,7 @@ def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
 def test_a_folder_that_is_no_model_is_not_replaced(held, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
-    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "notes"))
+    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "notes"), False)
     assert "exists and is not a saved model; choose another name" in answer["error"]
     assert [path.name for path in tmp_path.rglob("*")] == ["notes", "a.txt"]
 
@@ -79,7 +81,9 @@ def test_a_folder_that_is_no_model_is_not_replaced(held, tmp_path):
 )
 def test_damaged_bytes_are_said_to_be_damaged(held, damage, tmp_path):
     held |= {"model": damage(bytes(held["model"]))}
-    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "reference"))
+    answer = rbridge.save(
+        held, held["embedding"], held["weights"], str(tmp_path / "reference"), False
+    )
     assert "the model in 'this object' is damaged" in answer["error"]
     assert list(tmp_path.iterdir()) == []
 
@@ -92,3 +96,9 @@ def test_resolutions_are_those_of_the_tool(clustered):
     for name in expected:
         np.testing.assert_array_equal(answer[name], expected[name])
     assert rbridge.resolutions(parts, 0.5, 0)["resolution"] == [0.5]  # one number from R
+
+
+def test_weights_come_back_from_the_latent(held, model):
+    answer = rbridge.weights_again(held["embedding"], held["anchors"])
+    for name in ("data", "indices", "indptr", "shape"):
+        np.testing.assert_array_equal(answer["weights"][name], held["weights"][name])

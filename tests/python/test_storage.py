@@ -175,7 +175,10 @@ def test_what_is_not_a_model_is_not_overwritten(model, tmp_path):
 
 def test_a_model_replaces_a_model(model, saved, cells):
     other = bgf.BGFormer(max_steps=3, verbose=False).fit(cells)
-    other.save(saved)
+    with pytest.raises(FileExistsError, match=r"holds a saved model; .* with overwrite=True"):
+        other.save(saved)
+    np.testing.assert_array_equal(bgf.BGFormer.load(saved).latent_, model.latent_)
+    other.save(saved, overwrite=True)
     np.testing.assert_array_equal(bgf.BGFormer.load(saved).latent_, other.latent_)
     assert [p.name for p in saved.parent.iterdir()] == ["model"]
 
@@ -192,7 +195,7 @@ def test_a_save_that_fails_leaves_nothing_and_loses_nothing(
     monkeypatch.setattr(f"bgformer.storage.{step}", fail)
     for target in (saved, saved.with_name("new")):
         with pytest.raises(type(error)):
-            model.save(target)
+            model.save(target, overwrite=True)
     monkeypatch.undo()
     assert [p.name for p in saved.parent.iterdir()] == ["model"]
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == before
@@ -209,7 +212,7 @@ def test_a_model_that_cannot_take_its_place_gives_the_old_one_back(model, saved,
 
     monkeypatch.setattr("bgformer.storage.os.replace", second_fails)
     with pytest.raises(OSError, match="disk full"):
-        model.save(saved)
+        model.save(saved, overwrite=True)
     monkeypatch.undo()
     assert [p.name for p in saved.parent.iterdir()] == ["model"]
     np.testing.assert_array_equal(bgf.BGFormer.load(saved).latent_, model.latent_)

@@ -88,6 +88,23 @@ def test_results_under_another_name(cells):
         bgf.tl.recluster(cells)
 
 
+def test_two_clusterings_side_by_side(clustered):
+    before = clustered.copy()
+    bgf.tl.recluster(clustered, n_clusters=3, cluster_name="three")
+    assert clustered.obs["three"].nunique() == 3
+    assert clustered.obs["three_confidence"].between(0, 1).all()
+    pd.testing.assert_frame_equal(clustered.obs[before.obs.columns], before.obs)
+    assert clustered.uns["bgformer"]["n_clusters"] == before.uns["bgformer"]["n_clusters"]
+    bgf.tl.recluster(clustered, n_clusters=2, cluster_name="three")  # ours to write over
+    assert clustered.obs["three"].nunique() == 2
+    clustered.obs["mine"] = "x"
+    with pytest.raises(ValueError, match="column 'mine' that is not from bgformer"):
+        bgf.tl.recluster(clustered, n_clusters=2, cluster_name="mine")
+    del clustered.obs["bgformer"]
+    with pytest.raises(ValueError, match=r"adata.obs\['bgformer'\], part of the results"):
+        bgf.tl.recluster(clustered)
+
+
 def test_cluster_takes_cells_alone(tmp_path):
     with pytest.raises(TypeError, match="adata is a str; give an AnnData"):
         bgf.tl.cluster(str(tmp_path), verbose=False)

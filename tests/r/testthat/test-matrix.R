@@ -38,7 +38,7 @@ test_that("batch.var of a matrix is one value per cell", {
 })
 
 test_that("numbers for Python may be written as R users write them", {
-  small <- RunBGFormer(counts, max_steps = 2, n_anchors = 30, n_latent = 8, n_top_genes = 100,
+  small <- RunBGFormer(counts, max_steps = 2, n_anchors = 30, n_latent = 8, n.top.genes = 100,
                        n.clusters = 3, verbose = FALSE)
   expect_identical(dim(small$anchors), c(30L, 8L))
   expect_length(small$genes, 100)

@@ -29,6 +29,23 @@ test_that("results are where those of RunBGFormer() are", {
   expect_null(Seurat::Command(by_list, "PredictBGFormer.RNA")@params$reference)
 })
 
+test_that("clusters have the name of the reference's, unless another is given", {
+  three <- ReclusterBGFormer(reference, n.clusters = 3, cluster.name = "three")
+  query <- PredictBGFormer(seurat_object(new), three)
+  expect_identical(levels(query$three), levels(three$three))
+  expect_false("bgformer_clusters" %in% colnames(query[[]]))
+  named <- PredictBGFormer(sce_object(new), three, cluster.name = "mine")
+  expect_identical(named$mine, unname(query$three))
+})
+
+test_that("genes whose underscores Seurat has replaced are found again", {
+  named <- counts
+  rownames(named) <- paste0("hg19_", rownames(named))
+  fit <- suppressWarnings(run(seurat_object(named)))
+  expect_no_warning(found <- PredictBGFormer(sce_object(named), fit))
+  expect_identical(found$bgformer_clusters, unname(fit$bgformer_clusters))
+})
+
 test_that("new cells of a type get the cluster that the type has in the reference", {
   type <- as.character(blood$cell_type)[match(colnames(new), colnames(blood$counts))]
   known <- as.character(blood$cell_type)[match(colnames(reference), colnames(blood$counts))]

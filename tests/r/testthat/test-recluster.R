@@ -38,12 +38,17 @@ test_that("it needs only the object, from a file and in another session", {
                    paste(c("labels:", as.character(labels)), collapse = " "))
 })
 
-test_that("a subset of the cells can be clustered again, added cells cannot", {
+test_that("a subset of the cells can be clustered again, and so can renamed ones", {
   half <- object[, rev(seq_len(100))]
   again <- ReclusterBGFormer(half, n.clusters = 3)
   expect_named(again$bgformer_clusters, colnames(half))
   expect_identical(nlevels(again$bgformer_clusters), 3L)
   renamed <- Seurat::RenameCells(object, add.cell.id = "x")
+  expected <- ReclusterBGFormer(object, n.clusters = 3)$bgformer_clusters
+  found <- ReclusterBGFormer(renamed, n.clusters = 3)$bgformer_clusters
+  expect_identical(unname(found), unname(expected))
+  expect_named(found, colnames(renamed))
+  renamed[["bgformer"]] <- NULL
   expect_match(error_of(ReclusterBGFormer(renamed)),
                "234 of 234 cells were not there when RunBGFormer\\(\\) was called")
 })

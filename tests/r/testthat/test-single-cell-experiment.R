@@ -45,9 +45,9 @@ test_that("of two objects side by side no model is used, and a new run replaces 
   other <- after
   colnames(other) <- paste0(colnames(other), "_b")
   both <- SummarizedExperiment::cbind(after, other)
-  expect_match(error_of(ReclusterBGFormer(both)), "no bgformer model; call RunBGFormer() first",
+  expect_match(error_of(ReclusterBGFormer(both)), "several bgformer models, as after cbind(); call",
                fixed = TRUE)
-  expect_match(error_of(PredictBGFormer(counts, both)), "reference has no bgformer model",
+  expect_match(error_of(PredictBGFormer(counts, both)), "reference has several bgformer models",
                fixed = TRUE)
   again <- run(both)
   expect_identical(nrow(ReclusterBGFormer(again)), nrow(after))
