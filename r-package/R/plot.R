@@ -52,8 +52,8 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
 #' Plot the anchors
 #'
 #' Draws each anchor in the plane of [BGFormerPlot()], with the cells behind it in grey: at the cell
-#' that is nearest to the mean of its cells, so that no anchor stands where there are none. Anchors that share cells are linked: the links are what clusters are found
-#' from.
+#' that is nearest to the mean of its cells, so that no anchor stands where there are none. Anchors
+#' that share cells are linked: the links are what clusters are found from.
 #'
 #' @inheritParams BGFormerPlot
 #'

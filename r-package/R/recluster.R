@@ -79,24 +79,32 @@ fitted_for <- function(fitted, object) {
     return(fitted)
   }
   at <- match(cells, rownames(fitted$weights))
-  if (length(at) == ncol(object) && !anyNA(at)) {
-    fitted$weights <- fitted$weights[at, , drop = FALSE]
-    return(fitted)
+  fitted$weights <- if (length(at) == ncol(object) && !anyNA(at)) {
+    fitted$weights[at, , drop = FALSE]
+  } else {
+    weights_of_renamed(fitted, object)
   }
-  latent <- if (fitted$reduction.name %in% reduction_names(object)) {
-    reduction_of(object, fitted$reduction.name)
+  if (is.null(fitted$weights)) {
+    stop(max(1L, sum(is.na(at))), " of ", ncol(object), " cells were not there when RunBGFormer() ",
+         "was called (added since); call it again.", call. = FALSE)
   }
-  # renamed cells: the latent has gone with them, and the weights are made from that
-  if (!is.null(latent) && identical(dim(latent), c(ncol(object), ncol(fitted$anchors))) &&
-        all(is.finite(latent))) {
-    answer <- ask_python(function(python) {
-      python$weights_again(latent = unname(latent), anchors_of_graph = unname(fitted$anchors))
-    })
-    fitted$weights <- as_weights(answer$weights, cells)
-    return(fitted)
+  fitted
+}
+
+# Where cells have been renamed, their latent has gone with them, and weights are made from that;
+# NULL where it is not there.
+weights_of_renamed <- function(fitted, object) {
+  if (!fitted$reduction.name %in% reduction_names(object)) {
+    return(NULL)
   }
-  stop(max(1L, sum(is.na(at))), " of ", ncol(object), " cells were not there when RunBGFormer() ",
-       "was called (added since); call it again.", call. = FALSE)
+  latent <- unname(reduction_of(object, fitted$reduction.name))
+  if (ncol(latent) != ncol(fitted$anchors) || !all(is.finite(latent))) {
+    return(NULL)
+  }
+  answer <- ask_python(function(python) {
+    python$weights_again(latent = latent, anchors_of_graph = unname(fitted$anchors))
+  })
+  as_weights(answer$weights, colnames(object))
 }
 
 new_name <- function(cluster.name, there, fitted) {
