@@ -228,9 +228,11 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
         If more than half of the genes are missing.
     """
     at = names.get_indexer(wanted)
-    plain = names.astype(str).str.replace("_", "-")  # as Seurat writes every name
-    if (at < 0).any() and plain.is_unique:
-        at[at < 0] = plain.get_indexer([name.replace("_", "-") for name in wanted[at < 0]])
+    missing = at < 0
+    if missing.any():
+        plain = names.astype(str).str.replace("_", "-")  # as Seurat writes every name
+        if plain.is_unique:
+            at[missing] = plain.get_indexer([name.replace("_", "-") for name in wanted[missing]])
     measured = at >= 0
     if measured.mean() < _MIN_SHARED:
         raise ValueError(

@@ -97,17 +97,22 @@ def embedding(
     styles = [_legend_style(adata, name) for name in names]
     beside = [_legend_width(adata, name, style) for name, style in zip(names, styles, strict=True)]
     axes = [ax] if ax is not None else _panels(len(names), beside=beside)
+    ours = not {"layer", "use_raw"} & set(kwargs)
+    genes = [name for name in names if ours and name not in adata.obs and name in adata.var_names]
+    expressed = _with_expression(adata, list(dict.fromkeys(genes)), key_added)
     size = float(np.clip(60_000 / adata.n_obs, 4, 60))
     for name, style, axis in zip(names, styles, axes, strict=True):
         style = {"frameon": False, "size": size} | style
-        shown = adata
         if name == confidence:
             style |= {"vmin": 0, "vmax": 1, "color_map": "viridis_r"}  # dark where it is sure
-        elif name not in adata.obs and not {"layer", "use_raw"} & set(kwargs):
-            shown = _with_expression(adata, name, key_added)
         style |= kwargs
         sc.pl.embedding(
-            shown, basis=f"X_{key_added}_umap", color=name, ax=axis, show=False, **style
+            expressed if name in genes else adata,
+            basis=f"X_{key_added}_umap",
+            color=name,
+            ax=axis,
+            show=False,
+            **style,
         )
         axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
         if name == confidence and "title" not in kwargs:
@@ -338,13 +343,12 @@ def _expression(adata: AnnData, genes: list[str], layer: str | None) -> AnnData:
     )
 
 
-def _with_expression(adata: AnnData, gene: str, key: str) -> AnnData:
-    """Return the UMAP with the gene's log-normalised values; `adata` where counts are gone."""
-    layer = adata.uns[key]["params"].get("layer")
-    if gene not in adata.var_names:
+def _with_expression(adata: AnnData, genes: list[str], key: str) -> AnnData:
+    """Return the UMAP with genes' log-normalised values; `adata` where counts are gone."""
+    if not genes:
         return adata
     try:
-        shown = _expression(adata, [gene], layer)
+        shown = _expression(adata, genes, adata.uns[key]["params"].get("layer"))
     except count_matrix.CountsError:
         return adata
     shown.obsm[f"X_{key}_umap"] = adata.obsm[f"X_{key}_umap"]

@@ -208,7 +208,8 @@ def recluster(
         the request cannot be met.
     """
     stored = results(adata, key_added)
-    if cluster_name is not None:
+    beside = cluster_name not in (None, key_added)
+    if beside:
         _check_column(adata, cluster_name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
@@ -222,10 +223,10 @@ def recluster(
             one_population=one_population(stored.get("valley_p")),
         )
     adata = _copy(adata) if copy else adata
-    if cluster_name is None:
-        _store(adata, key_added, found)
-    else:
+    if beside:
         _label(adata, cluster_name, found)
+    else:
+        _store(adata, key_added, found)
     return adata if copy else None
 
 
@@ -302,10 +303,7 @@ def _check_key(adata: AnnData, key: str) -> None:
     # anndata.concat keeps the columns of earlier results and drops what is in uns
     earlier = len(taken) == 2 and f"X_{key}" in adata.obsm
     if taken and key not in adata.uns and not earlier:
-        raise ValueError(
-            f"adata.obs has a column '{taken[0]}' that is not from bgformer and would be "
-            f"overwritten; choose another key_added, or remove the column."
-        )
+        raise _foreign(taken[0], "key_added")
 
 
 def _check_column(adata: AnnData, name: str) -> None:
@@ -314,10 +312,15 @@ def _check_column(adata: AnnData, name: str) -> None:
         raise ValueError(f"cluster_name is {name!r}; give the name of a column as a string.")
     there = [column for column in (name, f"{name}_confidence") if column in adata.obs]
     if len(there) == 1:
-        raise ValueError(
-            f"adata.obs has a column '{there[0]}' that is not from bgformer and would be "
-            f"overwritten; choose another cluster_name."
-        )
+        raise _foreign(there[0], "cluster_name")
+
+
+def _foreign(column: str, argument: str) -> ValueError:
+    """Return the error that a column is somebody else's."""
+    return ValueError(
+        f"adata.obs has a column '{column}' that is not from bgformer and would be overwritten; "
+        f"choose another {argument}, or remove the column."
+    )
 
 
 def _copy(adata: AnnData) -> AnnData:

@@ -97,6 +97,8 @@ def test_two_clusterings_side_by_side(clustered):
     assert clustered.uns["bgformer"]["n_clusters"] == before.uns["bgformer"]["n_clusters"]
     bgf.tl.recluster(clustered, n_clusters=2, cluster_name="three")  # ours to write over
     assert clustered.obs["three"].nunique() == 2
+    bgf.tl.recluster(clustered, n_clusters=4, cluster_name="bgformer")  # the results' own name
+    assert clustered.uns["bgformer"]["n_clusters"] == clustered.obs["bgformer"].nunique() == 4
     clustered.obs["mine"] = "x"
     with pytest.raises(ValueError, match="column 'mine' that is not from bgformer"):
         bgf.tl.recluster(clustered, n_clusters=2, cluster_name="mine")
