@@ -1,23 +1,27 @@
 """Clusters against known labels: bgformer and its peers on every labelled set.
 
-    python benchmarks/accuracy.py [--sets a,b] [--seeds 0,1] [--peers ours,leiden] [--csv FILE]
+    python benchmarks/accuracy.py --csv FILE [--sets a,b] [--seeds 0,1] [--peers ours,leiden]
     python benchmarks/accuracy.py --from-csv a.csv,b.csv [--write]
 
 Reads the .h5ad files in the folder that the environment variable BGFORMER_DATA names: raw counts
-in ``X``, labels in ``obs["cell_type"]``, batches, if any, in ``obs["batch"]``. A method gets
-counts and batches alone, plus the true number of clusters where its name says so; labels go to
-the scores and nowhere else.
+in ``X``, labels in ``obs["cell_type"]``, batches in ``obs["batch"]``. A method gets the counts,
+batches of the sets in `labelled.SETS_WITH_BATCHES`, and what its title says.
 
-A whole run takes hours: --csv adds the scores of each run to a file as it ends, and --from-csv
-makes the tables from such files instead of running anything; of a run that is there twice the last
-counts. With --write the tables replace those in docs/benchmarks.md.
+A whole run takes hours. --csv adds the scores of each run to a file as it ends and skips runs that
+are in this file already; --again runs them again. --from-csv makes the tables from such files
+instead of running anything. If a run is there twice, the last counts. With --write the tables
+replace those in docs/benchmarks.md, and the figure docs/images/accuracy.png.
 
-The peers need R with Seurat, which ``make setup`` installs, and in a Python environment of their
-own, so that .venv stays what the tests run with::
+The peers need R with Seurat, which ``make setup`` installs, and a Python environment of their own,
+so that .venv stays what the tests run with::
 
     python3.11 -m venv bench && bench/bin/pip install -c constraints.txt pip
     bench/bin/pip install -c constraints.txt torch
     bench/bin/pip install -c constraints.txt --group benchmarks -e .
+    bench/bin/pip install --no-deps louvain "setuptools<81"
+
+The last line is for Secuer, which needs louvain but does not say so. louvain asks for an older
+igraph than ours, works with ours, and needs pkg_resources, which later setuptools lack.
 """
 
 from __future__ import annotations
@@ -25,83 +29,122 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import accuracy_figure
 import anndata
 import pandas as pd
-from methods import METHODS, batch_key, silence, warm_up
-from scores import against_labels
+import tables
+from labelled import labelled_sets, without_labels
+from methods import METHODS, batch_key, setting_name, silence, warm_up
+from scores import against_labels, neighbour_recall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    import numpy as np
     from methods import Method
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-RUN = ["set", "method", "seed"]
+FIGURE = ROOT / "docs" / "images" / "accuracy.png"
+RUN = ["set", "method", "setting", "seed"]
 
 
-def labelled_sets(names: str = "") -> list[Path]:
-    """Return the files of the labelled sets; `names`, comma-separated, picks some."""
-    folder = os.environ.get("BGFORMER_DATA")
-    if not folder:
-        raise SystemExit("set BGFORMER_DATA to the folder with the labelled .h5ad files.")
-    found = sorted(Path(folder).glob("*.h5ad"))
-    paths = [path for path in found if not names or path.stem in names.split(",")]
-    if not paths:
-        raise SystemExit(f"no such .h5ad files in '{folder}', which BGFORMER_DATA names.")
-    return paths
+def run(
+    path: Path, seed: int, methods: dict[str, Method], done: set[tuple]
+) -> Iterator[dict[str, object]]:
+    """Run methods on one set with one seed, and score each setting as it ends.
 
-
-def without_labels(full: anndata.AnnData) -> anndata.AnnData:
-    """Return the counts and, where there are any, the batches: all that a method may see."""
-    return anndata.AnnData(full.X, obs=full.obs.filter(items=["batch"]), var=full.var[[]])
-
-
-def run(path: Path, seed: int, methods: list[Method]) -> Iterator[dict[str, object]]:
-    """Run methods on one set with one seed, and score each as it ends."""
+    `done` holds (set, method, setting, seed) of runs to skip.
+    """
     full = anndata.read_h5ad(path)
     truth = full.obs["cell_type"].astype(str).to_numpy()
-    hidden = without_labels(full)
-    for prepare in dict.fromkeys(method.prepare for method in methods):
-        prepared = hidden.copy()
-        started = time.perf_counter()
-        prepare(prepared, seed)
-        shared = time.perf_counter() - started
-        for method in methods:
-            if method.prepare is not prepare or (method.needs_batch and not batch_key(hidden)):
+    hidden = without_labels(full, path.stem)
+    todo = {
+        key: [s for s in method.settings if (path.stem, key, setting_name(s), seed) not in done]
+        for key, method in methods.items()
+        if not method.needs_batch or batch_key(hidden)
+    }
+    prepares = dict.fromkeys(methods[key].prepare for key, settings in todo.items() if settings)
+    for prepare in prepares:
+        sharing = {key: todo[key] for key in todo if methods[key].prepare is prepare}
+        yield from run_sharing(hidden, truth, seed, sharing)
+
+
+def run_sharing(
+    hidden: anndata.AnnData, truth: np.ndarray, seed: int, todo: dict[str, list[float | None]]
+) -> Iterator[dict[str, object]]:
+    """Run the settings `todo` of methods that share their preparation.
+
+    A failure is printed and the run left out, so that it does not end a benchmark of hours.
+    """
+    known = {"n_clusters": len(set(truth)), "labels": truth}
+    first = METHODS[next(iter(todo))]
+    prepared = hidden.copy()
+    told = {given: known[given] for given in first.prepare_given}
+    try:
+        shared, _ = timed(first.prepare, prepared, seed, **told)
+    except Exception:
+        failed(f"{', '.join(todo)}, seed {seed}")
+        return
+    recalls: dict[Callable, float] = {}
+    for key, settings in todo.items():
+        method = METHODS[key]
+        if settings and method.latent and method.latent not in recalls:
+            recalls[method.latent] = neighbour_recall(method.latent(prepared), truth)
+        for setting in settings:
+            adata, name = prepared.copy(), setting_name(setting)
+            told = {given: known[given] for given in method.given}
+            try:
+                seconds, labels = timed(method.cluster, adata, seed, setting, **told)
+            except Exception:
+                failed(f"{key}, setting {name}, seed {seed}")
                 continue
-            adata = prepared.copy()
-            given = {"n_clusters": len(set(truth))} if method.given_k else {}
-            started = time.perf_counter()
-            labels = method.cluster(adata, seed, **given)
-            seconds = shared + time.perf_counter() - started
             confidence = adata.obs.get("bgformer_confidence")
             yield {
-                "set": path.stem,
-                "method": method.title,
+                "method": key,
+                "setting": name,
                 "seed": seed,
                 **against_labels(
                     truth, labels, None if confidence is None else confidence.to_numpy()
                 ),
-                "seconds": seconds,
+                "recall": recalls.get(method.latent),
+                "seconds": shared + seconds + adata.uns.get("seconds", {}).get(name, 0.0),
             }
 
 
+def failed(what: str) -> None:
+    """Print the error that ended a run."""
+    print(f"FAILED: {what}; the same command tries it again.", file=sys.stderr)
+    traceback.print_exc()
+
+
+def timed(function: Callable, *arguments: object, **named: object) -> tuple[float, object]:
+    """Call a function; return its seconds and its result."""
+    started = time.perf_counter()
+    result = function(*arguments, **named)
+    return time.perf_counter() - started, result
+
+
 def run_all(
-    paths: list[Path], seeds: list[int], methods: list[Method], csv: Path | None
+    paths: list[Path], seeds: list[int], methods: dict[str, Method], csv: Path | None, again: bool
 ) -> pd.DataFrame:
     """Run methods on sets with seeds; add each score to the file `csv`, if given, at once."""
-    software = {method.title: method.software() for method in methods}
+    software = {key: method.software() for key, method in methods.items()}
     machine = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
+    earlier = read_scores([csv]) if csv and csv.exists() else pd.DataFrame(columns=RUN)
+    done = set() if again else set(earlier[RUN].itertuples(index=False, name=None))
     warm_up()
     rows = []
-    for path in paths:
-        for seed in seeds:
-            for row in run(path, seed, methods):
+    for seed in seeds:
+        for path in paths:
+            for scored in run(path, seed, methods, done):
+                row = {"set": path.stem, **scored}
                 row |= {"software": software[row["method"]], "machine": machine}
                 rows.append(row)
                 shown = (f"{v:.3f}" if isinstance(v, float) else v for v in row.values())
@@ -109,106 +152,87 @@ def run_all(
                 if csv:
                     line = pd.DataFrame([row])
                     line.to_csv(csv, mode="a", header=not csv.exists(), index=False)
-    return pd.DataFrame(rows)
+    if not rows and earlier.empty:
+        raise SystemExit("no run ended with a score.")
+    return latest([earlier, pd.DataFrame(rows)])
 
 
-def read_scores(files: str) -> pd.DataFrame:
-    """Return the scores in files of earlier runs, the last of each run, in the tables' order."""
-    scores = pd.concat([pd.read_csv(file) for file in files.split(",")])
-    scores = scores.drop_duplicates(RUN, keep="last")
-    order = [method.title for method in METHODS.values()]
-    scores["method"] = pd.Categorical(scores["method"], order, ordered=True)
-    return scores.sort_values(RUN).astype({"method": str})
+def read_scores(files: list[Path]) -> pd.DataFrame:
+    """Return the scores in files of earlier runs."""
+    return latest([pd.read_csv(file, dtype={"setting": str}) for file in files])
 
 
-def head(scores: pd.DataFrame) -> str:
-    """Say what the scores were measured with."""
-    seeds = ", ".join(map(str, sorted(scores["seed"].unique())))
-    software = ", ".join(scores["software"].unique())
-    return f"Seeds {seeds}; {software}; {'; '.join(scores['machine'].unique())}."
-
-
-def accuracy_table(scores: pd.DataFrame) -> str:
-    """Return a markdown table: means over seeds ± standard deviations, then means over sets."""
-    digits = {"ARI": 3, "NMI": 3, "clusters": 1, "seconds": 1, "ECE": 3}
-    lines = [f"| set | method | {' | '.join(digits)} |", "|---" * (2 + len(digits)) + "|"]
-    for (name, method), rows in scores.groupby(["set", "method"], sort=False):
-        cells = [mean_and_spread(rows[column], n) for column, n in digits.items()]
-        lines.append(f"| {name} | {method} | {' | '.join(cells)} |")
-    for method, rows in scores.groupby("method", sort=False):
-        by_set = rows.groupby("set")[list(digits)].mean()
-        if len(by_set) == scores["set"].nunique():  # a mean over other sets would not compare
-            cells = [mean_and_spread(by_set[column].mean(), n) for column, n in digits.items()]
-            lines.append(f"| **mean of sets** | {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def mean_and_spread(values: pd.Series | float, digits: int) -> str:
-    """Return "mean ± standard deviation", without what there is none of."""
-    values = pd.Series(values)
-    if values.isna().all():
-        return ""
-    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{spread}"
-
-
-def rare_table(scores: pd.DataFrame) -> str:
-    """Return a markdown table: rare types with a cluster of their own, mean over seeds."""
-    with_rare = scores[scores["rare types"] > 0]
-    found = with_rare.pivot_table("rare found", "method", "set", sort=False)
-    total = with_rare.groupby("set", sort=False)["rare types"].first()
-    columns = [f"{name} (of {total[name]})" for name in total.index]
-    lines = [
-        f"| {' | '.join(['method', *columns, f'all (of {total.sum()})'])} |",
-        "|---" * (2 + len(columns)) + "|",
-    ]
-    for method, row in found.dropna().iterrows():
-        cells = [f"{value:.1f}" for value in [*row, row.sum()]]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def latest(scores: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the last of each run, in the tables' order; methods of the past are left out."""
+    found = pd.concat([part for part in scores if len(part)], ignore_index=True)
+    found = found[found["method"].isin(METHODS)].drop_duplicates(RUN, keep="last")
+    order = pd.Categorical(found["method"], list(METHODS), ordered=True)
+    found = found.assign(order=order).sort_values(["set", "order", "setting", "seed"])
+    return found.drop(columns="order").reset_index(drop=True)
 
 
 def write(name: str, text: str) -> None:
-    """Put a table between its markers in the page."""
-    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = PAGE.read_text(encoding="utf-8").split(start)
-    after = rest.split(end)[1]
-    PAGE.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
+    """Put a table between its markers in docs/benchmarks.md."""
+    write_all({name: text})
 
 
-def chosen_methods(names: str) -> list[Method]:
+def write_all(texts: dict[str, str]) -> None:
+    """Put tables between their markers in docs/benchmarks.md; all of them or none.
+
+    Raises
+    ------
+    SystemExit
+        If a marker is not there, or is there twice.
+    """
+    page = PAGE.read_text(encoding="utf-8")
+    for name, text in texts.items():
+        start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        if page.count(start) != 1 or page.count(end) != 1 or page.index(start) > page.index(end):
+            raise SystemExit(
+                f"docs/{PAGE.name} must have the lines '{start}' and '{end}' once each, in this "
+                f"order. Add them where the table belongs, then run this again with --from-csv."
+            )
+        before, rest = page.split(start)
+        page = f"{before}{start}\n{text}\n{end}{rest.split(end)[1]}"
+    PAGE.write_text(page, encoding="utf-8")
+
+
+def chosen_methods(names: str) -> dict[str, Method]:
     """Return the methods of the comma-separated `names`."""
-    unknown = set(names.split(",")) - set(METHODS)
+    unknown = [name for name in names.split(",") if name not in METHODS]
     if unknown:
-        raise SystemExit(f"no method '{unknown.pop()}'; there are {', '.join(METHODS)}.")
-    return [METHODS[name] for name in names.split(",")]
+        raise SystemExit(f"no method '{unknown[0]}'; there are {', '.join(METHODS)}.")
+    return {name: METHODS[name] for name in names.split(",")}
 
 
 def main() -> None:
     """Run the benchmark."""
+    usual = ",".join(name for name, method in METHODS.items() if method.usual)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", default="", help="names of sets, comma-separated; all if empty")
-    parser.add_argument("--seeds", default="0,1,2,3,4")
-    parser.add_argument("--peers", default=",".join(METHODS), help="methods; default: %(default)s")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--peers", default=usual, help="methods; default: %(default)s")
     parser.add_argument("--csv", type=Path, help="add the scores of each run to this file")
+    parser.add_argument("--again", action="store_true", help="also run what the file has already")
     parser.add_argument("--from-csv", default="", help="make the tables from these files")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and figure")
+    parser.add_argument("--figure", type=Path, help="draw the figure into this file")
     chosen = parser.parse_args()
     silence()
     if chosen.from_csv:
-        scores = read_scores(chosen.from_csv)
+        scores = read_scores([Path(file) for file in chosen.from_csv.split(",")])
     else:
         seeds = [int(seed) for seed in chosen.seeds.split(",")]
         methods = chosen_methods(chosen.peers)
-        scores = run_all(labelled_sets(chosen.sets), seeds, methods, chosen.csv)
-    tables = {
-        "accuracy": f"{head(scores)}\n\n{accuracy_table(scores)}",
-        "rare types": rare_table(scores),
-    }
-    for name, text in tables.items():
-        print(f"\n{text}")
-        if chosen.write:
-            write(name, text)
+        scores = run_all(labelled_sets(chosen.sets), seeds, methods, chosen.csv, chosen.again)
+    texts = tables.all_tables(scores)
+    for name, text in texts.items():
+        print(f"\n{name}\n\n{text}")
+    if chosen.write:
+        write_all(texts)
+    figure = chosen.figure or (FIGURE if chosen.write else None)
+    if figure:
+        accuracy_figure.draw(scores, figure)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,101 @@
-"""What clusters are scored by, once the known labels are on the table."""
+"""Scores of clusters and latent spaces against known labels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.neighbors import NearestNeighbors
 
-RARE = (0.01, 0.03)
+RARE = (0.005, 0.03)
 """Shares of the cells between which a type counts as rare."""
-OWN_CLUSTER_F1 = 0.7
-"""F1 against a type from which a cluster counts as the type's own."""
+FOUND_F1 = 0.7
+"""A type is found if some cluster has this F1 or more against it."""
+N_NEIGHBOURS = 15
+"""Neighbours that vote in :func:`neighbour_recall`."""
 
 
 def against_labels(
-    truth: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None
+    truth: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return all scores of a clustering, by the names of their columns."""
+    """Return all scores of a clustering, by the names of their columns.
+
+    Parameters
+    ----------
+    truth
+        Known type of each cell.
+    labels
+        Cluster of each cell.
+    confidence
+        Probability that a cell belongs to its cluster's dominant type, where the method gives one.
+
+    Returns
+    -------
+    "ARI", "NMI", "clusters", "types" and "rare types" (how many there are), "types found" and
+    "rare found", and "ECE", the expected calibration error (NaN without confidence).
+    """
+    found = best_f1(truth, labels) >= FOUND_F1
     rare = rare_types(truth)
     return {
         "ARI": adjusted_rand_score(truth, labels),
         "NMI": normalized_mutual_info_score(truth, labels),
         "clusters": len(set(labels)),
-        "ECE": np.nan if confidence is None else calibration_error(truth, labels, confidence),
+        "types": len(found),
+        "types found": int(found.sum()),
         "rare types": len(rare),
-        "rare found": int((best_f1(truth, labels)[rare] >= OWN_CLUSTER_F1).sum()),
+        "rare found": int(found[rare].sum()),
+        "ECE": np.nan if confidence is None else calibration_error(truth, labels, confidence),
     }
+
+
+def best_f1(truth: np.ndarray, labels: np.ndarray) -> pd.Series:
+    """Return the highest F1 that any cluster has against each type."""
+    together = pd.crosstab(np.asarray(truth), np.asarray(labels))
+    sizes = np.add.outer(together.sum(axis=1).to_numpy(), together.sum(axis=0).to_numpy())
+    return (2 * together / sizes).max(axis=1)
+
+
+def rare_types(truth: np.ndarray) -> list[str]:
+    """Return the types with .5 to 3 % of the cells."""
+    share = pd.Series(truth).value_counts(normalize=True)
+    return list(share.index[share.between(*RARE)])
+
+
+def neighbour_recall(latent: np.ndarray, truth: np.ndarray) -> float:
+    """Return how well the nearest neighbours in a latent space recall the labels.
+
+    Each cell gets the most frequent label among its 15 nearest other cells (Euclidean distance).
+    The score is the share of cells that get their own label, taken within each type and averaged
+    over types, so that a rare type counts as much as a large one.
+
+    The share over all cells was the alternative. The mean over types is what reproduces the
+    figures of this project's first version: .875 and .834 for its latent (mean of eight sets, and
+    cite_cbmc_top2000), where the share over all cells gives .902 and .880.
+
+    Parameters
+    ----------
+    latent
+        Cells x dimensions.
+    truth
+        Known type of each cell.
+    """
+    codes, types = pd.factorize(np.asarray(truth))
+    index = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(latent)
+    neighbours = index.kneighbors(return_distance=False)  # without points: the cell itself is out
+    votes = np.zeros((len(codes), len(types)), dtype=int)
+    np.add.at(votes, (np.arange(len(codes))[:, None], codes[neighbours]), 1)
+    return float(pd.Series(votes.argmax(axis=1) == codes).groupby(codes).mean().mean())
 
 
 def calibration_error(truth: np.ndarray, labels: np.ndarray, confidence: np.ndarray) -> float:
     """Return the expected calibration error: how far confidence is from being a probability.
 
-    A cell is correct if its type is the most frequent one of its cluster. The cells are parted by
-    confidence into ten bins of equal width; the error is the mean over bins, weighted by their
-    cells, of the distance between mean confidence and share of correct cells.
+    A cell is correct if its type is the most frequent one of its cluster. Cells are binned by
+    confidence into ten bins of equal width. The error is the distance between mean confidence and
+    share of correct cells, averaged over bins and weighted by their cells.
     """
     together = pd.crosstab(truth, labels)
     correct = truth == together.idxmax()[labels].to_numpy()
     bins = np.minimum((confidence * 10).astype(int), 9)
     cells = pd.DataFrame({"bin": bins, "gap": confidence - correct})
     return float(cells.groupby("bin")["gap"].sum().abs().sum() / len(cells))
-
-
-def rare_types(truth: np.ndarray) -> list[str]:
-    """Return the types with 1 to 3 % of the cells."""
-    share = pd.Series(truth).value_counts(normalize=True)
-    return list(share.index[share.between(*RARE)])
-
-
-def best_f1(truth: np.ndarray, labels: np.ndarray) -> pd.Series:
-    """Return for each type the highest F1 that a cluster has against it."""
-    together = pd.crosstab(truth, labels)
-    sizes = np.add.outer(together.sum(axis=1).to_numpy(), together.sum(axis=0).to_numpy())
-    return (2 * together / sizes).max(axis=1)

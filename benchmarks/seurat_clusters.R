@@ -1,12 +1,14 @@
-# Clusters counts with Seurat at its defaults. Called by methods.py:
-#   Rscript benchmarks/seurat_clusters.R FOLDER SEED
-# Reads FOLDER/counts.mtx (genes x cells) and writes FOLDER/clusters.txt, a label per line.
-# The defaults of Seurat 4.3: 2000 variable genes (vst), 50 PCs of which FindNeighbors uses 1 to 10,
-# 20 neighbours, Louvain at resolution 0.8.
+# Clusters counts with Seurat at several resolutions. Called by peers.py:
+#   Rscript benchmarks/seurat_clusters.R FOLDER SEED RESOLUTION...
+# Reads FOLDER/counts.mtx (genes x cells). Writes FOLDER/clusters.csv, a column for each resolution,
+# and FOLDER/seconds.csv, the seconds of FindClusters at each.
+# All else is at the defaults of Seurat 4.3: 2000 variable genes (vst), 50 PCs of which
+# FindNeighbors uses 1 to 10, 20 neighbours, Louvain.
 
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- arguments[1]
 seed <- as.integer(arguments[2])
+resolutions <- arguments[-(1:2)]
 suppressPackageStartupMessages(library(Seurat))
 
 counts <- as(Matrix::readMM(file.path(folder, "counts.mtx")), "CsparseMatrix")
@@ -18,5 +20,17 @@ object <- FindVariableFeatures(object, verbose = FALSE)
 object <- ScaleData(object, verbose = FALSE)
 object <- RunPCA(object, seed.use = seed, verbose = FALSE)
 object <- FindNeighbors(object, verbose = FALSE)
-object <- FindClusters(object, random.seed = seed, verbose = FALSE)
-writeLines(as.character(Idents(object)), file.path(folder, "clusters.txt"))
+
+clusters <- list()
+seconds <- list()
+for (resolution in resolutions) {
+  started <- proc.time()[["elapsed"]]
+  object <- FindClusters(object, resolution = as.numeric(resolution), random.seed = seed,
+                         verbose = FALSE)
+  seconds[[resolution]] <- proc.time()[["elapsed"]] - started
+  clusters[[resolution]] <- as.character(Idents(object))
+}
+write.csv(data.frame(clusters, check.names = FALSE), file.path(folder, "clusters.csv"),
+          row.names = FALSE)
+write.csv(data.frame(seconds, check.names = FALSE), file.path(folder, "seconds.csv"),
+          row.names = FALSE)
