@@ -15,13 +15,13 @@ def whole(name: str, value: object, least: int = 1, most: int | None = None) -> 
     return int(value)
 
 
-def whole_or_auto(name: str, value: object) -> int | str:
-    """Return a positive whole number or "auto", or raise ValueError."""
+def whole_or_auto(name: str, value: object, least: int = 1) -> int | str:
+    """Return a whole number of at least `least` or "auto", or raise ValueError."""
     if isinstance(value, str) and value == "auto":
         return value
     if isinstance(value, str):
         raise ValueError(f"{name} is '{value}'; it must be a whole number or 'auto'.")
-    return whole(name, value)
+    return whole(name, value, least)
 
 
 def positive(name: str, value: object) -> float:

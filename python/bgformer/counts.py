@@ -352,26 +352,32 @@ def warn_blank(totals: np.ndarray, n_genes: int, names: pd.Index) -> None:
         )
 
 
-def log_normalised(data: CountData) -> sparse.csr_matrix:
-    """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts."""
+def log_normalised(data: CountData, total: float | None = None) -> sparse.csr_matrix:
+    """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts.
+
+    With `total`, cells are scaled to this many counts instead of to the median.
+    """
     counts = data.counts
     values = np.repeat(data.size_factors, np.diff(counts.indptr))
     np.divide(counts.data, values, out=values)
+    if total is not None:
+        values *= np.float32(total / data.median_counts)
     np.log1p(values, out=values)
     return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def log_moments(data: CountData) -> tuple[np.ndarray, np.ndarray]:
+def log_moments(data: CountData, total: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and scale of each gene's log-normalised counts, both (g,).
 
-    The scale is the standard deviation, kept off zero for a gene that hardly varies.
+    The scale is the standard deviation, kept off zero for a gene that hardly varies. `total` is
+    as in `log_normalised`.
     """
     mean, square = np.zeros(data.n_genes), np.zeros(data.n_genes)
     for start in range(0, data.n_cells, BLOCK):
-        block = log_normalised(data.rows(slice(start, start + BLOCK)))
+        block = log_normalised(data.rows(slice(start, start + BLOCK)), total)
         values = block.data.astype(np.float64)
-        np.add.at(mean, block.indices, values * (1 / data.n_cells))
-        np.add.at(square, block.indices, values**2 * (1 / data.n_cells))
+        mean += np.bincount(block.indices, values, data.n_genes) / data.n_cells
+        square += np.bincount(block.indices, values**2, data.n_genes) / data.n_cells
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
     return mean, np.maximum(deviation, 1e-3)
 

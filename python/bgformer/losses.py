@@ -117,30 +117,37 @@ def _at_seen(
     return every_view, *(t.repeat(n_views) for t in (x, theta[gene], constant, slope))
 
 
-def self_supervised(latent_a: torch.Tensor, latent_b: torch.Tensor) -> torch.Tensor:
-    """Return the disagreement of the latents (b x d) of two masked views of the same cells.
+def self_supervised(
+    latent_a: torch.Tensor, latent_b: torch.Tensor, off_diagonal: float = 0.01
+) -> torch.Tensor:
+    """Return how far two views of the same cells (b x d each) are from agreeing, per dimension.
 
-    ``mean(1 - cos(a - mean(a), b - mean(b)))``, the means over the batch. Without the centring the
-    term could be met by sending every cell to one point; with it a collapsed batch has no
-    direction to agree on. It needs no negatives: other cells of the same type are not pushed
-    away, as they are in a contrastive loss.
+    Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230, eq. 1): with C the cross-correlation of
+    the dimensions of both views over the batch, ``sum_i (1 - C_ii)^2 + w sum_(i != j) C_ij^2``.
+    The first part asks that the views agree, the second that dimensions differ, so that none is
+    lost.
     """
-    a, b = latent_a - latent_a.mean(0), latent_b - latent_b.mean(0)
-    return (1 - F.cosine_similarity(a, b, dim=1)).mean()
+    a, b = (
+        (view - view.mean(0)) / (view.std(0, unbiased=False) + 1e-4)
+        for view in (latent_a, latent_b)
+    )
+    correlation = a.T @ b / len(a)
+    agreement = correlation.diagonal()
+    redundancy = correlation.square().sum() - agreement.square().sum()
+    return ((1 - agreement).square().sum() + off_diagonal * redundancy) / len(agreement)
 
 
 def commitment(query: torch.Tensor, anchors: torch.Tensor, beta: float = 0.25) -> torch.Tensor:
-    r"""Return the commitment of cells (b x d) to their nearest anchors (m x d), by direction.
+    r"""Return the commitment of cells (b x d) to their nearest anchors (m x d), per dimension.
 
-    ``mean(||sg(q) - a||^2 + beta ||q - sg(a)||^2)`` with ``sg`` the stopped gradient, ``q`` and
-    ``a`` scaled to unit length and ``a`` the anchor nearest to the cell (van den Oord et al. 2017,
-    arXiv:1711.00937, eq. 3): the first part moves anchors to cells, the second cells to anchors.
+    ``mean(||sg(q) - a||^2 + beta ||q - sg(a)||^2) / d`` with ``sg`` the stopped gradient and ``a``
+    the anchor nearest to the cell (van den Oord et al. 2017, arXiv:1711.00937, eq. 3): the first
+    part moves anchors to cells, the second cells to anchors.
     """
-    query, anchors = F.normalize(query, dim=1), F.normalize(anchors, dim=1)
-    nearest = anchors[(query.detach() @ anchors.detach().T).argmax(1)]
-    to_cells = (query.detach() - nearest).square().sum(1)
-    to_anchors = (query - nearest.detach()).square().sum(1)
-    return (to_cells + beta * to_anchors).mean()
+    nearest = anchors[torch.cdist(query.detach(), anchors.detach()).argmin(1)]
+    to_cells = (query.detach() - nearest).square().mean()
+    to_anchors = (query - nearest.detach()).square().mean()
+    return to_cells + beta * to_anchors
 
 
 def soft_assignment(latent: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:

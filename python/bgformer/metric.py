@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from bgformer.training import embed
+from bgformer.embedding import raw_heads
 
 if TYPE_CHECKING:
     from bgformer.counts import CountData
@@ -23,6 +23,8 @@ _NEIGHBOURS = 5
 no more than ..."""
 _SHARE = 0.05
 """... this share of the cells of a group."""
+_LEAST_SHARE = 0.01
+"""An axis of nothing but noise keeps this much, so that cells never all fall onto one point."""
 _ROUNDS = 2
 """The neighbours are sought again in the metric that the first ones gave."""
 _HALVINGS = 4
@@ -33,20 +35,12 @@ hardly differ must not be blown up."""
 
 
 def calibrate(network: Network, data: CountData, seed: int) -> None:
-    """Rescale the latent of a trained network so that like cells are one unit apart.
-
-    Like cells are mutual nearest neighbours between batches (Haghverdi et al. 2018,
-    doi:10.1038/nbt.4091), or between two random halves of the cells if there is one batch; several
-    such halvings are averaged. What they differ by is not type: the noise of counting, the state
-    of the moment, the protocol. With S half the covariance of their differences, `embed` returns
-    ``S^(-1/2) (z - mean(z))`` from now on, so that a direction counts for what it says about
-    types, and not for what the decoder happened to make of it. Where batches differ, that shrinks
-    too.
+    """Set the metric of both heads, so that like cells are one unit apart.
 
     Parameters
     ----------
     network
-        Trained; its `latent_centre` and `latent_map` are set.
+        Its centres and maps are set: `latent` is in units from now on.
     data
         The training cells.
     seed
@@ -54,20 +48,51 @@ def calibrate(network: Network, data: CountData, seed: int) -> None:
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
-    latent = embed(network, sample).astype(np.float64)
-    centre = latent.mean(axis=0)
+    for name, output in zip(("linear", "learned"), raw_heads(network, sample), strict=True):
+        centre, to_units = units(output.astype(np.float64), sample.batch, rng)
+        with torch.no_grad():
+            getattr(network, f"{name}_centre").copy_(torch.as_tensor(centre))
+            getattr(network, f"{name}_map").copy_(torch.as_tensor(to_units))
+
+
+def units(
+    output: np.ndarray, batch: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre (d,) and the map (d x d) that put a head's output into units.
+
+    Like cells are mutual nearest neighbours between batches (Haghverdi et al. 2018,
+    doi:10.1038/nbt.4091), or between two random halves of the cells if there is one batch; several
+    such halvings are averaged. What they differ by is not type: the noise of counting, the state
+    of the moment, the protocol. With S half the covariance of their differences, the output is
+    whitened to ``y = S^(-1/2) (z - mean(z))``, so that a direction counts for what it says about
+    types. Where batches differ, that shrinks too.
+
+    Along an axis on which y has variance v, like cells still differ by 1, so the share
+    ``(v - 1) / v`` of it is between types. Each axis is multiplied by this share, the best linear
+    guess of what is between types given y (the Wiener filter), so that axes of noise vanish.
+
+    Parameters
+    ----------
+    output
+        Output of a head, n x d.
+    batch
+        Batch codes, shape (n,).
+    rng
+        Deals the cells to halves.
+    """
+    centre = output.mean(axis=0)
     to_units = np.eye(len(centre))
     for _ in range(_ROUNDS):
-        groupings = [sample.batch]
-        if len(np.unique(sample.batch)) == 1:
-            halves = np.arange(sample.n_cells) % 2
+        groupings = [batch]
+        if len(np.unique(batch)) == 1:
+            halves = np.arange(len(output)) % 2
             groupings = [rng.permutation(halves) for _ in range(_HALVINGS)]
-        in_units = (latent - centre) @ to_units
+        in_units = (output - centre) @ to_units
         spread = np.mean([_spread(in_units, group) for group in groupings], axis=0)
         to_units = to_units @ _inverse_root(spread)
-    with torch.no_grad():
-        network.latent_centre.copy_(torch.as_tensor(centre))
-        network.latent_map.copy_(torch.as_tensor(to_units))
+    variance, directions = np.linalg.eigh(np.cov((output - centre) @ to_units, rowvar=False))
+    between = np.clip((variance - 1) / np.maximum(variance, 1e-12), _LEAST_SHARE, 1)
+    return centre, to_units @ (directions * between)
 
 
 def _inverse_root(covariance: np.ndarray) -> np.ndarray:

@@ -10,12 +10,15 @@ import numpy as np
 import torch
 
 from bgformer import anchors as anchor_graph
+from bgformer import communities, ranks, storage
 from bgformer import counts as count_matrix
-from bgformer import ranks, storage
 from bgformer._version import __version__
 from bgformer.arguments import not_both, positive, whole, whole_or_auto
 from bgformer.devices import one_thread, pick_device
+from bgformer.embedding import embed
 from bgformer.genes import cut_genes, match_genes, select_genes
+from bgformer.heads import LEAST_LATENT, N_HEADS
+from bgformer.initialise import network_for
 from bgformer.metric import calibrate
 from bgformer.network import Network
 from bgformer.passes import placements
@@ -25,13 +28,7 @@ from bgformer.progress import Progress, say
 from bgformer.refinement import refine
 from bgformer.sample import Sample
 from bgformer.source import opened, source_of
-from bgformer.training import (
-    Objective,
-    Schedule,
-    embed,
-    network_for,
-    train,
-)
+from bgformer.training import Objective, Schedule, set_tokens, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from scipy import sparse
 
-    from bgformer.anchors import Partition
+    from bgformer.communities import Partition
     from bgformer.places import Places
     from bgformer.source import StoredCells
 
@@ -118,10 +115,10 @@ class BGFormer:
         verbose: bool = True,
     ) -> None:
         self.n_clusters = whole_or_auto("n_clusters", n_clusters)
-        self.n_anchors = whole_or_auto("n_anchors", n_anchors)
+        self.n_anchors = whole_or_auto("n_anchors", n_anchors, least=N_HEADS)
         self.resolution = None if resolution is None else positive("resolution", resolution)
         self.n_top_genes = whole("n_top_genes", n_top_genes)
-        self.n_latent = whole("n_latent", n_latent)
+        self.n_latent = whole("n_latent", n_latent, least=LEAST_LATENT)
         self.max_steps = whole("max_steps", max_steps)
         self.device = device
         self.seed = whole("seed", seed, least=0, most=2**32 - 1)
@@ -133,8 +130,6 @@ class BGFormer:
                 f"n_clusters is {self.n_clusters}, but n_anchors only {self.n_anchors}: clusters "
                 f"are made of anchors, so ask for fewer clusters or more anchors."
             )
-        if self.n_latent % 4:
-            raise ValueError(f"n_latent is {n_latent}; it must be a multiple of 4 (the heads).")
 
     def __repr__(self) -> str:
         """Return what is fitted, in one line."""
@@ -232,6 +227,8 @@ class BGFormer:
                 f"{device.type}{part}",
                 verbose=self.verbose,
             )
+            calibrate(self.network_, data, self.seed)
+            set_tokens(self.network_, data, self.seed)
             with Progress(self.max_steps, verbose=self.verbose) as progress:
                 self.history_ = train(
                     self.network_,
@@ -262,7 +259,7 @@ class BGFormer:
         labels = self.partition_.labels
         if labels.max() < _COARSE:
             return [labels]
-        coarse = anchor_graph.partition(self.weights_, n_clusters=_COARSE)
+        coarse = communities.partition(self.weights_, n_clusters=_COARSE)
         return [labels, coarse.labels]
 
     def _found(self) -> str:
@@ -270,7 +267,7 @@ class BGFormer:
         if one_population(self.valley_p_):
             return (
                 f"1 cluster: no valley between groups of cells (p = {self.valley_p_:.2g}, not < "
-                f"{ALPHA:g}); resolution={anchor_graph.DEFAULT_RESOLUTION} cuts it nevertheless"
+                f"{ALPHA:g}); resolution={communities.DEFAULT_RESOLUTION} cuts it nevertheless"
             )
         n_clusters = self.partition_.anchor_clusters.max() + 1
         return "1 cluster" if n_clusters == 1 else f"{n_clusters} clusters"
@@ -289,23 +286,19 @@ class BGFormer:
         self.recluster()
 
     def _refine(self, sample: Sample, places: Places, n_threads: int) -> None:
-        """Refine network and clusters by DEC, if that helps."""
-        schedule = replace(Schedule(), max_steps=max(1, self.max_steps // 6))
-        with Progress(schedule.max_steps, verbose=self.verbose) as progress:
-            refined = refine(
+        """Refine network and clusters by DEC."""
+        with Progress(self.max_steps, verbose=self.verbose) as progress:
+            refine(
                 self.network_,
                 sample.data,
-                anchor_graph.place(self.network_, sample.data, self.seed),
-                self.partition_._replace(labels=self.partition_.labels[sample.rows]),
+                self.partition_.labels[sample.rows],
                 objective=self.objective,
-                schedule=schedule,
+                schedule=replace(Schedule(), max_steps=self.max_steps),
                 seed=self.seed,
                 progress=progress,
             )
-        say(refined.report, verbose=self.verbose)
-        if refined.kept:
-            self.network_, self.anchors_ = refined.network, refined.placed.anchors
-            self._place(sample, places, n_threads)
+        self.anchors_ = anchor_graph.centres(self.network_, sample.data, self.seed)
+        self._place(sample, places, n_threads)
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None
@@ -330,7 +323,7 @@ class BGFormer:
                 resolution = self.resolution
             else:
                 n_clusters = self.n_clusters
-        self.partition_ = anchor_graph.partition(
+        self.partition_ = communities.partition(
             self.weights_,
             resolution,
             n_clusters,
@@ -490,7 +483,7 @@ class BGFormer:
         model.batches_ = description["batches"]
         model.median_counts_ = description["median_counts"]
         model.valley_p_ = description["valley_p"]
-        network = Network.from_state(storage.section(tensors, "network"))
+        network = Network.from_state(storage.section(tensors, "network"), len(tensors["anchors"]))
         model.network_ = network.to(pick_device(device))
         history = storage.section(tensors, "history")
         model.history_ = {name: values.numpy() for name, values in history.items()}
@@ -500,7 +493,7 @@ class BGFormer:
             n_anchors=len(model.anchors_),
         )
         resolution = description["resolution"]
-        model.partition_ = anchor_graph.Partition(
+        model.partition_ = communities.Partition(
             labels=np.empty(0, dtype=np.int32),
             confidence=np.empty(0, dtype=np.float32),
             anchor_clusters=tensors["anchor_clusters"].numpy(),

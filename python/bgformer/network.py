@@ -1,8 +1,7 @@
-"""The torch module: encoder -> bipartite attention over anchors -> ZINB decoder."""
+"""The torch module: two heads, the attention of cells to anchors, and the ZINB of the anchors."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,42 +9,30 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
+from bgformer.counts import MAX_STANDARDISED
 from bgformer.devices import Portions
 from bgformer.genes import THETA
+from bgformer.heads import head_anchors, head_columns
+
+NEIGHBOURS = 5
+"""Anchors of each head that a cell attends to."""
+LOG_TOTAL = 1e4
+"""Counts that every cell is scaled to before the logarithm, as scanpy and Seurat do."""
+LEARNED_SCALE = 0.5
+"""What the learned head's part of the latent is multiplied by. Attention does not see it, since
+its bandwidth is the cell's own; it keeps the latent's distances to those that name types best."""
 
 
 class ZINBParameters(NamedTuple):
-    """Parameters of the zero-inflated negative binomial, before any size factor.
+    """Parameters of the zero-inflated negative binomial of b cells in some genes.
 
-    `log_mean` and `dropout_logit` are cells x genes, `log_dispersion` is genes; the dispersion is
-    the negative binomial's "size" (variance = mean + mean**2 / dispersion).
+    `log_mean` is cells x genes and includes the size factor; `log_dispersion` and `dropout_logit`
+    are genes. The dispersion is the negative binomial's "size" (variance = mean + mean**2 /
+    dispersion).
     """
 
     log_mean: torch.Tensor
     dropout_logit: torch.Tensor
-    log_dispersion: torch.Tensor
-
-
-class Encoded(NamedTuple):
-    """What the network says of a batch of b cells.
-
-    `query` (b x d) is the cell before it has seen the anchors, `latent` (b x d) after, and
-    `attention` (b x m, rows sum to 1) how it spread over the m anchors, averaged over heads;
-    None while the anchors are not in use yet.
-    """
-
-    query: torch.Tensor
-    latent: torch.Tensor
-    attention: torch.Tensor | None
-
-
-class GeneParameters(NamedTuple):
-    """The decoder's parameters that belong to single genes, a row for each."""
-
-    mean_weight: torch.Tensor
-    mean_bias: torch.Tensor
-    dropout_weight: torch.Tensor
-    dropout_bias: torch.Tensor
     log_dispersion: torch.Tensor
 
 
@@ -58,132 +45,156 @@ def residuals(counts: torch.Tensor, expected: torch.Tensor, most: float) -> torc
     return (counts - expected).mul_(precision).clamp_(-most, most)
 
 
-class BipartiteAttention(nn.Module):
-    r"""Multi-head attention from n cells to m anchors (arXiv:2602.07475).
+def attention(
+    query: torch.Tensor, anchors: torch.Tensor, n_neighbours: int = NEIGHBOURS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the anchors that each cell attends to and its weights on them, both b x k.
 
-    ``softmax(Q K^T / sqrt(d_h)) V`` per head, where queries come from the cells, keys and values
-    from the anchors. No cell attends to another, so time is O(n m d) and memory O(n m).
+    The logits are distances: ``softmax(-||q - a||^2 / (2 h^2))`` over the k nearest anchors, with
+    the bandwidth h the cell's own mean distance to them, so that dense and sparse regions are
+    treated alike. `anchors.anchor_weights` computes the same for all cells.
+
+    Parameters
+    ----------
+    query
+        Cells, b x d.
+    anchors
+        m x d.
+    n_neighbours
+        k; all anchors if there are fewer.
     """
-
-    def __init__(self, n_latent: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.cell_norm = nn.LayerNorm(n_latent)
-        self.anchor_norm = nn.LayerNorm(n_latent)
-        self.query = nn.Linear(n_latent, n_latent, bias=False)
-        self.key = nn.Linear(n_latent, n_latent, bias=False)
-        self.value = nn.Linear(n_latent, n_latent, bias=False)
-        self.out = nn.Linear(n_latent, n_latent)
-
-    def forward(
-        self, cells: torch.Tensor, anchors: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the cells read from the anchors (b x d) and their mean weights (b x m)."""
-        anchors = self.anchor_norm(anchors)
-        query = self._heads(self.query(self.cell_norm(cells)))
-        key, value = self._heads(self.key(anchors)), self._heads(self.value(anchors))
-        weights = torch.softmax(self.logits(query, key) / math.sqrt(query.shape[-1]), dim=-1)
-        read = (weights @ value).transpose(0, 1).reshape(cells.shape)
-        return self.out(read), weights.mean(0)
-
-    def logits(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """Return how well queries (heads x b x d_h) fit keys (heads x m x d_h), heads x b x m."""
-        return query @ key.transpose(1, 2)
-
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        """Cut rows x d into heads x rows x d/heads."""
-        return x.view(x.shape[0], self.n_heads, -1).transpose(0, 1)
+    with torch.no_grad():
+        nearest = torch.cdist(query, anchors).topk(min(n_neighbours, len(anchors)), largest=False)
+    nearest = nearest.indices
+    nearest_square = (query[:, None] - anchors[nearest]).square().sum(2)
+    bandwidth = nearest_square.detach().sqrt().mean(1, keepdim=True) + 1e-12
+    return nearest, torch.softmax(-nearest_square / (2 * bandwidth.square()), dim=1)
 
 
 class Network(nn.Module):
-    """Encoder, anchors with attention, decoder.
+    """Two heads, and the learned head's anchors.
 
     Parameters
     ----------
     gene_mean
-        Mean count of each gene in a cell of size factor 1, shape (g,): what the encoder compares
-        counts with, and where the decoder starts.
+        Mean count of each gene in a cell of size factor 1, shape (g,).
     max_residual
-        Bound on the Pearson residuals that the encoder sees.
+        Bound on the Pearson residuals that the learned head sees.
+    median_counts
+        Counts of a cell of size factor 1.
     n_batches
-        Batches the decoder knows.
-    n_anchors, n_latent, n_hidden, n_heads
-        Sizes of the network.
+        Batches whose mean counts are kept.
+    n_anchors, n_latent, n_hidden
+        Sizes of the network; anchors and latent are those of both heads together.
+
+    Notes
+    -----
+    Set by `initialise`, and part of the saved state: the standardisation and the axes of the
+    linear head, and what the anchors of the learned head hold (`log_profile`, the log of the mean
+    counts of their cells). `metric.calibrate` sets centres and maps of both heads.
     """
 
     def __init__(
         self,
         gene_mean: np.ndarray,
         max_residual: float,
+        median_counts: float,
         *,
         n_batches: int,
         n_anchors: int,
         n_latent: int,
         n_hidden: int = 128,
-        n_heads: int = 4,
     ) -> None:
         super().__init__()
         n_genes = len(gene_mean)
+        widths = [columns.stop - columns.start for columns in head_columns(n_latent)]
+        learned = head_anchors(n_anchors)[1]
+        self.n_anchors = n_anchors
         self.register_buffer("gene_mean", torch.tensor(gene_mean, dtype=torch.float32))
         self.register_buffer("max_residual", torch.tensor(float(max_residual)))
-        self.register_buffer("anchors_ready", torch.tensor(False))
-        # Set after training by metric.calibrate; until then the latent is as the encoder gives it.
-        self.register_buffer("latent_centre", torch.zeros(n_latent))
-        self.register_buffer("latent_map", torch.eye(n_latent))
-        self.linear = nn.Linear(n_genes, n_latent)
+        self.register_buffer("log_scale_of_counts", torch.tensor(LOG_TOTAL / median_counts))
+        self.register_buffer("log_mean", torch.zeros(n_genes))
+        self.register_buffer("log_deviation", torch.ones(n_genes))
+        self.register_buffer("axes", torch.zeros(widths[0], n_genes))
+        self.register_buffer("batch_offset", torch.zeros(n_batches, n_genes))
+        self.register_buffer("log_profile", torch.zeros(learned.stop - learned.start, n_genes))
+        for name, width in zip(("linear", "learned"), widths, strict=True):
+            self.register_buffer(f"{name}_centre", torch.zeros(width))
+            self.register_buffer(f"{name}_map", torch.eye(width))
+        self.encoder_linear = nn.Linear(n_genes, widths[1])
         self.encoder_in = nn.Linear(n_genes, n_hidden)
         self.encoder_norm = nn.LayerNorm(n_hidden)
-        self.encoder_out = nn.Linear(n_hidden, n_latent)
-        self.anchors = nn.Parameter(torch.randn(n_anchors, n_latent))
-        self.attention = BipartiteAttention(n_latent, n_heads)
-        self.decoder_in = nn.Linear(n_latent, n_hidden)
-        self.decoder_batch = nn.Embedding(n_batches, n_hidden)
-        self.decoder_norm = nn.LayerNorm(n_hidden)
-        self.mean_out = nn.Linear(n_hidden, n_genes)
-        self.dropout_out = nn.Linear(n_hidden, n_genes)
+        self.encoder_out = nn.Linear(n_hidden, widths[1])
+        self.anchors = nn.Parameter(torch.zeros(learned.stop - learned.start, widths[1]))
+        self.dropout_logit = nn.Parameter(torch.full((n_genes,), -3.0))  # hardly any dropout
         self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
         self.portions = Portions()  # what its device has room for in a pass is found out once
-        with torch.no_grad():
-            # Start from "every cell is the average cell, hardly any dropout": the first steps then
-            # learn differences between cells instead of the scale of each gene.
-            self.mean_out.bias.copy_(torch.log(self.gene_mean + 1e-4))
-            self.mean_out.weight.mul_(0.3)
-            self.dropout_out.bias.fill_(-3.0)
-            self.dropout_out.weight.mul_(0.3)
-            self.decoder_batch.weight.zero_()
 
     @classmethod
-    def from_state(cls, state: dict[str, torch.Tensor]) -> Network:
+    def from_state(cls, state: dict[str, torch.Tensor], n_anchors: int) -> Network:
         """Return a network of the sizes of a saved state, holding it, in evaluation mode."""
-        n_batches, n_hidden = state["decoder_batch.weight"].shape
-        n_anchors, n_latent = state["anchors"].shape
         network = cls(
             np.zeros(len(state["gene_mean"])),
             0,
-            n_batches=n_batches,
+            1,
+            n_batches=len(state["batch_offset"]),
             n_anchors=n_anchors,
-            n_latent=n_latent,
-            n_hidden=n_hidden,
+            n_latent=len(state["linear_centre"]) + len(state["learned_centre"]),
+            n_hidden=len(state["encoder_in.bias"]),
         )
         network.load_state_dict(state)
         return network.eval()
 
     @torch.no_grad()
-    def start_from(self, axes: np.ndarray) -> None:
-        """Let the latent start as projections on `axes` (k x g, k <= d), the rest of it near 0.
+    def start_from(self, linear_axes: np.ndarray, learned_axes: np.ndarray) -> None:
+        """Set the linear head to projections, and let the learned head start as projections.
 
-        What tells types apart is there from the first step, and training bends it; from a random
-        start the encoder keeps the few widest directions and loses small types.
+        Parameters
+        ----------
+        linear_axes, learned_axes
+            k x g each, k at most the head's width; what is left of the width stays at zero.
         """
-        self.linear.weight.zero_()
-        self.linear.weight[: len(axes)] = torch.as_tensor(axes, dtype=torch.float32)
-        self.linear.bias.zero_()
+        self.axes.zero_()
+        self.axes[: len(linear_axes)] = torch.as_tensor(linear_axes, dtype=torch.float32)
+        self.encoder_linear.weight.zero_()
+        self.encoder_linear.weight[: len(learned_axes)] = torch.as_tensor(
+            learned_axes, dtype=torch.float32
+        )
+        self.encoder_linear.bias.zero_()
         self.encoder_out.weight.mul_(0.1)
+        self.encoder_out.bias.zero_()
 
-    def encode(
+    def standardised(self, counts: torch.Tensor, size_factors: torch.Tensor) -> torch.Tensor:
+        """Return scaled log counts, b x g: mean 0 and deviation 1, cut at 10 deviations."""
+        logs = torch.log1p(counts / size_factors * self.log_scale_of_counts)
+        scaled = (logs - self.log_mean) / self.log_deviation
+        return scaled.clamp_(-MAX_STANDARDISED, MAX_STANDARDISED)
+
+    def residuals(self, counts: torch.Tensor, size_factors: torch.Tensor) -> torch.Tensor:
+        """Return the Pearson residuals that the learned head sees, b x g."""
+        return residuals(counts, size_factors * self.gene_mean, float(self.max_residual))
+
+    def encode(self, seen: torch.Tensor, genes: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the learned head's output for residuals, b x d, before the metric.
+
+        Parameters
+        ----------
+        seen
+            Residuals in the genes given, b x g.
+        genes
+            Indices of these genes; None for all.
+        """
+        weights = [self.encoder_linear.weight, self.encoder_in.weight]
+        if genes is not None:
+            weights = [weight[:, genes] for weight in weights]
+        hidden = F.linear(seen, weights[1], self.encoder_in.bias)
+        hidden = F.gelu(self.encoder_norm(hidden))
+        return F.linear(seen, weights[0], self.encoder_linear.bias) + self.encoder_out(hidden)
+
+    def heads(
         self, counts: torch.Tensor, size_factors: torch.Tensor, keep: torch.Tensor | None = None
-    ) -> Encoded:
-        """Encode a batch.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the output of both heads before the metric, b x d each.
 
         Parameters
         ----------
@@ -192,42 +203,53 @@ class Network(nn.Module):
         size_factors
             Size factors, b x 1.
         keep
-            1 where a value may be seen and 0 where it is masked; a masked gene looks like one
-            with the count that was to be expected. Of shape b x g or 1 x g, or v x b x g to
-            encode the cells in v views, which come one view after the other.
+            1 where a gene was measured and 0 where it was not, 1 x g; a gene that was not
+            measured looks like one with the count that was to be expected.
         """
-        x = residuals(counts, size_factors * self.gene_mean, float(self.max_residual))
+        scaled = self.standardised(counts, size_factors)
+        seen = self.residuals(counts, size_factors)
         if keep is not None:
-            x = (x * keep).view(-1, x.shape[1])
-        hidden = F.gelu(self.encoder_norm(self.encoder_in(x)))
-        query = self.linear(x) + self.encoder_out(hidden)
-        if not self.anchors_ready:
-            return Encoded(query, query, None)
-        read, weights = self.attention(query, self.anchors)
-        return Encoded(query, query + read, weights)
+            scaled, seen = scaled * keep, seen * keep
+        return F.linear(scaled, self.axes), self.encode(seen)
 
-    def in_units(self, latent: torch.Tensor) -> torch.Tensor:
-        """Return the latent (b x d) in units of the spread of like cells; see `metric`."""
-        return (latent - self.latent_centre) @ self.latent_map
+    def in_units(self, learned: torch.Tensor) -> torch.Tensor:
+        """Return the learned head's output (b x d) in units of the spread of like cells."""
+        return (learned - self.learned_centre) @ self.learned_map
 
-    def of_genes(self) -> GeneParameters:
-        """Return the decoder's parameters that belong to single genes, of all genes."""
-        return GeneParameters(
-            self.mean_out.weight,
-            self.mean_out.bias,
-            self.dropout_out.weight,
-            self.dropout_out.bias,
-            self.log_dispersion,
-        )
+    def latent(self, linear: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
+        """Return the latent, b x n_latent: both heads side by side, in the units of `metric`."""
+        linear = (linear - self.linear_centre) @ self.linear_map
+        return torch.cat([linear, LEARNED_SCALE * self.in_units(learned)], dim=1)
 
-    def decode(
-        self, latent: torch.Tensor, batch: torch.Tensor, of_genes: GeneParameters
+    def reconstruct(
+        self,
+        query: torch.Tensor,
+        size_factors: torch.Tensor,
+        batch: torch.Tensor,
+        genes: torch.Tensor,
     ) -> ZINBParameters:
-        """Return the ZINB parameters of the cells for the genes that are given, see `of_genes`."""
-        hidden = self.decoder_in(latent) + self.decoder_batch(batch)
-        hidden = F.gelu(self.decoder_norm(hidden))
+        """Return the ZINB that the anchors expect of the cells that attend to them.
+
+        The mean is the attention-weighted mean of the anchors' profiles: a cell is reconstructed
+        from other cells alone.
+
+        Parameters
+        ----------
+        query
+            Cells in units, b x d.
+        size_factors
+            b x 1.
+        batch
+            Batch codes, shape (b,).
+        genes
+            Genes to reconstruct.
+        """
+        nearest, weights = attention(query, self.anchors)
+        profiles = self.log_profile[:, genes].exp()
+        mean = torch.einsum("bk,bkg->bg", weights, profiles[nearest])
+        offset = self.batch_offset[:, genes][batch]
         return ZINBParameters(
-            F.linear(hidden, of_genes.mean_weight, of_genes.mean_bias),
-            F.linear(hidden, of_genes.dropout_weight, of_genes.dropout_bias),
-            of_genes.log_dispersion,
+            mean.log() + offset + size_factors.log(),
+            self.dropout_logit[genes],
+            self.log_dispersion[genes],
         )

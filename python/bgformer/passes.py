@@ -13,7 +13,9 @@ from bgformer import anchors as anchor_graph
 from bgformer import ranks
 from bgformer.anchors import Placement
 from bgformer.counts import BLOCK
-from bgformer.training import embed
+from bgformer.embedding import embed
+from bgformer.heads import head_anchors
+from bgformer.network import NEIGHBOURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +90,7 @@ def _send(placed: Placement) -> None:
 def _received(rank: int, n_cells: int, anchors: np.ndarray) -> Placement:
     """Receive latent and weights of as many cells."""
     m, d = anchors.shape
-    k = min(anchor_graph.NEIGHBOURS, m)
+    k = sum(min(NEIGHBOURS, part.stop - part.start) for part in head_anchors(m))
     latent = ranks.receive(rank, (n_cells, d), torch.float32)
     data = ranks.receive(rank, (n_cells * k,), torch.float64)
     indices = ranks.receive(rank, (n_cells * k,), torch.int32)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from bgformer import anchors, storage, tl
+from bgformer import anchors, communities, storage, tl
 from bgformer.devices import one_thread, pick_device
 from bgformer.model import BGFormer
 from bgformer.places import InMemoryPlaces
@@ -199,7 +199,7 @@ def recluster(
         Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC): ``data``,
         ``indices``, ``indptr`` and ``shape``.
     resolution, n_clusters, seed
-        As in :func:`bgformer.anchors.partition`.
+        As in :func:`bgformer.communities.partition`.
     valley_p
         What :func:`run` returned under this name.
 
@@ -209,7 +209,7 @@ def recluster(
     ``resolution`` as in :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
     """
     return _clusters(
-        anchors.partition(
+        communities.partition(
             _weights(weights),
             resolution,
             n_clusters,
@@ -300,7 +300,7 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
     }
 
 
-def _clusters(found: anchors.Partition) -> dict[str, Any]:
+def _clusters(found: communities.Partition) -> dict[str, Any]:
     """Return a partition as plain things."""
     return {
         "labels": found.labels.astype(np.int32),

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from bgformer.anchors import AnchorGraph, vote
+from bgformer.anchors import vote
+from bgformer.communities import AnchorGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,10 @@ def over_resolutions(
     draws = [AnchorGraph(sample[np.sort(rng.integers(n, size=n))], seed) for _ in range(_DRAWS)]
     rows = []
     for resolution in resolutions:
-        labels = vote(sample, graph.leiden(resolution))[0]
+        labels = vote(sample, graph.communities(resolution))[0]
         agreement = [
-            adjusted_rand_score(labels, vote(sample, draw.leiden(resolution))[0]) for draw in draws
+            adjusted_rand_score(labels, vote(sample, draw.communities(resolution))[0])
+            for draw in draws
         ]
         rows.append((float(resolution), int(labels.max()) + 1, float(np.mean(agreement))))
     return pd.DataFrame(rows, columns=["resolution", "n_clusters", "stability"])

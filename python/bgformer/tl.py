@@ -10,8 +10,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from bgformer._version import __version__
-from bgformer.anchors import Partition, partition
 from bgformer.arguments import positive, whole_or_auto
+from bgformer.communities import Partition, partition
 from bgformer.devices import one_thread
 from bgformer.model import BGFormer
 from bgformer.populations import one_population

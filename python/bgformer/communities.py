@@ -1,0 +1,359 @@
+"""The graph of the anchors, and its communities: clusters at any resolution or number.
+
+Two anchors are linked by the cells that attend to both, B^T B (m x m). The size of this graph does
+not depend on the number of cells, so any resolution can be tried at once.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import igraph
+import numpy as np
+
+from bgformer.anchors import BLOCK, vote, vote_in_blocks, weight_blocks
+from bgformer.arguments import not_both
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scipy import sparse
+
+DEFAULT_RESOLUTION = 0.8
+MIN_CELLS = 10
+"""Fewest cells of a cluster, unless a number of clusters is asked for that needs smaller ones."""
+_DOUBT = (0.25, 0.5, 1, 2, 4)
+"""Factors by which the right resolution, or number of clusters, might differ from the one used,
+all as likely: what the confidence is averaged over."""
+_ISLAND = 0.06
+"""Two parts of a community whose links, relative to the square root of the product of all links
+that they have within it, are fewer than this share are islands."""
+_PARTS_RESOLUTION = 5.0
+"""Resolution of the parts in which islands are sought."""
+_NUMBER_RESOLUTION = 1.5
+"""Resolution of the clusters that are merged until there is the number asked for ..."""
+_FINER = 1.25
+"""... and the factor to the next one while there are too few."""
+_FINEST = 1e6
+_SIZE_EXPONENT = 0.75
+"""How much the size of two clusters counts in the choice of which to merge: with 1 as in
+modularity, which spares large clusters and merges small ones, with 1/2 not at all."""
+_ITERATIONS = 20
+"""Rounds of Leiden's algorithm: it can go round in circles between partitions that are equal."""
+_LINK_BLOCK = 4 * BLOCK
+"""Cells whose weights are in memory at once, and more than a model is trained on: up to there, the
+links of the anchors are one product."""
+_LOOK_BLOCK = 8192
+"""Cells looked at together for one of each cluster; the first so many mostly have one."""
+
+
+class Partition(NamedTuple):
+    """Clusters of cells and of anchors.
+
+    Attributes
+    ----------
+    labels
+        Cluster of each cell, shape (n,), 0 the largest.
+    confidence
+        How likely the cell is of its cluster's main type, shape (n,), 0..1; see `vote`.
+    anchor_clusters
+        Cluster of each anchor, shape (m,).
+    anchor_support
+        How likely each anchor is of its cluster's main type, shape (m,), 0..1: the share of
+        resolutions, from a quarter to four times the one used (or of such numbers of clusters), at
+        which it is together with the largest part of its cluster.
+    resolution
+        The resolution at which the partition was found; nan where the number of clusters was set.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    anchor_clusters: np.ndarray
+    anchor_support: np.ndarray
+    resolution: float
+
+
+def partition(
+    weights: sparse.csr_matrix,
+    resolution: float | None = None,
+    n_clusters: int | None = None,
+    seed: int = 0,
+    *,
+    one_population: bool = False,
+    min_cells: int = MIN_CELLS,
+) -> Partition:
+    """Cluster the anchors and give each cell the cluster with most of its weight.
+
+    Clusters are communities of the anchor graph, islands apart; see `AnchorGraph.communities`. A
+    given number of clusters is reached by merging; see `AnchorGraph.exactly`.
+
+    Parameters
+    ----------
+    weights
+        Weights of cells on anchors, n x m, rows summing to 1; CSR in memory, or anndata's CSR
+        data set on disk, of which a block is read at a time.
+    resolution
+        Resolution of the modularity; None for the default.
+    n_clusters
+        Number of clusters wanted; None to let the resolution decide.
+    seed
+        Seeds Leiden.
+    one_population
+        Return a single cluster unless a resolution or a number of clusters is given.
+    min_cells
+        Fewest cells of a cluster; smaller ones join the cluster that they are most linked to.
+
+    Raises
+    ------
+    ValueError
+        If more clusters are asked for than there are anchors or cells in use, the resolution is
+        not positive, or both are given.
+    """
+    not_both(resolution, n_clusters)
+    if resolution is None and n_clusters is None:
+        resolution = None if one_population else DEFAULT_RESOLUTION
+        n_clusters = 1 if one_population else None
+    graph = AnchorGraph(weights, seed, min_cells)
+    if n_clusters is None:
+        if not resolution > 0:
+            raise ValueError(f"resolution is {resolution}; it must be above 0.")
+        nearby = [graph.communities(factor * resolution) for factor in _DOUBT]
+        anchor_clusters = graph.holding_cells(nearby[_DOUBT.index(1)])
+    else:
+        anchor_clusters, resolution = graph.exactly(n_clusters), np.nan
+        nearby = [graph.cut(factor * n_clusters) for factor in _DOUBT if n_clusters > 1]
+    support = graph.support(anchor_clusters, nearby)
+    return assign(weights, anchor_clusters, support, resolution)
+
+
+def assign(
+    weights: sparse.csr_matrix,
+    anchor_clusters: np.ndarray,
+    anchor_support: np.ndarray,
+    resolution: float,
+) -> Partition:
+    """Give each cell its cluster from those of its anchors; clusters are numbered by size."""
+    labels, confidence = vote_in_blocks(weights, anchor_clusters, anchor_support)
+    sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
+    rank = np.empty(len(sizes), dtype=np.int32)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return Partition(
+        rank[labels], confidence, rank[anchor_clusters], anchor_support, float(resolution)
+    )
+
+
+def _links(weights: sparse.csr_matrix) -> np.ndarray:
+    """Return how much cells link anchors, ``B^T B``, m x m."""
+    return (weights.T @ weights).toarray()
+
+
+class AnchorGraph:
+    """The m x m graph of anchors linked by shared cells, and its communities.
+
+    Parameters
+    ----------
+    weights
+        As in `partition`.
+    seed
+        Seeds Leiden.
+    min_cells
+        As in `partition`.
+
+    Attributes
+    ----------
+    mass
+        Cells of each anchor, each counting by its weight, shape (m,).
+    links
+        Links between different anchors, m x m, the diagonal 0.
+    """
+
+    def __init__(self, weights: sparse.csr_matrix, seed: int, min_cells: int = MIN_CELLS) -> None:
+        self.weights, self.seed, self.min_cells = weights, seed, min_cells
+        links = sum(_links(block) for block in weight_blocks(weights, _LINK_BLOCK))
+        self.mass = links.sum(axis=1)  # as the weights of a cell sum to 1
+        np.fill_diagonal(links, 0)  # self-loops would favour anchors that stand alone
+        self.links = links
+        rows, columns = np.nonzero(np.triu(links))
+        self.graph = igraph.Graph(n=len(links), edges=np.column_stack([rows, columns]).tolist())
+        self.graph.es["weight"] = links[rows, columns].tolist()
+
+    def communities(self, resolution: float) -> np.ndarray:
+        """Return the cluster of each anchor at a resolution.
+
+        Leiden's communities by modularity, with two changes. Modularity merges two small groups
+        when they have more links than their sizes let expect, however few (Fortunato and
+        Barthelemy 2007, doi:10.1073/pnas.0605965104), so the islands of each community are
+        separated. And a cluster of fewer than `min_cells` cells joins its neighbour.
+        """
+        apart = self._islands(self.leiden(resolution))
+        return self._without_small(apart)
+
+    def leiden(self, resolution: float) -> np.ndarray:
+        """Return Leiden's communities of the anchors, shape (m,)."""
+        # Leiden draws from Python's generator; a private one leaves the caller's untouched.
+        igraph.set_random_number_generator(random.Random(self.seed))
+        try:
+            found = self.graph.community_leiden(
+                "modularity", weights="weight", resolution=resolution, n_iterations=_ITERATIONS
+            )
+        finally:
+            igraph.set_random_number_generator(random)
+        return _numbered(np.array(found.membership))
+
+    @cached_property
+    def _parts(self) -> np.ndarray:
+        return self.leiden(_PARTS_RESOLUTION)
+
+    def _islands(self, clusters: np.ndarray) -> np.ndarray:
+        """Separate the islands of each community.
+
+        Its parts, those of a finer partition, are merged in the order of their relative links for
+        as long as these are more than those of islands.
+        """
+        apart = clusters * (self._parts.max() + 1) + self._parts
+        for community in range(clusters.max() + 1):
+            inside = np.flatnonzero(clusters == community)
+            parts = _numbered(apart[inside])
+            merged = parts
+            for value, joined in _mergers(self.links[np.ix_(inside, inside)], parts, 0.5):
+                if value < _ISLAND:
+                    break
+                merged = joined
+            # any number of the own parts stands for an island
+            first = {number: apart[inside[merged == number][0]] for number in np.unique(merged)}
+            apart[inside] = [first[number] for number in merged]
+        return _numbered(apart)
+
+    def _without_small(self, clusters: np.ndarray) -> np.ndarray:
+        """Let clusters of too few cells join the one that they are most linked to."""
+        while clusters.max() > 0:
+            cells = np.bincount(clusters, self.mass)
+            small = int(cells.argmin())
+            if cells[small] >= self.min_cells:
+                break
+            clusters = self._joined(clusters, small)
+        return clusters
+
+    def holding_cells(self, clusters: np.ndarray) -> np.ndarray:
+        """Let clusters that win no cell join the one that they are most linked to."""
+        clusters = _numbered(clusters)
+        while True:
+            holds_cells = np.zeros(clusters.max() + 1, dtype=bool)
+            for weights in weight_blocks(self.weights, _LOOK_BLOCK):
+                holds_cells[vote(weights, clusters)[0]] = True
+                if holds_cells.all():
+                    return clusters
+            clusters = self._joined(clusters, int(holds_cells.argmin()))
+
+    def _joined(self, clusters: np.ndarray, one: int) -> np.ndarray:
+        """Merge one cluster with the one that it has most links to for the size of that."""
+        between = np.bincount(clusters, self.links[clusters == one].sum(axis=0))
+        between = between / np.maximum(np.bincount(clusters, self.mass), 1e-300)
+        between[one] = -np.inf
+        return _numbered(np.where(clusters == one, between.argmax(), clusters))
+
+    def exactly(self, k: int) -> np.ndarray:
+        """Return exactly k clusters of anchors, each holding cells.
+
+        Raises
+        ------
+        ValueError
+            If the cells and anchors do not allow so many clusters.
+        """
+        n_cells, m = self.weights.shape
+        heaviest = vote_in_blocks(self.weights, np.arange(m))[0]
+        most = len(np.unique(heaviest))
+        if not 1 <= k <= most:
+            raise ValueError(
+                f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
+                f"clusters; for more, cluster again with more anchors."
+            )
+        found = 0
+        for clusters in self._at_least(k):
+            holding = self.holding_cells(clusters)
+            found = max(found, holding.max() + 1)
+            if holding.max() + 1 == k:
+                return holding
+        raise ValueError(
+            f"n_clusters is {k}, but the anchors can be separated into {found} or fewer; ask for "
+            f"fewer clusters, or cluster with more anchors."
+        )
+
+    def cut(self, k: float) -> np.ndarray:
+        """Return about k clusters of anchors, as many as there can be."""
+        wanted = int(np.clip(round(k), 1, len(self.links)))
+        return next(self._at_least(wanted))
+
+    def _at_least(self, k: int) -> Iterator[np.ndarray]:
+        """Yield k clusters, and then more and more of them, up to one for each anchor.
+
+        The communities of the first resolution with enough of them are merged two by two, those
+        first that have most links for the size that they have, see `_SIZE_EXPONENT`.
+        """
+        start = self._finer_than(k)
+        levels = [start, *(joined for _, joined in _mergers(self.links, start, _SIZE_EXPONENT))]
+        yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
+        yield np.arange(len(self.links))
+
+    def _finer_than(self, k: int) -> np.ndarray:
+        """Return communities, k at least if there are so many anchors."""
+        resolution = _NUMBER_RESOLUTION
+        clusters = self.communities(resolution)
+        while clusters.max() + 1 < k:
+            if resolution > _FINEST:
+                return np.arange(len(self.links))
+            clusters = self.leiden(resolution)  # smaller than min_cells if it must be
+            resolution *= _FINER
+        return clusters
+
+    def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
+        """Return how likely each anchor is of its cluster's main type; see `Partition`.
+
+        `nearby` are clusters of the anchors at other resolutions; with none there is no doubt.
+        """
+        if not nearby:
+            return np.ones(len(clusters))
+        together = np.zeros(len(clusters))
+        for parts in nearby:
+            shared = np.zeros((clusters.max() + 1, parts.max() + 1))
+            np.add.at(shared, (clusters, parts), self.mass)
+            together += parts == shared.argmax(axis=1)[clusters]
+        return together / len(nearby)
+
+
+def _numbered(clusters: np.ndarray) -> np.ndarray:
+    """Return the same clusters, numbered from 0 without gaps."""
+    return np.unique(clusters, return_inverse=True)[1]
+
+
+def _mergers(
+    links: np.ndarray, clusters: np.ndarray, exponent: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Merge clusters two by two until one is left.
+
+    Yields
+    ------
+    The value of the merger, ``l_ab / (d_a d_b)^exponent`` with l_ab the links between the two and
+    d all links of each, as a share of all links; and the clusters after it, numbered by the lowest
+    of their numbers.
+    """
+    k = clusters.max() + 1
+    member = np.zeros((len(clusters), k))
+    member[np.arange(len(clusters)), clusters] = 1
+    between = member.T @ links @ member
+    between /= max(between.sum(), 1e-300)
+    alive = np.arange(k)
+    while len(alive) > 1:
+        degree = np.maximum(between[alive].sum(axis=1), 1e-300)
+        value = between[np.ix_(alive, alive)] / np.outer(degree, degree) ** exponent
+        value[np.tril_indices(len(alive))] = -1
+        i, j = np.unravel_index(value.argmax(), value.shape)
+        a, b = alive[i], alive[j]
+        between[a] += between[b]
+        between[:, a] += between[:, b]
+        between[b], between[:, b] = 0, 0
+        alive = np.delete(alive, j)
+        clusters = np.where(clusters == b, a, clusters)
+        yield float(value[i, j]), clusters

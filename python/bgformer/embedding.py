@@ -1,0 +1,69 @@
+"""The pass over cells: what the network's heads give for each of them, a block at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from bgformer.counts import BLOCK
+from bgformer.devices import dense
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bgformer.counts import CountData
+    from bgformer.network import Network
+
+
+def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
+    """Return the latent of every cell in the units of `metric`, n x n_latent float32.
+
+    Parameters
+    ----------
+    network, data
+        The network and the cells.
+    keep
+        False for the genes that were not measured in these cells, shape (g,).
+    """
+    mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
+    return _pass(network, data, lambda *cells: network.latent(*network.heads(*cells, mask)))
+
+
+def raw_heads(network: Network, data: CountData) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output of both heads before the metric, n x d float32 each."""
+    n_linear = len(network.linear_centre)
+    both = _pass(network, data, lambda *cells: torch.cat(network.heads(*cells), dim=1))
+    return both[:, :n_linear], both[:, n_linear:]
+
+
+def learned_units(network: Network, data: CountData) -> np.ndarray:
+    """Return the learned head's output in the units of `metric`, n x d float32."""
+    return _pass(
+        network, data, lambda *cells: network.in_units(network.encode(network.residuals(*cells)))
+    )
+
+
+@torch.no_grad()
+def _pass(
+    network: Network,
+    data: CountData,
+    of_cells: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> np.ndarray:
+    """Return what a function of counts and size factors gives for all cells."""
+    device = network.anchors.device
+
+    def work(rows: range) -> np.ndarray:
+        block = data.rows(slice(rows.start, rows.stop))
+        size_factors = torch.from_numpy(block.size_factors)[:, None].to(device)
+        return of_cells(dense(block.counts, device), size_factors).cpu().numpy()
+
+    cells = range(data.n_cells)
+    return np.concatenate(
+        [
+            part
+            for start in range(0, data.n_cells, BLOCK)
+            for part in network.portions.each(work, cells[start : start + BLOCK])
+        ]
+    )
