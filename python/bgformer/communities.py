@@ -27,7 +27,7 @@ MIN_CELLS = 10
 _DOUBT = (0.25, 0.5, 1, 2, 4)
 """Factors by which the right resolution, or number of clusters, might differ from the one used,
 all as likely: what the confidence is averaged over."""
-_ISLAND = 0.06
+_ISLAND = 0.08
 """Two parts of a community whose links, relative to the square root of the product of all links
 that they have within it, are fewer than this share are islands."""
 _PARTS_RESOLUTION = 5.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from bgformer.network import Network
     from bgformer.progress import Progress
     from bgformer.training import Objective, Schedule
-
-_LEARNING_RATE = 3e-4
-"""Lower than in training: the refinement moves cells a little."""
 
 
 def refine(
@@ -48,7 +44,7 @@ def refine(
         network,
         data,
         objective=objective,
-        schedule=replace(schedule, learning_rate=_LEARNING_RATE),
+        schedule=schedule,
         seed=seed,
         progress=progress,
         centroids=np.stack(centroids).astype(np.float32),

@@ -49,7 +49,7 @@ class Schedule:
 
     max_steps: int = 100
     batch_size: int = 256
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     genes_per_step: int = 256
     """Genes, drawn anew each step, on which the ZINB term is estimated."""
 
