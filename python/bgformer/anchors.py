@@ -52,7 +52,7 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
     Raises
     ------
     ValueError
-        If more anchors than cells are asked for, or fewer than one for each head.
+        If more anchors than cells are asked for.
     """
     if n_anchors != "auto":
         if n_anchors > n_cells:

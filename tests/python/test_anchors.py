@@ -1,255 +1,251 @@
-"""The anchor graph: weights of cells on anchors, and the clusters found from them."""
+"""Cells among the anchors: how many anchors, where they are, weights on them, and votes."""
 
-import functools
-import itertools
-import random
-
+import anndata as ad
+import h5py
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.spatial.distance import cdist
 
 from bgformer import anchors
-from bgformer.anchors import DEFAULT_RESOLUTION, anchor_weights, partition, vote
+from bgformer import counts as cm
+from bgformer.anchors import (
+    anchor_weights,
+    centres,
+    choose_number,
+    gathered,
+    place,
+    vote,
+    vote_in_blocks,
+    weight_blocks,
+)
+from bgformer.embedding import embed
+from bgformer.heads import head_anchors, head_columns
+from bgformer.initialise import network_for
+from bgformer.metric import calibrate
+from bgformer.network import NEIGHBOURS
 
-N_CELLS, N_ANCHORS, GROUPS = 400, 60, 5
+N_CELLS, N_ANCHORS, LATENT = 400, 60, 16
+HEADS = list(zip(head_columns(LATENT), head_anchors(N_ANCHORS), strict=True))
 
 
 @pytest.fixture(scope="module")
 def points():
-    """Cells and anchors in five groups of unequal size."""
+    """Cells and anchors in five groups."""
     rng = np.random.default_rng(0)
-    centres = 4 * rng.normal(size=(GROUPS, 16))
-    share = np.array([0.4, 0.25, 0.2, 0.1, 0.05])
-    group = np.repeat(np.arange(GROUPS), (share * N_CELLS).astype(int))
-    cells = centres[group] + rng.normal(size=(N_CELLS, 16))
-    anchor_group = np.arange(N_ANCHORS) % GROUPS
-    near = centres[anchor_group] + rng.normal(size=(N_ANCHORS, 16))
-    return cells.astype(np.float32), near.astype(np.float32), group
+    means = 4 * rng.normal(size=(5, LATENT))
+    cells = means[np.arange(N_CELLS) % 5] + rng.normal(size=(N_CELLS, LATENT))
+    near = means[np.arange(N_ANCHORS) % 5] + rng.normal(size=(N_ANCHORS, LATENT))
+    return cells.astype(np.float32), near.astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def weights(points):
-    return anchor_weights(points[0], points[1])
+    return anchor_weights(*points)
 
 
-@pytest.fixture(scope="module")
-def parted(weights):
-    """`partition` of these weights."""
-    return functools.partial(partition, weights)
-
-
-def test_weights_lie_on_the_nearest_anchors_and_sum_to_one(points, weights):
-    cells, near, _ = points
-    distance = np.linalg.norm(cells[:, None] - near[None], axis=2)
-    assert weights.shape == (N_CELLS, N_ANCHORS)
-    np.testing.assert_allclose(np.asarray(weights.sum(1)).ravel(), 1, atol=1e-6)
+@pytest.mark.parametrize("columns_and_anchors", HEADS)
+def test_each_head_has_half_of_the_weight_on_the_anchors_nearest_in_its_columns(
+    points, weights, columns_and_anchors
+):
+    columns, own = columns_and_anchors
+    cells, near = points
+    distance = cdist(cells[:, columns], near[own, columns])
+    of_head = weights[:, own]
+    np.testing.assert_allclose(np.asarray(of_head.sum(axis=1)).ravel(), 0.5, atol=1e-6)
     for i in range(0, N_CELLS, 37):
-        found = weights[i].indices
-        nearest = np.argsort(distance[i])[: len(found)]
-        assert set(found) == set(nearest)
+        found = of_head[i].indices
+        assert set(found) == set(np.argsort(distance[i])[:NEIGHBOURS])
         # The nearer the anchor, the heavier.
         order = np.argsort(distance[i][found])
-        assert (np.diff(weights[i].data[order]) <= 1e-9).all()
+        assert (np.diff(of_head[i].data[order]) <= 1e-9).all()
 
 
-@pytest.mark.parametrize("asked", [{"resolution": 1.0}, {"n_clusters": 7}])
-def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, asked):
-    at_once = parted(**asked)
-    monkeypatch.setattr(anchors, "BLOCK", 64)
-    monkeypatch.setattr(anchors, "_LINK_BLOCK", 150)
-    monkeypatch.setattr(anchors, "_LOOK_BLOCK", 10)
-    in_blocks = parted(**asked)
-    for found, expected in zip(in_blocks, at_once, strict=True):
-        np.testing.assert_array_equal(found, expected)
+def test_weights_are_a_gaussian_as_wide_as_the_mean_distance(points):
+    cells, near = points
+    found = anchor_weights(cells, near, n_heads=1).toarray()
+    distance = cdist(cells, near)
+    for i in range(0, N_CELLS, 37):
+        nearest = np.argsort(distance[i])[:NEIGHBOURS]
+        score = np.exp(-(distance[i][nearest] ** 2) / (2 * distance[i][nearest].mean() ** 2))
+        expected = np.zeros(N_ANCHORS)
+        expected[nearest] = score / score.sum()
+        np.testing.assert_allclose(found[i], expected, atol=1e-5)
+
+
+def test_a_head_does_not_look_at_the_columns_of_the_other(points, weights):
+    cells, near = (part.copy() for part in points)
+    linear, own = HEADS[0]
+    cells[:, linear] *= 3
+    near[own] = 0  # and with them the anchors of the linear head
+    learned = HEADS[1][1]
+    found = anchor_weights(cells, near)
+    assert (found[:, learned] != weights[:, learned]).nnz == 0
 
 
 def test_weights_do_not_depend_on_the_unit_or_the_origin(points, weights):
-    cells, near, _ = points
+    cells, near = points
     moved = anchor_weights(7 * cells + 3, 7 * near + 3)
     np.testing.assert_allclose(moved.toarray(), weights.toarray(), atol=1e-4)
 
 
+def test_the_scale_of_one_head_does_not_change_the_weights(points, weights):
+    scale = np.ones(LATENT, dtype=np.float32)
+    scale[HEADS[1][0]] = 0.25
+    found = anchor_weights(points[0] * scale, points[1] * scale)
+    np.testing.assert_allclose(found.toarray(), weights.toarray(), atol=1e-5)
+
+
 def test_cells_in_one_direction_are_told_apart_by_their_distance(points):
     near = np.stack([points[1][0], 3 * points[1][0]])
-    found = anchor_weights(np.float32(1.1) * near, near).toarray()
+    found = anchor_weights(np.float32(1.1) * near, near, n_heads=1).toarray()
     np.testing.assert_array_equal(found.argmax(axis=1), [0, 1])
 
 
 def test_weights_in_blocks_are_weights_at_once(points, weights, monkeypatch):
     monkeypatch.setattr(anchors, "_WEIGHTS_BLOCK", 64)
-    found = anchor_weights(points[0], points[1])
-    np.testing.assert_allclose(found.toarray(), weights.toarray(), atol=1e-6)
+    np.testing.assert_allclose(anchor_weights(*points).toarray(), weights.toarray(), atol=1e-6)
 
 
 def test_weights_of_a_cell_that_is_where_all_its_anchors_are(points):
-    found = anchor_weights(points[1][:1], np.repeat(points[1][:1], 6, axis=0))
-    np.testing.assert_allclose(found.data, 0.2)
+    found = anchor_weights(points[1][:1], np.repeat(points[1][:1], 12, axis=0))
+    np.testing.assert_allclose(found.data, 0.5 / NEIGHBOURS)
 
 
-def check(found, n_cells=N_CELLS):
-    """What must hold of every partition."""
-    sizes = np.bincount(found.labels)
-    assert len(found.labels) == n_cells
-    assert (sizes > 0).all()
-    assert (np.diff(sizes) <= 0).all()  # "0" is the largest
-    assert found.anchor_clusters.max() + 1 == len(sizes)
-    for share in (found.confidence, found.anchor_support):
-        assert ((share >= 0) & (share <= 1)).all()
-    return len(sizes)
+@pytest.mark.parametrize("n_anchors", [1, 2, 3, 9])
+def test_few_anchors_share_all_the_weight(points, n_anchors):
+    found = anchor_weights(points[0], points[1][:n_anchors])
+    assert found.shape == (N_CELLS, n_anchors)
+    np.testing.assert_allclose(np.asarray(found.sum(axis=1)).ravel(), 1, atol=1e-6)
 
 
-def test_groups_are_found_and_ordered_by_size(points, parted):
-    found = parted()
-    assert check(found) == GROUPS
-    np.testing.assert_array_equal(found.labels, points[2])
-    assert found.confidence.mean() > 0.85
+def test_no_cells_have_no_weights(points):
+    assert anchor_weights(points[0][:0], points[1]).shape == (0, N_ANCHORS)
 
 
-@pytest.mark.parametrize("resolution", [1e-3, 0.1, 0.5, 1, 2, 10, 1e4])
-def test_every_resolution_gives_a_whole_partition(resolution, parted):
-    found = parted(resolution=resolution)
-    check(found)
-    assert found.resolution == resolution
+@pytest.mark.parametrize(
+    ("n_cells", "n_clusters", "expected"),
+    [
+        (20, "auto", 8),
+        (700, "auto", 280),
+        (2560, "auto", 1024),
+        (10**6, "auto", 1024),
+        (700, 100, 400),  # two anchors of each head for every cluster
+        (150, 140, 150),
+        (10**6, 3, 1024),
+    ],
+)
+def test_auto_chooses_one_anchor_of_each_head_for_five_cells(n_cells, n_clusters, expected):
+    assert choose_number(n_cells, "auto", n_clusters) == expected
 
 
-def test_a_higher_resolution_does_not_give_fewer_clusters(parted):
-    numbers = [check(parted(resolution=r)) for r in (0.01, 1, 5, 50)]
-    assert numbers == sorted(numbers)
-    assert numbers[0] < numbers[-1]
-
-
-def test_exactly_so_many_clusters_as_asked_for(parted):
-    for k in range(1, 46):
-        assert check(parted(n_clusters=k)) == k
-
-
-def test_the_number_of_groups_gives_the_groups(points, parted):
-    np.testing.assert_array_equal(parted(n_clusters=GROUPS).labels, points[2])
-
-
-def test_confidence_is_the_supported_weight_in_the_cluster(weights, parted):
-    found = parted(resolution=5)
-    dense = weights.toarray()
-    for i in range(0, N_CELLS, 29):
-        own = found.anchor_clusters == found.labels[i]
-        supported = (dense[i] * found.anchor_support)[own].sum()
-        assert found.confidence[i] == pytest.approx(supported, abs=1e-6)
-
-
-def test_a_cell_is_of_the_cluster_that_it_has_most_weight_on(weights, parted):
-    found = parted(resolution=5)
-    dense = weights.toarray()
-    share = [dense[:, found.anchor_clusters == k].sum(axis=1) for k in np.unique(found.labels)]
-    own = np.choose(found.labels, share)
-    assert (own >= np.max(share, axis=0) - 1e-9).all()
-
-
-def test_without_support_the_confidence_is_the_share_of_weight(weights, parted):
-    found = parted(resolution=5)
-    labels, confidence = vote(weights, found.anchor_clusters)
-    share = [weights[i, found.anchor_clusters == labels[i]].sum() for i in range(N_CELLS)]
-    np.testing.assert_allclose(confidence, share, atol=1e-6)
-
-
-def test_cells_between_two_clusters_are_less_certain(points):
-    cells, near, group = points
-    between = (cells[group == 0][:20] + cells[group == 1][:20]) / 2
-    found = partition(anchor_weights(np.concatenate([cells, between]), near))
-    assert found.confidence[N_CELLS:].mean() < found.confidence[:N_CELLS].mean() - 0.1
+def test_a_number_of_anchors_that_is_given_is_taken_if_there_are_cells():
+    assert choose_number(100, 100, "auto") == 100
+    with pytest.raises(ValueError, match="n_anchors is 101, but there are only 100 cells"):
+        choose_number(100, 101, "auto")
 
 
 @pytest.fixture(scope="module")
-def halves():
-    """Cells in a group far away and one of two unequal parts: weights, anchors, their parts."""
-    rng = np.random.default_rng(0)
-    centres = np.zeros((3, 8))
-    centres[0, 0], centres[2, 1] = 30, 4.5
-    part, anchor_part = np.repeat([0, 1, 2], [150, 120, 60]), np.repeat([0, 1, 2], [15, 12, 6])
-    cells, near = (centres[p] + rng.normal(size=(len(p), 8)) for p in (part, anchor_part))
-    return anchor_weights(cells, near), anchor_part
+def data(_pbmc700):
+    counts = cm.read_counts(_pbmc700)
+    return cm.with_size_factors(counts, np.zeros(counts.shape[0], dtype=np.int64))
 
 
-@pytest.mark.parametrize("asked", [{"resolution": 0.2}, {"n_clusters": 2}])
-def test_anchors_that_part_from_their_cluster_have_less_support(halves, asked):
-    weights, part = halves
-    found = partition(weights, **asked)
-    assert found.labels.max() == 1  # the two parts are one cluster
-    far, main, other = (found.anchor_support[part == k].mean() for k in range(3))
-    assert other < main
-    assert other < far
+@pytest.fixture(scope="module")
+def network(data):
+    made = network_for(data, n_batches=1, n_anchors=N_ANCHORS, n_latent=LATENT, seed=0).eval()
+    calibrate(made, data, seed=0)
+    return made
 
 
-def test_support_is_the_share_of_resolutions_at_which_an_anchor_stays(halves):
-    weights, part = halves
-    found = partition(weights, 0.2)
-    together = np.zeros(len(part))
-    for factor in (0.25, 0.5, 1, 2, 4):
-        fine = partition(weights, factor * 0.2).anchor_clusters
-        mass = np.asarray(weights.sum(axis=0)).ravel()
-        main = [np.bincount(fine, mass * (found.anchor_clusters == k)).argmax() for k in range(2)]
-        together += fine == np.array(main)[found.anchor_clusters]
-    np.testing.assert_allclose(found.anchor_support, together / 5)
+@pytest.fixture(scope="module")
+def placed(network, data):
+    return place(network, data, seed=0)
 
 
-def test_fewer_clusters_than_the_default_are_mergers_of_those(parted):
-    default = parted(resolution=DEFAULT_RESOLUTION).anchor_clusters
-    found = [parted(n_clusters=k).anchor_clusters for k in range(1, default.max() + 2)]
-    np.testing.assert_array_equal(found[-1], default)
-    for fewer, more in itertools.pairwise(found):
-        assert len(set(zip(fewer, more, strict=True))) == more.max() + 1
+@pytest.mark.parametrize("columns_and_anchors", HEADS)
+def test_anchors_are_centres_of_the_cells_in_the_columns_of_their_head(
+    placed, columns_and_anchors
+):
+    columns, own = columns_and_anchors
+    nearest = cdist(placed.latent[:, columns], placed.anchors[own, columns]).argmin(axis=1)
+    assert len(np.unique(nearest)) == own.stop - own.start
+    means = np.stack([placed.latent[nearest == j][:, columns].mean(axis=0) for j in range(30)])
+    np.testing.assert_allclose(placed.anchors[own, columns], means, atol=0.2)
 
 
-def test_a_number_that_was_set_leaves_no_resolution(parted):
-    assert np.isnan(parted(n_clusters=3).resolution)
+@pytest.mark.parametrize("head", [0, 1])
+def test_in_the_other_columns_anchors_are_among_the_cells_that_attend_to_them(placed, head):
+    own, other_columns = HEADS[head][1], HEADS[1 - head][0]
+    share = placed.weights[:, own].toarray()
+    expected = share.T @ placed.latent[:, other_columns] / share.sum(axis=0)[:, None]
+    np.testing.assert_allclose(placed.anchors[own, other_columns], expected, atol=1e-3)
 
 
-def test_one_cluster_alone_is_certain(parted):
-    found = parted(n_clusters=1)
-    assert (found.anchor_support == 1).all()
-    np.testing.assert_allclose(found.confidence, 1, atol=1e-6)
+def test_a_placement_holds_latent_anchors_and_weights_of_all_cells(network, data, placed):
+    np.testing.assert_array_equal(placed.latent, embed(network, data))
+    np.testing.assert_array_equal(placed.anchors, centres(network, data, seed=0))
+    expected = anchor_weights(placed.latent, placed.anchors)
+    assert (placed.weights != expected).nnz == 0
+    assert not np.array_equal(placed.anchors, centres(network, data, seed=1))
 
 
-def test_one_population_is_one_cluster(parted):
-    assert check(parted(one_population=True)) == 1
+def test_anchors_set_from_a_part_of_the_cells(network, data, monkeypatch):
+    monkeypatch.setattr(anchors, "_ANCHOR_CELLS", 200)
+    found = place(network, data, seed=0)
+    assert found.anchors.shape == (N_ANCHORS, LATENT)
+    assert found.weights.shape == (data.n_cells, N_ANCHORS)
 
 
-@pytest.mark.parametrize("asked", [{"resolution": 0.8}, {"n_clusters": GROUPS}])
-def test_one_population_is_cut_if_asked_for(points, asked, parted):
-    found = parted(**asked, one_population=True)
-    np.testing.assert_array_equal(found.labels, points[2])
+def test_blocks_of_rows_are_gathered_in_larger_ones(monkeypatch):
+    monkeypatch.setattr(anchors, "BLOCK", 10)
+    rows = np.arange(37 * 2).reshape(37, 2)
+    found = list(gathered(np.array_split(rows, 9)))
+    assert [len(block) for block in found] == [13, 12, 12]
+    np.testing.assert_array_equal(np.concatenate(found), rows)
+    assert list(gathered([])) == []
 
 
-@pytest.mark.parametrize("k", [0, -3, N_ANCHORS + 1, 10_000])
-def test_more_clusters_than_anchors_or_fewer_than_one(k, parted):
-    message = rf"n_clusters is {k}, but the 400 cells and 60 anchors allow 1 to \d+ clusters"
-    with pytest.raises(ValueError, match=message):
-        parted(n_clusters=k)
+@pytest.fixture(scope="module")
+def clusters():
+    """Four clusters of the anchors, each with anchors of both heads."""
+    return np.arange(N_ANCHORS) % 4
 
 
-@pytest.mark.parametrize("resolution", [0, -1, float("nan")])
-def test_a_resolution_that_is_not_positive(resolution, parted):
-    with pytest.raises(ValueError, match=r"resolution is \S+; it must be above 0"):
-        parted(resolution=resolution)
+def test_a_cell_is_of_the_cluster_that_it_has_most_weight_on(weights, clusters):
+    labels, confidence = vote(weights, clusters)
+    share = weights.toarray() @ np.eye(4)[clusters]
+    np.testing.assert_array_equal(labels, share.argmax(axis=1))
+    np.testing.assert_allclose(confidence, share.max(axis=1), atol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_partition_whatever_the_caller_drew(parted):
-    random.seed(1)
-    first = parted(resolution=5, seed=3)
-    random.seed(2)
-    state = random.getstate()
-    second = parted(resolution=5, seed=3)
-    np.testing.assert_array_equal(first.labels, second.labels)
-    assert random.getstate() == state
+def test_confidence_is_the_supported_weight_in_the_cluster(weights, clusters):
+    support = np.random.default_rng(0).random(N_ANCHORS)
+    labels, confidence = vote(weights, clusters, support)
+    np.testing.assert_array_equal(labels, vote(weights, clusters)[0])
+    supported = (weights.toarray() * support) @ np.eye(4)[clusters]
+    np.testing.assert_allclose(confidence, supported[np.arange(N_CELLS), labels], atol=1e-6)
 
 
-def test_anchors_that_no_cell_uses_do_no_harm(points, weights):
-    wider = sparse.hstack([weights, sparse.csr_matrix((N_CELLS, 3))]).tocsr()
-    found = partition(wider)
-    assert check(found) == GROUPS
-    assert len(found.anchor_clusters) == N_ANCHORS + 3
+def test_a_confidence_is_never_above_one(weights):
+    confidence = vote(weights, np.zeros(N_ANCHORS, dtype=int), np.ones(N_ANCHORS))[1]
+    assert confidence.max() <= 1
+    np.testing.assert_allclose(confidence, 1, atol=1e-6)
 
 
-def test_one_anchor_makes_one_cluster():
-    found = partition(sparse.csr_matrix(np.ones((30, 1))))
-    assert check(found, 30) == 1
-    assert (found.confidence == 1).all()
+def test_votes_in_blocks_are_votes_at_once(weights, clusters, monkeypatch):
+    at_once = vote(weights, clusters)
+    monkeypatch.setattr(anchors, "BLOCK", 64)
+    for found, expected in zip(vote_in_blocks(weights, clusters), at_once, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_on_disk_come_in_the_same_blocks(weights, tmp_path):
+    stored = ad.AnnData(np.zeros((N_CELLS, 1), dtype=np.float32), obsm={"w": weights})
+    stored.write_h5ad(tmp_path / "cells.h5ad")
+    with h5py.File(tmp_path / "cells.h5ad") as file:
+        on_disk = list(weight_blocks(ad.io.sparse_dataset(file["obsm/w"]), 150))
+    in_memory = list(weight_blocks(weights, 150))
+    assert [block.shape[0] for block in in_memory] == [150, 150, 100]
+    for found, expected in zip(on_disk, in_memory, strict=True):
+        assert (sparse.csr_matrix(found) != expected).nnz == 0

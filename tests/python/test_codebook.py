@@ -1,77 +1,63 @@
-"""Anchors during training: set from data, and kept in use."""
+"""Centres of cells: near them, one for a rare group, the same on any number of threads."""
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
+from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
 
-from bgformer.codebook import Revival, kmeans_centres, set_anchors
-from bgformer.network import Network
+from bgformer.codebook import kmeans_centres
 
-ANCHORS, LATENT = 6, 8
-
-
-@pytest.fixture
-def network():
-    return Network(np.ones(5), 5.0, n_batches=1, n_anchors=ANCHORS, n_latent=LATENT)
+GROUPS, DIMENSIONS = 6, 8
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def groups():
-    """Six groups of 20 cells, each around a direction of its own."""
+    """Five groups of 200 cells and one of 8, each around a centre of its own."""
     rng = np.random.default_rng(0)
-    centres = 5 * np.eye(LATENT)[:ANCHORS]
-    return torch.tensor(
-        np.repeat(centres, 20, axis=0) + 0.1 * rng.normal(size=(120, LATENT)), dtype=torch.float32
-    )
+    group = np.repeat(np.arange(GROUPS), [200] * (GROUPS - 1) + [8])
+    cells = 5 * np.eye(DIMENSIONS)[group] + 0.3 * rng.normal(size=(len(group), DIMENSIONS))
+    return cells.astype(np.float32), group
 
 
-def test_anchors_are_set_from_the_cells(network, groups):
-    set_anchors(network, groups, seed=0)
-    assert network.anchors_ready
-    distance = torch.cdist(groups, network.anchors.detach()).min(1).values
-    assert distance.max() < 1
-    assert network.anchors.requires_grad
+def test_every_group_has_a_centre_even_a_rare_one(groups):
+    cells, group = groups
+    centres = kmeans_centres(cells, 2 * GROUPS, seed=0)
+    assert centres.shape == (2 * GROUPS, DIMENSIONS)
+    assert centres.dtype == np.float32
+    for one in range(GROUPS):
+        assert cdist(centres, cells[group == one]).min() < 1
+
+
+def test_each_centre_is_the_mean_of_its_cells(groups):
+    cells, _ = groups
+    centres = kmeans_centres(cells, GROUPS, seed=0, max_iter=100)
+    nearest = cdist(cells, centres).argmin(axis=1)
+    for i, centre in enumerate(centres):
+        np.testing.assert_allclose(centre, cells[nearest == i].mean(axis=0), atol=1e-3)
+
+
+def test_cells_that_are_all_alike_do_no_harm():
+    centres = kmeans_centres(np.ones((30, 3), dtype=np.float32), 4, seed=0)
+    np.testing.assert_array_equal(centres, np.ones((4, 3)))
 
 
 def test_centres_do_not_depend_on_numpys_generator(groups):
-    points = groups.numpy()
     np.random.seed(1)
-    first = kmeans_centres(points, 4, seed=0)
+    first = kmeans_centres(groups[0], 4, seed=0)
     np.random.seed(2)
-    np.testing.assert_array_equal(kmeans_centres(points, 4, seed=0), first)
+    np.testing.assert_array_equal(kmeans_centres(groups[0], 4, seed=0), first)
 
 
-def test_dead_anchors_move_to_cells_and_forget_their_past(network, groups):
-    set_anchors(network, groups, seed=0)
-    far = -torch.ones(LATENT)
-    with torch.no_grad():
-        network.anchors[2:4] = far  # no cell is that way
-    optimizer = torch.optim.AdamW([network.anchors], lr=1e-3)
-    network.anchors.grad = torch.ones_like(network.anchors)
-    optimizer.step()
-    alive = network.anchors.detach().clone()
-    revival = Revival(network, every=3)
-    generator = torch.Generator().manual_seed(0)
-    assert [revival.observe(groups, optimizer, generator) for _ in range(2)] == [0, 0]
-    torch.testing.assert_close(network.anchors.detach(), alive)
-    assert revival.observe(groups, optimizer, generator) == 2
-    for dead in (2, 3):
-        direction = functional.normalize(groups, dim=1) @ functional.normalize(
-            network.anchors.detach()[dead], dim=0
-        )
-        assert direction.max() > 0.999
-    state = optimizer.state[network.anchors]
-    for moment in ("exp_avg", "exp_avg_sq"):
-        assert state[moment][2:4].abs().max() == 0
-        assert state[moment][[0, 1, 4, 5]].abs().min() > 0
-    torch.testing.assert_close(network.anchors.detach()[[0, 1, 4, 5]], alive[[0, 1, 4, 5]])
+def test_the_seed_decides_the_centres(groups):
+    cells = groups[0]
+    first, same, other = (kmeans_centres(cells, 40, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
 
 
-def test_anchors_in_use_stay(network, groups):
-    set_anchors(network, groups, seed=0)
-    before = network.anchors.detach().clone()
-    optimizer = torch.optim.AdamW([network.anchors])
-    revival = Revival(network, every=1)
-    assert revival.observe(groups, optimizer, torch.Generator().manual_seed(0)) == 0
-    torch.testing.assert_close(network.anchors.detach(), before)
+def test_centres_do_not_depend_on_the_number_of_threads(groups):
+    found = []
+    for n_threads in (1, 2):
+        with threadpool_limits(limits=n_threads):
+            found.append(kmeans_centres(groups[0], 40, seed=0))
+    np.testing.assert_array_equal(*found)

@@ -73,46 +73,84 @@ def test_zinb_and_its_gradients_stay_finite(count, log_mean, log_theta, logit):
         assert torch.isfinite(parameter.grad).all()
 
 
-def test_zinb_gradient_is_the_slope_of_the_reference():
-    counts = RNG.poisson(2.0, size=(6, 5)).astype(float)
-    values = [RNG.normal(size=(6, 5)), RNG.normal(size=5), RNG.normal(size=(6, 5))]
+def test_zinb_gradients_are_slopes_of_the_reference():
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(2.0, size=(6, 5)).astype(float)
+    values = [rng.normal(size=(6, 5)), rng.normal(size=5), rng.normal(size=(6, 5))]
     parameters = tensors(*values, gradient=True)
     losses.zinb(*tensors(counts), *parameters).backward()
     for place, parameter in enumerate(parameters):
-        step = np.zeros_like(values[place])
-        step.flat[3] = 1e-5
-        up, down = (
-            zinb_reference(
-                counts, *(v + sign * step if i == place else v for i, v in enumerate(values))
+        slopes = np.empty(values[place].size)
+        for i in range(len(slopes)):
+            step = np.zeros_like(values[place])
+            step.flat[i] = 1e-5
+            up, down = (
+                zinb_reference(
+                    counts, *(v + sign * step if k == place else v for k, v in enumerate(values))
+                )
+                for sign in (1, -1)
             )
-            for sign in (1, -1)
-        )
-        assert parameter.grad.flatten()[3].item() == pytest.approx((up - down) / 2e-5, rel=1e-3)
+            slopes[i] = (up - down) / 2e-5
+        np.testing.assert_allclose(parameter.grad.flatten(), slopes, rtol=1e-3, atol=1e-6)
 
 
-def test_self_supervised_is_one_minus_the_centred_cosine():
-    a, b = RNG.normal(size=(8, 5)), RNG.normal(size=(8, 5))
-    u, v = a - a.mean(0), b - b.mean(0)
-    cosine = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
-    found = losses.self_supervised(*tensors(a, b))
-    assert found.item() == pytest.approx((1 - cosine).mean(), rel=1e-5)
+def test_zinb_of_several_views_is_their_mean():
+    rng = np.random.default_rng(1)
+    counts, log_theta = rng.poisson(2.0, size=(6, 5)).astype(float), rng.normal(size=5)
+    log_mean, logit = rng.normal(size=(12, 5)), rng.normal(size=(12, 5))
+    found = losses.zinb(*tensors(counts, log_mean, log_theta, logit))
+    views = [
+        losses.zinb(*tensors(counts, log_mean[view], log_theta, logit[view])).item()
+        for view in (slice(0, 6), slice(6, 12))
+    ]
+    assert found.item() == pytest.approx(np.mean(views), rel=1e-5)
+
+
+def test_self_supervised_is_how_far_the_correlation_of_the_views_is_from_the_identity():
+    a, b = RNG.normal(size=(50, 5)), RNG.normal(size=(50, 5))
+    a[:, 1] += b[:, 3]
+    correlation = np.corrcoef(a.T, b.T)[:5, 5:]
+    on = np.square(1 - np.diagonal(correlation)).sum()
+    off = np.square(correlation).sum() - np.square(np.diagonal(correlation)).sum()
+    found = losses.self_supervised(*tensors(a, b), off_diagonal=0.2)
+    assert found.item() == pytest.approx((on + 0.2 * off) / 5, rel=1e-3)
+
+
+def test_self_supervised_does_not_depend_on_the_units_of_the_dimensions():
+    a = RNG.normal(size=(50, 5))
+    b = a + RNG.normal(size=(50, 5))
+    unit = np.array([0.2, 1, 3, 10, 100])
+    expected = losses.self_supervised(*tensors(a, b))
+    found = losses.self_supervised(*tensors(unit * a + 7, unit * b - 5))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-2)
+
+
+def test_self_supervised_is_met_by_views_that_agree_in_dimensions_that_differ():
+    apart = np.linalg.qr(RNG.normal(size=(64, 8)))[0]
+    apart = tensors(np.linalg.qr(apart - apart.mean(0))[0])[0]
+    assert losses.self_supervised(apart, 1.5 * apart).item() == pytest.approx(0, abs=2e-3)
 
 
 def test_self_supervised_is_not_met_by_a_collapsed_batch():
-    apart = tensors(RNG.normal(size=(16, 8)))[0]
-    collapsed = torch.ones(16, 8)
-    agreeing = losses.self_supervised(apart, apart * 1.5)
-    assert agreeing.item() == pytest.approx(0, abs=1e-6)
-    assert losses.self_supervised(collapsed, collapsed).item() > 0.5
+    collapsed = torch.ones(16, 8, requires_grad=True)
+    loss = losses.self_supervised(collapsed, collapsed)
+    assert loss.item() > 0.5
+    loss.backward()
+    assert torch.isfinite(collapsed.grad).all()
 
 
-def test_commitment_is_the_distance_to_the_nearest_anchor_by_direction():
+def test_self_supervised_dislikes_dimensions_that_repeat_each_other():
+    views = tensors(RNG.normal(size=(200, 8)))[0]
+    repeated = views[:, :1].repeat(1, 8)
+    assert losses.self_supervised(repeated, repeated) > 0.05
+    assert losses.self_supervised(views, views) < 0.01
+
+
+def test_commitment_is_the_squared_distance_to_the_nearest_anchor_per_dimension():
     q, a = RNG.normal(size=(9, 4)), RNG.normal(size=(5, 4))
-    q_unit = q / np.linalg.norm(q, axis=1, keepdims=True)
-    a_unit = a / np.linalg.norm(a, axis=1, keepdims=True)
-    nearest = ((q_unit[:, None] - a_unit[None]) ** 2).sum(2).min(1)
+    nearest = ((q[:, None] - a[None]) ** 2).sum(2).min(1)
     found = losses.commitment(*tensors(q, a), beta=0.25)
-    assert found.item() == pytest.approx(1.25 * nearest.mean(), rel=1e-5)
+    assert found.item() == pytest.approx(1.25 * nearest.mean() / 4, rel=1e-5)
 
 
 def test_commitment_moves_anchors_to_cells_and_cells_less_to_anchors():

@@ -7,41 +7,40 @@ from scipy import sparse
 from scipy.spatial.distance import cdist
 
 from bgformer import counts as cm
-from bgformer.metric import calibrate
-from bgformer.training import embed, network_for
+from bgformer import metric
+from bgformer.embedding import embed
+from bgformer.initialise import network_for
+from bgformer.metric import calibrate, units
 
-N_LATENT = 8
-
-
-@pytest.fixture(scope="module")
-def batch(two_types):
-    return np.random.default_rng(1).integers(0, 2, two_types.n_obs)
+N_LATENT = 12
+TYPE_AXES, NOISE_AXES = slice(0, 3), slice(3, 20)
 
 
 @pytest.fixture(scope="module")
-def shifted(two_types, batch):
-    """The cells of two types, a fifth of their genes much stronger in one batch."""
-    counts = two_types.X.toarray()
-    counts[np.ix_(batch == 1, np.arange(two_types.n_vars) % 5 == 3)] += 16
-    return sparse.csr_matrix(counts)
+def simulated():
+    """A head's output: 800 cells of six types that differ along 3 of 20 axes, and their types."""
+    rng = np.random.default_rng(0)
+    types = rng.integers(0, 6, 800)
+    centres = np.zeros((6, 20))
+    centres[:, TYPE_AXES] = 4 * rng.normal(size=(6, 3))
+    return centres[types] + rng.normal(size=(800, 20)), types
 
 
-def calibrated(counts, batch):
-    """Return a network that is not trained, so that its latent is a projection, and the latent."""
-    data = cm.with_size_factors(counts, batch)
-    network = network_for(data, n_batches=2, n_anchors=20, n_latent=N_LATENT, seed=0)
-    calibrate(network.eval(), data, seed=0)
-    return network, embed(network, data)
+@pytest.fixture
+def whitened(simulated, monkeypatch):
+    """The output in units, without the shrink towards what is between types."""
+    monkeypatch.setattr(metric, "_LEAST_SHARE", 1)
+    return in_units(simulated[0])
 
 
-@pytest.fixture(scope="module")
-def blind(shifted, batch):
-    return calibrated(shifted, np.zeros_like(batch))
+def maps(output, batch=None, seed=0):
+    batch = np.zeros(len(output), dtype=np.int64) if batch is None else batch
+    return units(output, batch, np.random.default_rng(seed))
 
 
-@pytest.fixture(scope="module")
-def aware(shifted, batch):
-    return calibrated(shifted, batch)
+def in_units(output, batch=None, seed=0):
+    centre, to_units = maps(output, batch, seed)
+    return (output - centre) @ to_units
 
 
 def like_cells(latent, group, k=5):
@@ -65,55 +64,120 @@ def spread(latent, group):
     return np.linalg.eigvalsh(difference.T @ difference / (2 * len(difference)))
 
 
-def test_like_cells_are_one_unit_apart_in_every_direction(blind, batch):
-    halves = np.random.default_rng(7).permutation(len(batch)) % 2  # not those of the calibration
-    found = spread(blind[1], halves)
+def test_like_cells_are_one_unit_apart_in_every_direction(whitened):
+    halves = np.random.default_rng(7).permutation(len(whitened)) % 2  # not those that were used
+    found = spread(whitened, halves)
     assert found.mean() == pytest.approx(1, abs=0.25)
     assert found.max() < 2 * found.min()
 
 
-def test_like_cells_of_two_batches_are_about_one_unit_apart(aware, blind, batch):
-    # The cells of a batch that lie towards the other one are more often mutual neighbours, so that
-    # the direction between batches comes out longer than the rest.
-    *others, between = spread(aware[1], batch)
-    assert np.mean(others) == pytest.approx(1, abs=0.25)
-    assert between < 0.7 * spread(blind[1], batch)[-1]
+def test_each_axis_is_shrunk_to_its_share_between_types(simulated, whitened, monkeypatch):
+    variance = whitened.var(axis=0, ddof=1)
+    share = np.maximum((variance - 1) / variance, 0.01)
+    monkeypatch.undo()
+    np.testing.assert_allclose(in_units(simulated[0]), whitened * share, atol=1e-6)
+
+
+def test_an_axis_of_noise_counts_for_less_than_one_with_types(simulated, monkeypatch):
+    def lengths():
+        each = np.linalg.norm(maps(simulated[0])[1], axis=1)  # of a step along each axis
+        return each[NOISE_AXES].mean() / each[TYPE_AXES].mean()
+
+    assert lengths() < 0.8
+    monkeypatch.setattr(metric, "_LEAST_SHARE", 1)
+    assert lengths() > 0.9
+
+
+def test_an_axis_on_which_only_batches_differ_is_removed():
+    rng = np.random.default_rng(0)
+    types, batch = rng.integers(0, 4, 600), rng.integers(0, 2, 600)
+    output = rng.normal(size=(600, 6))
+    output[:, 0] += 8 * types
+    output[:, 1] += 8 * batch
+    aware = in_units(output, batch)
+    assert gap(aware, batch) < 0.05 * gap(aware, types)
+    blind = in_units(output)
+    assert gap(blind, batch) > 0.5 * gap(blind, types)
+
+
+def test_units_are_centred(simulated):
+    np.testing.assert_allclose(in_units(simulated[0] + 50).mean(axis=0), 0, atol=1e-6)
+
+
+def test_the_unit_and_the_rotation_of_the_output_do_not_matter(simulated):
+    rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(20, 20)))[0]
+    one, other = in_units(simulated[0]), in_units(20 * simulated[0] @ rotation)
+    some = slice(0, 50)
+    np.testing.assert_allclose(
+        cdist(one[some], one[some]), cdist(other[some], other[some]), atol=1e-2
+    )
+
+
+def test_a_direction_in_which_like_cells_hardly_differ_is_not_blown_up(simulated):
+    output = simulated[0].copy()
+    output[:, 10] *= 1e-4
+    to_units = maps(output)[1]
+    assert output[:, 10].std() * np.linalg.norm(to_units[10]) < 0.05
+
+
+def test_cells_that_are_all_alike_stay_finite():
+    assert np.isfinite(in_units(np.ones((40, 5)))).all()
+
+
+@pytest.fixture(scope="module")
+def batch(two_types):
+    return np.random.default_rng(1).integers(0, 2, two_types.n_obs)
+
+
+@pytest.fixture(scope="module")
+def shifted(two_types, batch):
+    """The cells of two types, a fifth of their genes much stronger in one batch."""
+    counts = two_types.X.toarray()
+    counts[np.ix_(batch == 1, np.arange(two_types.n_vars) % 5 == 3)] += 16
+    return sparse.csr_matrix(counts)
+
+
+def calibrated(counts, batch):
+    """Return the latent of a network that is not trained, so that it is a projection."""
+    data = cm.with_size_factors(counts, batch)
+    network = network_for(data, n_batches=2, n_anchors=20, n_latent=N_LATENT, seed=0)
+    calibrate(network.eval(), data, seed=0)
+    return embed(network, data)
+
+
+@pytest.fixture(scope="module")
+def blind(shifted, batch):
+    return calibrated(shifted, np.zeros_like(batch))
+
+
+@pytest.fixture(scope="module")
+def aware(shifted, batch):
+    return calibrated(shifted, batch)
 
 
 def test_the_latent_is_centred(aware):
-    np.testing.assert_allclose(aware[1].mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(aware.mean(axis=0), 0, atol=1e-3)
 
 
 def test_batches_come_together_and_types_stay_apart(aware, blind, batch, two_types):
     types = two_types.obs["type"].to_numpy()
-    assert gap(aware[1], batch) < 0.5 * gap(blind[1], batch)
-    assert gap(aware[1], types) > 0.8 * gap(blind[1], types)
+    assert gap(aware, batch) < 0.5 * gap(blind, batch)
+    assert gap(aware, types) > 0.8 * gap(blind, types)
 
 
-def test_a_direction_in_which_like_cells_hardly_differ_is_not_blown_up(two_types):
-    data = cm.with_size_factors(two_types.X, np.zeros(two_types.n_obs, dtype=np.int64))
-    network = network_for(data, n_batches=1, n_anchors=20, n_latent=N_LATENT, seed=0).eval()
-    with torch.no_grad():
-        for layer in (network.linear, network.encoder_out):
-            layer.weight[0] *= 1e-4
-    calibrate(network, data, seed=0)
-    latent = embed(network, data)
-    assert latent[:, 0].std() < 0.05 * latent[:, 1:].std()
-
-
-def test_the_unit_of_the_network_is_of_no_matter(two_types):
+def test_the_unit_of_the_learned_head_does_not_matter(two_types):
     data = cm.with_size_factors(two_types.X, np.zeros(two_types.n_obs, dtype=np.int64))
     found = []
     for unit in (1.0, 20.0):
         network = network_for(data, n_batches=1, n_anchors=20, n_latent=N_LATENT, seed=0).eval()
         with torch.no_grad():
-            for layer in (network.linear, network.encoder_out):
+            for layer in (network.encoder_linear, network.encoder_out):
                 layer.weight.mul_(unit)
                 layer.bias.mul_(unit)
         calibrate(network, data, seed=0)
-        found.append(embed(network, data))
-    np.testing.assert_allclose(found[0], found[1], atol=1e-2)
+        found.append(embed(network, data)[:100])
+    np.testing.assert_allclose(cdist(found[0], found[0]), cdist(found[1], found[1]), atol=1e-2)
 
 
 def test_the_same_seed_gives_the_same_metric(aware, shifted, batch):
-    np.testing.assert_array_equal(calibrated(shifted, batch)[1], aware[1])
+    np.testing.assert_array_equal(calibrated(shifted, batch), aware)

@@ -1,28 +1,36 @@
-"""The network: attention of cells to anchors, masks, and the state it is rebuilt from."""
+"""The network: its two heads, attention of cells to anchors, and the state it is rebuilt from."""
 
 import numpy as np
 import pytest
 import torch
 
-from bgformer.network import BipartiteAttention, GeneParameters, Network
+from bgformer.anchors import anchor_weights
+from bgformer.network import LEARNED_SCALE, NEIGHBOURS, Network, attention
 
-GENES, ANCHORS, LATENT, HEADS = 30, 12, 16, 4
+GENES, ANCHORS, LATENT, MEDIAN = 30, 17, 16, 25.0
+LINEAR, LEARNED = 10, 6
+SIZE_FACTORS = torch.linspace(0.5, 2, 40)[:, None]
 
 
 @pytest.fixture
 def network():
-    with torch.random.fork_rng(devices=[]):
+    """A network whose every part is set to something."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         made = Network(
             np.full(GENES, 0.3),
             5.0,
+            MEDIAN,
             n_batches=2,
             n_anchors=ANCHORS,
             n_latent=LATENT,
             n_hidden=24,
-            n_heads=HEADS,
         )
-    made.anchors_ready.fill_(True)
+        for name in ("log_mean", "axes", "batch_offset", "log_profile", "learned_map"):
+            getattr(made, name).normal_()
+        for name in ("linear_centre", "linear_map", "learned_centre", "anchors", "log_dispersion"):
+            getattr(made, name).normal_()
+        made.log_deviation.uniform_(0.5, 2)
     return made.eval()
 
 
@@ -33,125 +41,157 @@ def counts():
     )
 
 
-SIZE_FACTORS = torch.linspace(0.5, 2, 40)[:, None]
+@pytest.fixture
+def among():
+    """Cells and anchors of one head."""
+    rng = np.random.default_rng(1)
+    cells, anchors = rng.normal(size=(9, LEARNED)), rng.normal(size=(ANCHORS, LEARNED))
+    return torch.tensor(cells, dtype=torch.float32), torch.tensor(anchors, dtype=torch.float32)
 
 
-def encode(network, counts, keep=None):
-    return network.encode(counts, SIZE_FACTORS, keep)
+def latent(network, counts, keep=None):
+    return network.latent(*network.heads(counts, SIZE_FACTORS, keep))
 
 
-def layer_norm(x, norm):
-    x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + norm.eps)
-    return x * norm.weight.detach().double().numpy() + norm.bias.detach().double().numpy()
+def as_matrix(nearest, weights, n_anchors):
+    full = torch.zeros(len(weights), n_anchors)
+    return full.scatter(1, nearest, weights.detach())
 
 
-def test_attention_is_softmax_over_anchors_per_head():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        attention = BipartiteAttention(LATENT, HEADS)
-        cells, anchors = torch.randn(9, LATENT), torch.randn(ANCHORS, LATENT)
-    read, weights = attention(cells, anchors)
-
-    # The same by loops over heads and cells in float64.
-    w = {k: v.detach().double().numpy() for k, v in attention.state_dict().items()}
-    c = layer_norm(cells.double().numpy(), attention.cell_norm)
-    a = layer_norm(anchors.double().numpy(), attention.anchor_norm)
-    query, key, value = c @ w["query.weight"].T, a @ w["key.weight"].T, a @ w["value.weight"].T
-    expected, share = np.zeros((9, LATENT)), np.zeros((9, ANCHORS))
-    size = LATENT // HEADS
-    for head in range(HEADS):
-        part = slice(head * size, (head + 1) * size)
-        for i in range(9):
-            score = np.exp([query[i, part] @ key[j, part] / np.sqrt(size) for j in range(ANCHORS)])
-            score /= score.sum()
-            expected[i, part] = score @ value[:, part]
-            share[i] += score / HEADS
-    expected = expected @ w["out.weight"].T + w["out.bias"]
-    np.testing.assert_allclose(read.detach(), expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(weights.detach(), share, rtol=1e-4, atol=1e-6)
+def test_attention_is_a_softmax_of_distances_to_the_nearest_anchors(among):
+    cells, anchors = among
+    found = as_matrix(*attention(cells, anchors), ANCHORS)
+    for i, cell in enumerate(cells.double().numpy()):
+        distance = np.linalg.norm(cell - anchors.double().numpy(), axis=1)
+        near = np.argsort(distance)[:NEIGHBOURS]
+        score = np.exp(-np.square(distance[near]) / (2 * distance[near].mean() ** 2))
+        expected = np.zeros(ANCHORS)
+        expected[near] = score / score.sum()
+        np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_attention_rows_sum_to_one(network, counts):
-    attention = encode(network, counts).attention
-    assert attention.shape == (40, ANCHORS)
-    torch.testing.assert_close(attention.sum(1), torch.ones(40))
+def test_attention_is_what_anchor_weights_gives_for_one_head(among):
+    cells, anchors = among
+    expected = anchor_weights(cells.numpy(), anchors.numpy(), n_heads=1).toarray()
+    found = as_matrix(*attention(cells, anchors), ANCHORS)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_attention_goes_to_all_anchors_if_they_are_few(among):
+    nearest, weights = attention(among[0], among[1][:3])
+    np.testing.assert_array_equal(np.sort(nearest, axis=1), np.tile(np.arange(3), (9, 1)))
+    torch.testing.assert_close(weights.sum(1), torch.ones(9))
+
+
+def test_attention_of_a_cell_that_is_where_its_anchors_are(among):
+    cells = among[0][:1].clone().requires_grad_()
+    _, weights = attention(cells, cells.detach().repeat(NEIGHBOURS, 1))
+    torch.testing.assert_close(weights, torch.full((1, NEIGHBOURS), 1 / NEIGHBOURS))
+    weights.square().sum().backward()
+    assert torch.isfinite(cells.grad).all()
+
+
+def test_attention_moves_no_anchor_but_the_nearest(among):
+    cells, anchors = among[0], among[1].clone().requires_grad_()
+    nearest, weights = attention(cells[:1], anchors)
+    weights[0, 0].backward()
+    moved = anchors.grad.abs().sum(1).nonzero().ravel()
+    assert set(moved.tolist()) == set(nearest[0].tolist())
+
+
+def test_the_linear_head_projects_scaled_log_counts(network, counts):
+    logs = np.log1p(counts.numpy() / SIZE_FACTORS.numpy() * 1e4 / MEDIAN)
+    scaled = ((logs - network.log_mean.numpy()) / network.log_deviation.numpy()).clip(-10, 10)
+    linear, _ = network.heads(counts, SIZE_FACTORS)
+    np.testing.assert_allclose(linear, scaled @ network.axes.numpy().T, rtol=1e-4, atol=1e-4)
+
+
+def test_the_learned_head_sees_pearson_residuals(network, counts):
+    expected = SIZE_FACTORS.numpy() * 0.3
+    counts[0, 0] = 100  # further from what is expected than the bound
+    residual = (counts.numpy() - expected) / np.sqrt(expected + expected**2 / 100)
+    found = network.residuals(counts, SIZE_FACTORS)
+    np.testing.assert_allclose(found, residual.clip(-5, 5), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.encode(found), network.heads(counts, SIZE_FACTORS)[1])
+
+
+def test_the_latent_is_both_heads_in_units_side_by_side(network, counts):
+    linear, learned = network.heads(counts, SIZE_FACTORS)
+    both = latent(network, counts)
+    assert both.shape == (40, LATENT)
+    torch.testing.assert_close(
+        both[:, :LINEAR], (linear - network.linear_centre) @ network.linear_map
+    )
+    torch.testing.assert_close(both[:, LINEAR:], LEARNED_SCALE * network.in_units(learned))
 
 
 def test_a_cell_does_not_depend_on_the_others_in_its_batch(network, counts):
-    together = encode(network, counts).latent
+    together = latent(network, counts)
     cells = zip(counts, SIZE_FACTORS, strict=True)
-    alone = torch.cat([network.encode(row[None], size[None]).latent for row, size in cells])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        network.encode(counts[order], SIZE_FACTORS[order]).latent,
-        together[order],
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    alone = [network.latent(*network.heads(row[None], size[None])) for row, size in cells]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
 
 def test_no_gradient_flows_between_cells(network, counts):
     counts.requires_grad_()
-    encode(network, counts).latent[3].sum().backward()
+    latent(network, counts)[3].sum().backward()
     reached = counts.grad.abs().sum(1) > 0
     assert reached.nonzero().ravel().tolist() == [3]
 
 
-def test_anchors_change_the_latent_only_once_in_use(network, counts):
-    with_anchors = encode(network, counts)
-    network.anchors_ready.fill_(False)
-    without = encode(network, counts)
-    assert without.attention is None
-    torch.testing.assert_close(without.latent, without.query)
-    assert not torch.allclose(with_anchors.latent, without.latent)
-
-
-def test_a_masked_gene_cannot_be_seen(network, counts):
+def test_a_gene_that_was_not_measured_has_no_influence(network, counts):
     keep = torch.ones(1, GENES)
     keep[:, 4:9] = 0
     changed = counts.clone()
     changed[:, 4:9] += 3
+    torch.testing.assert_close(latent(network, counts, keep), latent(network, changed, keep))
+    moved = (latent(network, counts) - latent(network, changed)).abs()
+    assert moved[:, :LINEAR].max() > 0.1  # while a measured one counts in both heads
+    assert moved[:, LINEAR:].max() > 0.1
+
+
+def test_encoding_some_genes_is_encoding_the_others_as_expected(network, counts):
+    genes = torch.tensor([7, 2, 19, 20])
+    seen = network.residuals(counts, SIZE_FACTORS)
+    others_as_expected = torch.zeros_like(seen)
+    others_as_expected[:, genes] = seen[:, genes]
     torch.testing.assert_close(
-        encode(network, counts, keep).latent, encode(network, changed, keep).latent
+        network.encode(seen[:, genes], genes), network.encode(others_as_expected)
     )
-    assert not torch.allclose(encode(network, counts).latent, encode(network, changed).latent)
 
 
-def test_the_latent_starts_as_projections_on_the_axes_it_is_given(network, counts):
-    network.anchors_ready.fill_(False)
-    axes = np.random.default_rng(1).normal(size=(5, GENES))
-    network.start_from(axes)
-    expected = SIZE_FACTORS * 0.3
-    residual = (counts - expected) / torch.sqrt(expected + expected**2 / 100)
-    projected = residual.clamp(-5, 5).numpy() @ axes.T
-    latent = encode(network, counts).latent.detach().numpy()
-    for given, found in zip(projected.T, latent.T, strict=False):
+def test_the_heads_start_as_projections_on_the_axes_they_are_given(network, counts):
+    rng = np.random.default_rng(1)
+    axes = rng.normal(size=(8, GENES)), rng.normal(size=(5, GENES))
+    network.start_from(*axes)
+    linear, learned = (part.detach().numpy() for part in network.heads(counts, SIZE_FACTORS))
+    scaled = network.standardised(counts, SIZE_FACTORS).numpy()
+    np.testing.assert_allclose(linear[:, :8], scaled @ axes[0].T, rtol=1e-3, atol=1e-3)
+    assert (linear[:, 8:] == 0).all()
+    projected = network.residuals(counts, SIZE_FACTORS).numpy() @ axes[1].T
+    for given, found in zip(projected.T, learned.T, strict=False):
         assert np.corrcoef(given, found)[0, 1] > 0.99
-    assert latent[:, 5:].std() < 0.05 * latent[:, :5].std()
+    assert learned[:, 5:].std() < 0.05 * learned[:, :5].std()
 
 
-def test_decoding_some_genes_is_a_part_of_decoding_all(network, counts):
-    latent, batch = encode(network, counts).latent, torch.zeros(40, dtype=torch.long)
-    genes = torch.tensor([7, 2, 19])
-    of_genes = network.of_genes()
-    every = network.decode(latent, batch, of_genes)
-    some = network.decode(latent, batch, GeneParameters(*(each[genes] for each in of_genes)))
-    torch.testing.assert_close(some.log_mean, every.log_mean[:, genes])
-    torch.testing.assert_close(some.dropout_logit, every.dropout_logit[:, genes])
-    torch.testing.assert_close(some.log_dispersion, every.log_dispersion[genes])
+def test_a_cell_is_reconstructed_from_the_profiles_of_its_anchors(network):
+    rng = np.random.default_rng(2)
+    query = torch.tensor(rng.normal(size=(40, LEARNED)), dtype=torch.float32)
+    batch, genes = torch.arange(40) % 2, torch.tensor([7, 2, 19])
+    found = network.reconstruct(query, SIZE_FACTORS, batch, genes)
+    weights = anchor_weights(query.numpy(), network.anchors.detach().numpy(), n_heads=1)
+    profile = weights @ np.exp(network.log_profile.double().numpy())
+    offset = np.exp(network.batch_offset.double().numpy())[batch]
+    expected = (SIZE_FACTORS.numpy() * profile * offset)[:, genes]
+    np.testing.assert_allclose(found.log_mean.detach(), np.log(expected), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.log_dispersion, network.log_dispersion[genes])
+    torch.testing.assert_close(found.dropout_logit, network.dropout_logit[genes])
 
 
-def test_a_network_is_rebuilt_from_its_state(counts):
-    default_heads = Network(
-        np.full(GENES, 0.3),
-        5.0,
-        n_batches=3,
-        n_anchors=ANCHORS,
-        n_latent=LATENT,
-    )
-    default_heads.anchors_ready.fill_(True)
-    again = Network.from_state(default_heads.state_dict())
-    torch.testing.assert_close(
-        encode(again, counts).latent, encode(default_heads.eval(), counts).latent
-    )
+def test_a_network_is_rebuilt_from_its_state(network, counts):
+    again = Network.from_state(network.state_dict(), ANCHORS)
+    assert not again.training
+    assert again.n_anchors == ANCHORS
+    torch.testing.assert_close(latent(again, counts), latent(network, counts), rtol=0, atol=0)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
