@@ -37,9 +37,6 @@ _NUMBER_RESOLUTION = 1.5
 _FINER = 1.25
 """... and the factor to the next one while there are too few."""
 _FINEST = 1e6
-_SIZE_EXPONENT = 0.75
-"""How much the size of two clusters counts in the choice of which to merge: with 1 as in
-modularity, which spares large clusters and merges small ones, with 1/2 not at all."""
 _ITERATIONS = 20
 """Rounds of Leiden's algorithm: it can go round in circles between partitions that are equal."""
 _LINK_BLOCK = 4 * BLOCK
@@ -270,16 +267,29 @@ class AnchorGraph:
                 f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
                 f"clusters; for more, cluster again with more anchors."
             )
-        found = 0
         for clusters in self._at_least(k):
             holding = self.holding_cells(clusters)
-            found = max(found, holding.max() + 1)
-            if holding.max() + 1 == k:
-                return holding
+            if holding.max() + 1 >= k:
+                return self._merged_to(holding, k)
         raise ValueError(
-            f"n_clusters is {k}, but the anchors can be separated into {found} or fewer; ask for "
-            f"fewer clusters, or cluster with more anchors."
+            f"n_clusters is {k}, but the anchors can be separated into {holding.max() + 1} or "
+            f"fewer; ask for fewer clusters, or cluster with more anchors."
         )
+
+    def _merged_to(self, clusters: np.ndarray, k: int) -> np.ndarray:
+        """Merge clusters that hold cells until there are k that do.
+
+        A merged pair can win all cells of a third cluster; such a pair is passed over.
+        """
+        while clusters.max() + 1 > k:
+            value = _link_values(_between(self.links, clusters), 1)
+            rows, columns = np.triu_indices(len(value), k=1)
+            for i in np.argsort(-value[rows, columns], kind="stable"):
+                merged = self.holding_cells(np.where(clusters == columns[i], rows[i], clusters))
+                if merged.max() == clusters.max() - 1:
+                    break
+            clusters = merged
+        return clusters
 
     def cut(self, k: float) -> np.ndarray:
         """Return about k clusters of anchors, as many as there can be."""
@@ -289,24 +299,26 @@ class AnchorGraph:
     def _at_least(self, k: int) -> Iterator[np.ndarray]:
         """Yield k clusters, and then more and more of them, up to one for each anchor.
 
-        The communities of the first resolution with enough of them are merged two by two, those
-        first that have most links for the size that they have, see `_SIZE_EXPONENT`.
+        The communities of a resolution that has enough of them are merged two by two, those first
+        that have most links over what their sizes let expect.
         """
-        start = self._finer_than(k)
-        levels = [start, *(joined for _, joined in _mergers(self.links, start, _SIZE_EXPONENT))]
-        yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
-        yield np.arange(len(self.links))
+        for start in self._finer_than(k):
+            levels = [start, *(level for _, level in _mergers(self.links, start, 1))]
+            yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
 
-    def _finer_than(self, k: int) -> np.ndarray:
-        """Return communities, k at least if there are so many anchors."""
+    def _finer_than(self, k: int) -> Iterator[np.ndarray]:
+        """Yield communities, k at least, at ever higher resolutions; last, all anchors apart.
+
+        Where no resolution has enough of at least `min_cells` cells, smaller ones are allowed.
+        """
         resolution = _NUMBER_RESOLUTION
-        clusters = self.communities(resolution)
-        while clusters.max() + 1 < k:
-            if resolution > _FINEST:
-                return np.arange(len(self.links))
-            clusters = self.leiden(resolution)  # smaller than min_cells if it must be
+        while resolution < _FINEST:
+            apart = self._islands(self.leiden(resolution))
+            clusters = self._without_small(apart) if resolution < _PARTS_RESOLUTION else apart
+            if clusters.max() + 1 >= k:
+                yield clusters
             resolution *= _FINER
-        return clusters
+        yield np.arange(len(self.links))
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
         """Return how likely each anchor is of its cluster's main type; see `Partition`.
@@ -339,15 +351,10 @@ def _mergers(
     d all links of each, as a share of all links; and the clusters after it, numbered by the lowest
     of their numbers.
     """
-    k = clusters.max() + 1
-    member = np.zeros((len(clusters), k))
-    member[np.arange(len(clusters)), clusters] = 1
-    between = member.T @ links @ member
-    between /= max(between.sum(), 1e-300)
-    alive = np.arange(k)
+    between = _between(links, clusters)
+    alive = np.arange(len(between))
     while len(alive) > 1:
-        degree = np.maximum(between[alive].sum(axis=1), 1e-300)
-        value = between[np.ix_(alive, alive)] / np.outer(degree, degree) ** exponent
+        value = _link_values(between[np.ix_(alive, alive)], exponent)
         value[np.tril_indices(len(alive))] = -1
         i, j = np.unravel_index(value.argmax(), value.shape)
         a, b = alive[i], alive[j]
@@ -357,3 +364,17 @@ def _mergers(
         alive = np.delete(alive, j)
         clusters = np.where(clusters == b, a, clusters)
         yield float(value[i, j]), clusters
+
+
+def _between(links: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return the links between and within clusters, k x k, as shares of all."""
+    member = np.zeros((len(clusters), clusters.max() + 1))
+    member[np.arange(len(clusters)), clusters] = 1
+    between = member.T @ links @ member
+    return between / max(between.sum(), 1e-300)
+
+
+def _link_values(between: np.ndarray, exponent: float) -> np.ndarray:
+    """Return ``l_ab / (d_a d_b)^exponent`` for all pairs; see `_mergers`."""
+    degree = np.maximum(between.sum(axis=1), 1e-300)
+    return between / np.outer(degree, degree) ** exponent
