@@ -47,13 +47,13 @@ def test_sparse_rows_become_dense():
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    """Let the network stop, as on a GPU whose memory is full, at more than 100 cells."""
+    """Let the network stop, as on a GPU whose memory is full, at more than 60 cells."""
     encode = Network.encode
 
-    def limited(self, counts, *rest):
-        if len(counts) > 100:
+    def limited(self, seen, *rest):
+        if len(seen) > 60:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return encode(self, counts, *rest)
+        return encode(self, seen, *rest)
 
     monkeypatch.setattr(Network, "encode", limited)
 
@@ -70,8 +70,11 @@ def test_a_full_memory_means_fewer_cells_at_once(model, pbmc700, small_memory):
 
 
 def test_training_goes_on_in_a_full_memory(cells, small_memory):
-    with pytest.warns(UserWarning, match="the memory of the GPU was too small"):
+    with pytest.warns(UserWarning, match="the memory of the GPU was too small") as told:
         bgf.tl.cluster(cells, max_steps=6, verbose=False)
+    said = [str(warning.message) for warning in told]
+    assert sum("for 150 cells" in one for one in said) == 1  # the pass over all cells
+    assert sum("for 75 cells at once; going on with 38" in one for one in said) >= 2  # and steps
     assert np.isfinite(cells.uns["bgformer"]["history"]["loss"]).all()
     assert np.isfinite(cells.obsm["X_bgformer"]).all()
 

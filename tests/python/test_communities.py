@@ -1,0 +1,295 @@
+"""The graph of the anchors, and its communities: clusters at any resolution or number."""
+
+import functools
+import itertools
+import random
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
+
+from bgformer import anchors, communities
+from bgformer.anchors import anchor_weights, vote
+from bgformer.communities import MIN_CELLS, AnchorGraph, assign, partition
+from bgformer.heads import head_anchors
+
+N_CELLS, N_ANCHORS, GROUPS = 400, 60, 5
+
+
+@pytest.fixture(scope="module")
+def points():
+    """Cells and anchors in five groups of unequal size."""
+    rng = np.random.default_rng(0)
+    centres = 4 * rng.normal(size=(GROUPS, 16))
+    share = np.array([0.4, 0.25, 0.2, 0.1, 0.05])
+    group = np.repeat(np.arange(GROUPS), (share * N_CELLS).astype(int))
+    cells = centres[group] + rng.normal(size=(N_CELLS, 16))
+    anchor_group = np.arange(N_ANCHORS) % GROUPS
+    near = centres[anchor_group] + rng.normal(size=(N_ANCHORS, 16))
+    return cells.astype(np.float32), near.astype(np.float32), group
+
+
+@pytest.fixture(scope="module")
+def weights(points):
+    return anchor_weights(points[0], points[1])
+
+
+@pytest.fixture(scope="module")
+def parted(weights):
+    """`partition` of these weights."""
+    return functools.partial(partition, weights)
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 1.0}, {"n_clusters": 7}])
+def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, asked):
+    at_once = parted(**asked)
+    monkeypatch.setattr(anchors, "BLOCK", 64)
+    monkeypatch.setattr(communities, "_LINK_BLOCK", 150)
+    monkeypatch.setattr(communities, "_LOOK_BLOCK", 10)
+    in_blocks = parted(**asked)
+    for found, expected in zip(in_blocks, at_once, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def check(found, n_cells=N_CELLS):
+    """What must hold of every partition."""
+    sizes = np.bincount(found.labels)
+    assert len(found.labels) == n_cells
+    assert (sizes > 0).all()
+    assert (np.diff(sizes) <= 0).all()  # "0" is the largest
+    assert found.anchor_clusters.max() + 1 == len(sizes)
+    for share in (found.confidence, found.anchor_support):
+        assert ((share >= 0) & (share <= 1)).all()
+    return len(sizes)
+
+
+def test_groups_are_found_and_ordered_by_size(points, parted):
+    found = parted()
+    assert check(found) == GROUPS
+    np.testing.assert_array_equal(found.labels, points[2])
+    assert found.confidence.mean() > 0.85
+
+
+@pytest.mark.parametrize("resolution", [1e-3, 0.1, 0.5, 1, 2, 10, 1e4])
+def test_every_resolution_gives_a_whole_partition(resolution, parted):
+    found = parted(resolution=resolution)
+    check(found)
+    assert found.resolution == resolution
+
+
+def test_a_higher_resolution_does_not_give_fewer_clusters(parted):
+    numbers = [check(parted(resolution=r)) for r in (0.01, 1, 5, 50)]
+    assert numbers == sorted(numbers)
+    assert numbers[0] < numbers[-1]
+
+
+def test_exactly_so_many_clusters_as_asked_for(parted):
+    for k in range(1, 30):
+        assert check(parted(n_clusters=k)) == k
+
+
+def test_the_number_of_groups_gives_the_groups(points, parted):
+    np.testing.assert_array_equal(parted(n_clusters=GROUPS).labels, points[2])
+
+
+def test_cells_between_two_clusters_are_less_certain(points):
+    cells, near, group = points
+    between = (cells[group == 0][:20] + cells[group == 1][:20]) / 2
+    found = partition(anchor_weights(np.concatenate([cells, between]), near))
+    assert found.confidence[N_CELLS:].mean() < found.confidence[:N_CELLS].mean() - 0.1
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """Cells in a group far away and one of two unequal parts: weights, anchors, their parts."""
+    rng = np.random.default_rng(0)
+    centres = np.zeros((3, 8))
+    centres[0, 0], centres[2, 1] = 30, 4.5
+    part, anchor_part = np.repeat([0, 1, 2], [150, 120, 60]), np.repeat([0, 1, 2], [15, 12, 6])
+    cells, near = (centres[p] + rng.normal(size=(len(p), 8)) for p in (part, anchor_part))
+    return anchor_weights(cells, near, n_heads=1), anchor_part
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 0.2}, {"n_clusters": 2}])
+def test_anchors_that_part_from_their_cluster_have_less_support(halves, asked):
+    weights, part = halves
+    found = partition(weights, **asked)
+    assert found.labels.max() == 1  # the two parts are one cluster
+    far, main, other = (found.anchor_support[part == k].mean() for k in range(3))
+    assert other < main
+    assert other < far
+
+
+def test_support_is_the_share_of_resolutions_at_which_an_anchor_stays(halves):
+    weights, part = halves
+    found = partition(weights, 0.2)
+    together = np.zeros(len(part))
+    for factor in (0.25, 0.5, 1, 2, 4):
+        fine = partition(weights, factor * 0.2).anchor_clusters
+        mass = np.asarray(weights.sum(axis=0)).ravel()
+        main = [np.bincount(fine, mass * (found.anchor_clusters == k)).argmax() for k in range(2)]
+        together += fine == np.array(main)[found.anchor_clusters]
+    np.testing.assert_allclose(found.anchor_support, together / 5)
+
+
+def test_fewer_clusters_are_mergers_of_more(parted):
+    found = [parted(n_clusters=k).anchor_clusters for k in range(1, GROUPS + 1)]
+    np.testing.assert_array_equal(found[-1], parted().anchor_clusters)
+    for fewer, more in itertools.pairwise(found):
+        assert len(set(zip(fewer, more, strict=True))) == more.max() + 1
+
+
+def test_a_number_that_was_set_leaves_no_resolution(parted):
+    assert np.isnan(parted(n_clusters=3).resolution)
+
+
+def test_one_cluster_alone_is_certain(parted):
+    found = parted(n_clusters=1)
+    assert (found.anchor_support == 1).all()
+    np.testing.assert_allclose(found.confidence, 1, atol=1e-6)
+
+
+def test_one_population_is_one_cluster(parted):
+    assert check(parted(one_population=True)) == 1
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 0.8}, {"n_clusters": GROUPS}])
+def test_one_population_is_cut_if_asked_for(points, asked, parted):
+    found = parted(**asked, one_population=True)
+    np.testing.assert_array_equal(found.labels, points[2])
+
+
+@pytest.mark.parametrize("k", [0, -3, N_ANCHORS + 1, 10_000])
+def test_more_clusters_than_anchors_or_fewer_than_one(k, parted):
+    message = rf"n_clusters is {k}, but the 400 cells and 60 anchors allow 1 to \d+ clusters"
+    with pytest.raises(ValueError, match=message):
+        parted(n_clusters=k)
+
+
+@pytest.mark.parametrize("resolution", [0, -1, float("nan")])
+def test_a_resolution_that_is_not_positive(resolution, parted):
+    with pytest.raises(ValueError, match=r"resolution is \S+; it must be above 0"):
+        parted(resolution=resolution)
+
+
+def test_the_same_seed_gives_the_same_partition_whatever_the_caller_drew(parted):
+    random.seed(1)
+    first = parted(resolution=5, seed=3)
+    random.seed(2)
+    state = random.getstate()
+    second = parted(resolution=5, seed=3)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert random.getstate() == state
+
+
+def test_anchors_that_no_cell_uses_do_no_harm(points, weights):
+    wider = sparse.hstack([weights, sparse.csr_matrix((N_CELLS, 3))]).tocsr()
+    found = partition(wider)
+    assert check(found) == GROUPS
+    assert len(found.anchor_clusters) == N_ANCHORS + 3
+
+
+def test_one_anchor_makes_one_cluster():
+    found = partition(sparse.csr_matrix(np.ones((30, 1))))
+    assert check(found, 30) == 1
+    assert (found.confidence == 1).all()
+
+
+N_IN_RING = 60
+
+
+@pytest.fixture(scope="module")
+def ring():
+    """Groups of three anchors in a ring: 12 cells within each group, one between neighbours.
+
+    Modularity merges neighbours of so long a ring (Fortunato and Barthelemy 2007).
+    """
+    pairs = []
+    for group in range(N_IN_RING):
+        one, two, three = 3 * group + np.arange(3)
+        pairs += 4 * [(one, two), (two, three), (one, three)]
+        pairs.append((three, (three + 1) % (3 * N_IN_RING)))
+    return weights_of(pairs, 3 * N_IN_RING)
+
+
+def weights_of(pairs, n_anchors):
+    """Cells that attend to two anchors each."""
+    cells = np.repeat(np.arange(len(pairs)), 2)
+    return sparse.csr_matrix(
+        (np.full(len(cells), 0.5), (cells, np.ravel(pairs))), shape=(len(pairs), n_anchors)
+    )
+
+
+def test_islands_that_modularity_merges_stay_apart(ring):
+    graph, group = AnchorGraph(ring, 0), np.repeat(np.arange(N_IN_RING), 3)
+    merged = graph.leiden(1.0)
+    assert merged.max() + 1 < N_IN_RING
+    assert adjusted_rand_score(group, graph.communities(1.0)) == 1
+    assert check(partition(ring, 1.0), ring.shape[0]) == N_IN_RING
+
+
+def test_a_community_that_hangs_together_is_not_cut(weights):
+    graph = AnchorGraph(weights, 0)
+    for resolution in (0.2, 0.8):
+        whole = graph.leiden(resolution)
+        assert adjusted_rand_score(whole, graph.communities(resolution)) == 1
+
+
+def test_islands_stay_where_no_cells_link_them():
+    pairs = 20 * [(0, 1)] + 20 * [(2, 3)]
+    found = AnchorGraph(weights_of(pairs, 4), 0).communities(1e-3)
+    assert adjusted_rand_score([0, 0, 1, 1], found) == 1
+
+
+def test_clusters_of_too_few_cells_join_the_one_that_they_are_linked_to():
+    pairs = 40 * [(0, 1)] + 40 * [(2, 3)] + (MIN_CELLS - 3) * [(4, 5)] + 2 * [(3, 4)]
+    weights = weights_of(pairs, 6)
+    joined = AnchorGraph(weights, 0).communities(1.0)
+    assert adjusted_rand_score([0, 0, 1, 1, 1, 1], joined) == 1
+    kept = AnchorGraph(weights, 0, min_cells=3).communities(1.0)
+    assert adjusted_rand_score([0, 0, 1, 1, 2, 2], kept) == 1
+
+
+@pytest.mark.parametrize("min_cells", [1, MIN_CELLS, 30, 10_000])
+@pytest.mark.parametrize("resolution", [0.8, 5.0])
+def test_no_cluster_of_anchors_has_fewer_cells_than_it_must(weights, resolution, min_cells):
+    graph = AnchorGraph(weights, 0, min_cells)
+    sizes = np.bincount(graph.communities(resolution), graph.mass)
+    assert len(sizes) == 1 or sizes.min() >= min_cells
+
+
+def test_links_are_the_cells_that_two_anchors_share(weights):
+    graph, dense = AnchorGraph(weights, 0), weights.toarray()
+    links = dense.T @ dense
+    np.testing.assert_allclose(graph.mass, dense.sum(axis=0), atol=1e-9)
+    np.testing.assert_allclose(graph.links, links - np.diag(np.diag(links)), atol=1e-9)
+
+
+def test_a_cut_is_near_the_number_asked_for(weights):
+    graph = AnchorGraph(weights, 0)
+    for asked, expected in ((0.2, 1), (1, 1), (2.4, 2), (5, 5), (12, 12), (1e4, N_ANCHORS)):
+        assert len(np.unique(graph.cut(asked))) == expected
+
+
+def test_clusters_are_numbered_by_the_cells_they_win(weights):
+    clusters = np.arange(N_ANCHORS) % GROUPS
+    found = assign(weights, clusters, np.ones(N_ANCHORS), 1.0)
+    check(found)
+    labels, confidence = vote(weights, clusters)
+    assert adjusted_rand_score(labels, found.labels) == 1
+    assert adjusted_rand_score(clusters, found.anchor_clusters) == 1
+    np.testing.assert_array_equal(found.confidence, confidence)
+
+
+@pytest.mark.parametrize("head", [0, 1])
+def test_both_heads_have_a_say_in_the_clusters(model, head):
+    own = head_anchors(model.weights_.shape[1])[head]
+    alone = partition(2 * model.weights_[:, own]).labels
+    together = partition(model.weights_).labels
+    assert 0.4 < adjusted_rand_score(together, alone) < 0.98
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 13, 21, 34])
+def test_real_cells_fall_into_any_number_of_clusters(model, k):
+    assert check(partition(model.weights_, n_clusters=k), model.weights_.shape[0]) == k
