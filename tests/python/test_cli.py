@@ -70,7 +70,7 @@ def test_clustering_a_file_is_clustering_in_python(cells, cells_file, out, capsy
 @pytest.fixture
 def from_a_sample(monkeypatch):
     """A training on some of the 150 cells, and results that come in several blocks."""
-    for module in ("counts", "source", "sample", "training"):
+    for module in ("counts", "source", "sample", "embedding"):
         monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
     monkeypatch.setattr("bgformer.sample.LEAST", 64)
     monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
@@ -198,8 +198,8 @@ def test_a_saved_model_labels_cells_and_tells_what_it_is(cells, cells_file, out,
     assert main(["info", str(model)]) == 0
     told = capsys.readouterr().out
     assert f"a model of bgformer {bgf.__version__}" in told
-    assert f"clusters: {k}, from 15 anchors" in told
-    assert "objective: self_supervised 1, commitment 0.1" in told
+    assert f"clusters: {k}, from 60 anchors" in told
+    assert "objective: self_supervised 0.3, commitment 0.1" in told
     assert "batches" not in told
     assert main(["info", str(out)]) == 0
     told = capsys.readouterr().out

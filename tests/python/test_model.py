@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.anchors import partition
+from bgformer.communities import partition
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from bgformer.anchors import partition
         ("n_clusters", None, "n_clusters is None; it must be a whole number"),
         ("n_clusters", True, "n_clusters is True; it must be a whole number"),
         ("n_anchors", -5, "n_anchors is -5; it must be a whole number"),
+        ("n_anchors", 1, "n_anchors is 1; it must be a whole number of at least 2"),
         ("n_anchors", "5", "n_anchors is '5'; it must be a whole number or 'auto'"),
         ("resolution", 0, "resolution is 0; it must be a number above 0"),
         ("resolution", -0.5, "resolution is -0.5; it must be a number above 0"),
@@ -24,7 +25,7 @@ from bgformer.anchors import partition
         ("resolution", float("inf"), "resolution is inf; it must be a number above 0"),
         ("resolution", "high", "resolution is 'high'; it must be a number above 0"),
         ("n_top_genes", 0, "n_top_genes is 0; it must be a whole number of at least 1"),
-        ("n_latent", 30, "n_latent is 30; it must be a multiple of 4"),
+        ("n_latent", 3, "n_latent is 3; it must be a whole number of at least 4"),
         ("max_steps", 0, "max_steps is 0; it must be a whole number of at least 1"),
         ("max_steps", float("inf"), "max_steps is inf; it must be a whole number"),
         ("seed", -1, "seed is -1; it must be a whole number from 0 to 4294967295"),
@@ -240,7 +241,7 @@ def test_the_latent_is_in_units_of_the_spread_of_like_cells(pbmc700, model):
     half = np.random.default_rng(3).permutation(len(latent)) % 2 == 0
     distance = np.square(latent[half][:, None] - latent[~half][None]).sum(axis=2)
     nearest = distance.min(axis=1)
-    # Two like cells differ by sqrt(2) in each of the 64 directions; the nearest of many by less.
+    # Two like cells differ by sqrt(2) in each direction; the nearest of many by less.
     assert 0.3 < np.median(nearest) / (2 * latent.shape[1]) < 1
 
 

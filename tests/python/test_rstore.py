@@ -119,10 +119,10 @@ def test_process_answers_without_r(folder, environment):
 
 
 def test_error_is_an_answer(cells, tmp_path, environment):
-    with started(write(tmp_path, cells, n_latent=7), environment) as process:
+    with started(write(tmp_path, cells, n_latent=3), environment) as process:
         assert process.wait(timeout=300) == 0
     written = json.loads((tmp_path / rstore.ANSWER).read_text("utf-8"))
-    assert "n_latent is 7" in written["error"]
+    assert "n_latent is 3" in written["error"]
 
 
 def test_process_ends_when_r_does(cells, tmp_path, environment):

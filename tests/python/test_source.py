@@ -17,7 +17,7 @@ WRITES_ZARR_V2 = pytest.mark.filterwarnings("ignore:Writing zarr v2")
 @pytest.fixture
 def in_blocks(monkeypatch):
     """Blocks so small that 150 cells are several."""
-    for module in ("counts", "source", "sample", "training"):
+    for module in ("counts", "source", "sample", "embedding"):
         monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
 
 
@@ -28,7 +28,7 @@ def from_a_sample(in_blocks, monkeypatch):
     monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
     monkeypatch.setattr("bgformer.passes.CELLS_AT_ONCE", 64)
     monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
-    monkeypatch.setattr("bgformer.anchors._LINK_BLOCK", 100)
+    monkeypatch.setattr("bgformer.communities._LINK_BLOCK", 100)
 
 
 @pytest.fixture

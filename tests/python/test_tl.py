@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.anchors import DEFAULT_RESOLUTION
+from bgformer.communities import DEFAULT_RESOLUTION
 
 THREADED_RUN = """
 import sys
