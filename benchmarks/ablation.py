@@ -3,99 +3,111 @@
     python benchmarks/ablation.py [--sets a,b] [--seeds 0,1] [--arms default,...] [--csv FILE]
     python benchmarks/ablation.py --from-csv a.csv,b.csv [--write]
 
-Sets as in accuracy.py; sc_mixology_5cl is left out, because it asks about batches. Every arm gets
-the same steps, genes and partition, and labels only score. --csv adds each score to a file as it
-is measured, and --from-csv makes the table from such files; with --write it replaces the one in
-docs/benchmarks.md.
+Sets as in accuracy.py, without those whose batches are to be removed. Every arm gets the same
+genes and steps, unless it changes these. Clusters are those at the default resolution, and, for
+one column, as many as there are types; labels only score.
+
+--csv adds each score to a file as it is measured and skips what the file has. --from-csv makes
+the table from such files; with --write it replaces the one in docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import anndata
 import numpy as np
 import pandas as pd
-import torch
-from accuracy import labelled_sets, write
+from accuracy import write
+from labelled import SETS_WITH_BATCHES, labelled_sets
+from scores import against_labels
 from sklearn.metrics import adjusted_rand_score
 
+from bgformer import anchors, communities, losses, metric
 from bgformer import counts as count_matrix
-from bgformer.anchors import Placement, anchor_weights, choose_number, partition, place
 from bgformer.devices import one_thread
 from bgformer.genes import select_genes
-from bgformer.metric import calibrate
-from bgformer.network import BipartiteAttention, Encoded, Network
+from bgformer.heads import head_anchors, head_columns
+from bgformer.initialise import network_for
+from bgformer.network import LEARNED_SCALE
 from bgformer.progress import Progress
 from bgformer.refinement import refine
-from bgformer.training import Objective, Schedule, embed, network_for, train
+from bgformer.training import Objective, Schedule, set_tokens, train
 
-WITHOUT = "sc_mixology_5cl"
-REFINEMENT_STEPS = 100
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from scipy import sparse
+
+    from bgformer.network import Network
+
+SCORES = {"ARI": 3, "types found": 1, "rare found": 1, "ARI, true K": 3}
+"""Columns of the table, with their digits."""
+SUMMED = ("types found", "rare found")
+"""Columns that are summed over sets; the others are averaged."""
 
 
-class DistanceAttention(BipartiteAttention):
-    """Attention by distance: cells read from the anchors that are near, not from aligned ones."""
-
-    def logits(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-        """Return what `BipartiteAttention` returns."""
-        return -torch.cdist(query, key).square()
+def as_they_are(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the weights on the anchors of both heads."""
+    return weights
 
 
-class ThroughAnchorsAlone(Network):
-    """The latent is what a cell reads from the anchors, without the cell's own encoding."""
+def of_head(head: int) -> Callable[[sparse.csr_matrix], sparse.csr_matrix]:
+    """Return a function that keeps the weights on the anchors of one head."""
 
-    def encode(
-        self, counts: torch.Tensor, size_factors: torch.Tensor, keep: torch.Tensor | None = None
-    ) -> Encoded:
-        """Return what `Network` returns."""
-        encoded = super().encode(counts, size_factors, keep)
-        if encoded.attention is None:
-            return encoded
-        return encoded._replace(latent=encoded.latent - encoded.query)
+    def keep(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+        return 2 * weights[:, head_anchors(weights.shape[1])[head]]
+
+    return keep
+
+
+def no_zinb(counts: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+    """Return 0 with a gradient of 0."""
+    return 0 * sum(parameter.sum() for parameter in parameters)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to build and train the model."""
+    """One way to build and train the model.
+
+    `instead` holds what takes the place of names in modules of bgformer, by (module, name).
+    """
 
     title: str
     objective: Objective = field(default_factory=Objective)
     schedule: Schedule = field(default_factory=Schedule)
-    network: type[Network] = Network
-    attention: type[BipartiteAttention] = BipartiteAttention
-    n_heads: int = 4
-    n_anchors: int | str = "auto"
-    n_latent: int = 32
+    weights: Callable[[sparse.csr_matrix], sparse.csr_matrix] = as_they_are
+    instead: dict[tuple[object, str], object] = field(default_factory=dict)
     metric: bool = True
     tokens: bool = False
-    random_start: bool = False
 
 
 ARMS = {
     "default": Arm("default"),
-    "no-attention": Arm("without attention", schedule=Schedule(warm_up=1.0)),
-    "distance": Arm("attention by distance", attention=DistanceAttention),
-    "anchors-alone": Arm("no residual: attention output alone", network=ThroughAnchorsAlone),
-    "heads-1": Arm("1 head", n_heads=1),
-    "no-commitment": Arm("no commitment", objective=Objective(commitment=0)),
+    "no-linear": Arm("without the linear head", weights=of_head(1)),
+    "no-learned": Arm("without the learned head", weights=of_head(0)),
+    "untrained": Arm("learned head untrained (1 step)", schedule=Schedule(max_steps=1)),
     "no-agreement": Arm("no self-supervised term", objective=Objective(self_supervised=0)),
-    "agreement-0.3": Arm("self-supervised weight 0.3", objective=Objective(self_supervised=0.3)),
-    "dec": Arm("DEC, weight 0.1, kept if the guard says so", objective=Objective(dec=0.1)),
-    "mask-0.1": Arm("10 % masked", schedule=Schedule(mask_share=0.1)),
-    "mask-0.6": Arm("60 % masked", schedule=Schedule(mask_share=0.6)),
-    "anchors-64": Arm("64 anchors", n_anchors=64),
-    "anchors-512": Arm("512 anchors", n_anchors=512),
-    "latent-16": Arm("latent of 16", n_latent=16),
-    "latent-64": Arm("latent of 64", n_latent=64),
-    "steps-150": Arm("150 steps", schedule=Schedule(max_steps=150)),
-    "steps-600": Arm("600 steps", schedule=Schedule(max_steps=600)),
-    "genes-512": Arm("ZINB on 512 genes a step", schedule=Schedule(genes_per_step=512)),
-    "random-start": Arm("encoder starts at random, not from the PCA", random_start=True),
-    "no-metric": Arm("latent as the encoder gives it", metric=False),
-    "tokens": Arm("the graph's anchors are the tokens, no k-means", tokens=True),
+    "no-commitment": Arm("no commitment", objective=Objective(commitment=0)),
+    "no-zinb": Arm("no ZINB term", instead={(losses, "zinb"): no_zinb}),
+    "dec": Arm("DEC, weight 0.1", objective=Objective(dec=0.1)),
+    "no-metric": Arm("no metric: latent as the heads give it", metric=False),
+    "no-shrink": Arm("no Wiener shrink", instead={(metric, "_LEAST_SHARE"): 1}),
+    "no-islands": Arm("islands not kept", instead={(communities, "_ISLAND"): 0}),
+    "anchors-256": Arm("128 anchors a head", instead={(anchors, "MAX_ANCHORS"): 128}),
+    "anchors-2048": Arm(
+        "1024 anchors a head, of 2 cells or more",
+        instead={(anchors, "MAX_ANCHORS"): 1024, (anchors, "CELLS_PER_ANCHOR"): 2},
+    ),
+    "tokens": Arm("learned tokens as anchors, no k-means", tokens=True),
+    "steps-50": Arm("50 steps", schedule=Schedule(max_steps=50)),
+    "steps-200": Arm("200 steps", schedule=Schedule(max_steps=200)),
 }
 
 
@@ -104,93 +116,111 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
     counts = count_matrix.read_counts(adata)
     batch = np.zeros(adata.n_obs, dtype=np.int64)
     data = count_matrix.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
-    with one_thread():
-        network = network_for(
-            data,
-            n_batches=1,
-            n_anchors=choose_number(data.n_cells, arm.n_anchors, "auto"),
-            n_latent=arm.n_latent,
-            seed=seed,
-        )
-        network.__class__ = arm.network
-        if arm.random_start:
-            with torch.no_grad():
-                network.linear.weight.zero_()
-                network.encoder_out.weight.mul_(10)  # as torch sets it
-        if (arm.attention, arm.n_heads) != (BipartiteAttention, 4):
-            torch.manual_seed(seed)
-            network.attention = arm.attention(arm.n_latent, arm.n_heads)
-        train(
-            network,
-            data,
-            objective=arm.objective,
-            schedule=arm.schedule,
-            seed=seed,
-            progress=Progress(arm.schedule.max_steps, verbose=False),
-        )
-        if arm.metric:
-            calibrate(network, data, seed)
-        placed = place(network, data, seed)
-        if arm.tokens:
-            placed = at_tokens(network, data)
-        if arm.objective.dec:
-            placed = refined(network, data, placed, arm, seed)
+    with ExitStack() as changes:
+        changes.enter_context(one_thread())
+        for (module, name), value in arm.instead.items():
+            changes.enter_context(patch.object(module, name, value))
+        weights = arm.weights(trained(data, seed, arm))
         return [
-            partition(placed.weights, n_clusters=k, seed=seed).labels for k in (None, n_clusters)
+            communities.partition(weights, n_clusters=k, seed=seed).labels
+            for k in (None, n_clusters)
         ]
 
 
-@torch.no_grad()
-def at_tokens(network: Network, data: count_matrix.CountData) -> Placement:
-    """Return the cells among the tokens, which take the same way as the cells' queries do."""
-    tokens = network.anchors
-    anchors = network.in_units(tokens + network.attention(tokens, tokens)[0]).numpy()
-    latent = embed(network, data)
-    return Placement(latent, anchors, anchor_weights(latent, anchors))
-
-
-def refined(
-    network: Network, data: count_matrix.CountData, placed: Placement, arm: Arm, seed: int
-) -> Placement:
-    """Return the placement after DEC, if its guard keeps it."""
-    result = refine(
-        network,
+def trained(data: count_matrix.CountData, seed: int, arm: Arm) -> sparse.csr_matrix:
+    """Train as `BGFormer.fit` does, and return the weights of the cells on the anchors."""
+    network = network_for(
         data,
-        placed,
-        partition(placed.weights, seed=seed),
-        objective=arm.objective,
-        schedule=Schedule(max_steps=REFINEMENT_STEPS),
+        n_batches=1,
+        n_anchors=anchors.choose_number(data.n_cells, "auto", "auto"),
+        n_latent=32,
         seed=seed,
-        progress=Progress(REFINEMENT_STEPS, verbose=False),
     )
-    print(result.report)
-    return result.placed if result.kept else placed
+    if arm.metric:
+        metric.calibrate(network, data, seed)
+    set_tokens(network, data, seed)
+    how = {
+        "objective": arm.objective,
+        "schedule": arm.schedule,
+        "seed": seed,
+        "progress": Progress(arm.schedule.max_steps, verbose=False),
+    }
+    train(network, data, **how)
+    if arm.metric:
+        metric.calibrate(network, data, seed)
+    weights = anchors.place(network, data, seed).weights
+    if arm.tokens:
+        weights = on_tokens(network, data, seed)
+    if arm.objective.dec:
+        refine(network, data, communities.partition(weights, seed=seed).labels, **how)
+        weights = anchors.place(network, data, seed).weights
+    return weights
+
+
+def on_tokens(network: Network, data: count_matrix.CountData, seed: int) -> sparse.csr_matrix:
+    """Return the weights with the tokens, as training left them, as the learned head's anchors."""
+    placed = anchors.place(network, data, seed)
+    columns = head_columns(placed.latent.shape[1])[1]
+    own = head_anchors(len(placed.anchors))[1]
+    placed.anchors[own, columns] = LEARNED_SCALE * network.anchors.detach().numpy()
+    return anchors.anchor_weights(placed.latent, placed.anchors)
+
+
+def run(paths: list[Path], seeds: list[int], arms: list[str], csv: Path | None) -> pd.DataFrame:
+    """Score arms on all sets with all seeds, but for those that are in the file `csv`."""
+    earlier = pd.read_csv(csv) if csv and csv.exists() else pd.DataFrame()
+    done = set()
+    if len(earlier):
+        done = set(earlier[["set", "seed", "arm"]].itertuples(index=False, name=None))
+    rows = []
+    for seed in seeds:
+        for path in paths:
+            full = anndata.read_h5ad(path)
+            truth = full.obs["cell_type"].astype(str).to_numpy()
+            counts = anndata.AnnData(full.X)
+            for arm in arms:
+                if (path.stem, seed, arm) in done:
+                    continue
+                found, with_k = cluster(counts, seed, len(set(truth)), ARMS[arm])
+                scored = against_labels(truth, found)
+                scored["ARI, true K"] = adjusted_rand_score(truth, with_k)
+                rows.append({"set": path.stem, "seed": seed, "arm": arm} | scored)
+                print(*rows[-1].values(), flush=True)
+                if csv:
+                    line = pd.DataFrame([rows[-1]])
+                    line.to_csv(csv, mode="a", header=not csv.exists(), index=False)
+    return pd.concat([earlier, pd.DataFrame(rows)], ignore_index=True)
 
 
 def table(scores: pd.DataFrame) -> str:
-    """Return a markdown table: a row per arm, its mean and its change against the default.
+    """Return a markdown table: a row per arm, its scores and their change against the default.
 
-    The change is taken pair by pair, on the sets and seeds that both have, with its standard
-    error over these pairs.
+    Changes are taken against the default with the same set and seed and averaged over seeds. ± is
+    the standard error of their mean (or sum) over sets, so that it says how far the change would
+    hold on other sets. Where there is one set only, it is left out.
     """
-    runs = scores.pivot_table(["ARI", "ARI, true K"], ["set", "seed"], "arm", sort=False)
-    lines = [
-        "| arm | runs | ARI | change | ARI, true K | change |",
-        "|---|---|---|---|---|---|",
-    ]
+    everything = scores.groupby("set")[["types", "rare types"]].first().sum()
+    titles = {column: column for column in SCORES}
+    titles["types found"] = f"types (of {everything['types']})"
+    titles["rare found"] = f"rare types (of {everything['rare types']})"
+    columns = [part for title in titles.values() for part in (title, "change")]
+    lines = [f"| arm | runs | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
+    runs = scores.pivot_table(list(SCORES), ["set", "seed"], "arm", sort=False)
     for name, arm in ARMS.items():
         if name not in scores["arm"].to_numpy():
             continue
-        cells = []
-        for score in ("ARI", "ARI, true K"):
-            values = runs[score, name].dropna()
-            change = (values - runs[score, "default"]).dropna()
-            error = change.std() / np.sqrt(len(change))
-            cells += [
-                f"{values.mean():.3f}",
-                "" if name == "default" else f"{change.mean():+.3f} ± {error:.3f}",
-            ]
-        lines.append(f"| {arm.title} | {len(values)} | {' | '.join(cells)} |")
+        cells = [str((scores["arm"] == name).sum())]
+        for column, digits in SCORES.items():
+            n_sets = len(runs[column, name].dropna().groupby("set"))
+            scale = n_sets if column in SUMMED else 1
+            values = runs[column, name].dropna().groupby("set").mean()
+            cells.append(f"{scale * values.mean():.{digits}f}")
+            change = (runs[column, name] - runs[column, "default"]).dropna().groupby("set").mean()
+            shown = f"{scale * change.mean():+.{digits}f}"
+            if n_sets > 1:
+                shown += f" ± {scale * change.std() / np.sqrt(n_sets):.{digits}f}"
+            cells.append("" if name == "default" else shown)
+        lines.append(f"| {arm.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -198,41 +228,19 @@ def main() -> None:
     """Run the ablation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", default="", help="names of sets, comma-separated; all if empty")
-    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--arms", default=",".join(ARMS), help="default: all")
     parser.add_argument("--csv", type=Path, help="add each score to this file")
     parser.add_argument("--from-csv", default="", help="make the table from these files")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     chosen = parser.parse_args()
-    rows = []
-    for seed in map(int, chosen.seeds.split(",")) if not chosen.from_csv else ():
-        for path in labelled_sets(chosen.sets):
-            if path.stem == WITHOUT:
-                continue
-            full = anndata.read_h5ad(path)
-            truth = full.obs["cell_type"].to_numpy()
-            counts = anndata.AnnData(full.X)
-            for arm in chosen.arms.split(","):
-                found, with_k = cluster(counts, seed, len(set(truth)), ARMS[arm])
-                rows.append(
-                    {
-                        "set": path.stem,
-                        "seed": seed,
-                        "arm": arm,
-                        "ARI": adjusted_rand_score(truth, found),
-                        "ARI, true K": adjusted_rand_score(truth, with_k),
-                        "clusters": len(set(found)),
-                    }
-                )
-                print(*rows[-1].values(), flush=True)
-                if chosen.csv:
-                    line = pd.DataFrame([rows[-1]])
-                    line.to_csv(chosen.csv, mode="a", header=not chosen.csv.exists(), index=False)
     if chosen.from_csv:
         scores = pd.concat([pd.read_csv(file) for file in chosen.from_csv.split(",")])
-        scores = scores.drop_duplicates(["set", "seed", "arm"], keep="last")
     else:
-        scores = pd.DataFrame(rows)
+        paths = [p for p in labelled_sets(chosen.sets) if p.stem not in SETS_WITH_BATCHES]
+        seeds = [int(seed) for seed in chosen.seeds.split(",")]
+        scores = run(paths, seeds, chosen.arms.split(","), chosen.csv)
+    scores = scores.drop_duplicates(["set", "seed", "arm"], keep="last")
     print(table(scores))
     if chosen.write:
         write("ablation", table(scores))

@@ -190,6 +190,13 @@ def test_anchors_that_no_cell_uses_do_no_harm(points, weights):
     assert len(found.anchor_clusters) == N_ANCHORS + 3
 
 
+@pytest.mark.parametrize("asked", [{"n_clusters": GROUPS}, {"n_clusters": 12}, {"resolution": 4}])
+def test_clusters_of_some_cells_alone_whatever_anchors_they_leave_unused(points, weights, asked):
+    some = weights[points[2] < 2]
+    assert (some.sum(axis=0) == 0).sum() > 10  # anchors of the other cells
+    check(partition(some, **asked), some.shape[0])
+
+
 def test_one_anchor_makes_one_cluster():
     found = partition(sparse.csr_matrix(np.ones((30, 1))))
     assert check(found, 30) == 1
