@@ -2,12 +2,17 @@
 
     python benchmarks/approximation.py [--set pbmc3k] [--write]
 
-A network is trained on one set with the defaults. Then some of its cells, as queries, read through
-its own attention (softmax(Q K^T / sqrt(d)) V per head) once from all cells and once from m
-anchors, which are k-means centres of the cells. Error: the Frobenius norm of the difference over
-that of what all cells give. "Weighted" anchors have the logarithm of the number of cells that they
-stand for added to their logits. "Best rank m" puts the SVD of each head's attention matrix, cut
-after m, in the matrix's place: no approximation of rank m is nearer to the matrix.
+A network is trained on one set with the defaults. Some of its cells, as queries, then read the
+scaled log counts of the others through the attention of each head: a Gaussian of the distance
+whose bandwidth is the cell's own. They read once from all cells, and once from m anchors in each
+head, which are k-means centres of the cells and hold the mean of the cells that attend to them.
+Error: the Frobenius norm of the difference over that of what all cells give.
+
+"All anchors" have the bandwidth with which all cells are read; "weighted" ones also have the
+logarithm of the number of cells that they stand for added to their logits. "Nearest 5" is what
+the network does: the five nearest anchors of the head, their mean distance as the bandwidth.
+"Best rank m" puts the SVD of each head's attention matrix, cut after m, in the matrix's place: no
+approximation of rank m is nearer to the matrix.
 
 Time and memory are those of every cell reading, as the number of cells (drawn again from the set)
 grows. Seconds are of one processor core, so that other work on the machine counts little; memory
@@ -21,82 +26,91 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anndata
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
-from accuracy import PAGE, labelled_sets, write
+from accuracy import PAGE, write
+from labelled import labelled_sets
 from matplotlib import pyplot as plt
-from sklearn.metrics import pairwise_distances_argmin
 from torch.profiler import ProfilerActivity, profile
 
 import bgformer as bgf
 from bgformer import counts as count_matrix
 from bgformer.codebook import kmeans_centres
 from bgformer.devices import dense, one_thread
+from bgformer.heads import head_anchors, head_columns
+from bgformer.network import NEIGHBOURS, attention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from bgformer.network import BipartiteAttention
 
 FIGURE = PAGE.parent / "images" / "approximation.png"
 QUERIES = 512
 """Cells whose attention is compared."""
 ANCHORS = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
-"""Numbers of anchors; one anchor, the mean cell, is what a reader can compare the others with."""
+"""Anchors of each head; one anchor, the mean cell, is there to compare the others with."""
 SEEDS = (0, 1, 2)
 SIZES = (1000, 2000, 4000, 8000, 16_000, 32_000)
-ANCHORS_TIMED = 256
+ANCHORS_TIMED = 512
+READ = 32
+"""Columns that are read where time and memory are measured."""
 REPEATS = 3
-ERRORS = {"plain": "anchors", "weighted": "anchors, weighted", "svd": "best rank m"}
+ERRORS = {
+    "nearest": f"nearest {NEIGHBOURS} anchors",
+    "all": "all anchors",
+    "weighted": "all anchors, weighted",
+    "svd": "best rank m",
+}
 COSTS = {"cells": "all cells", "anchors": f"{ANCHORS_TIMED} anchors"}
 
 
-def trained(path: Path) -> tuple[BipartiteAttention, torch.Tensor]:
-    """Train on a set and return the attention and its cells before they read (n x d)."""
+class Head(NamedTuple):
+    """One head of a trained network: its cells (n x d) and their bandwidths (n x 1)."""
+
+    cells: torch.Tensor
+    bandwidth: torch.Tensor
+
+
+def trained(path: Path) -> tuple[list[Head], torch.Tensor]:
+    """Train on a set and return both heads, and the scaled log counts of the cells (n x g)."""
     adata = anndata.read_h5ad(path)
     model = bgf.BGFormer(seed=0, verbose=False, device="cpu").fit(adata)
     counts = count_matrix.read_counts(adata)[:, adata.var_names.get_indexer(model.genes_)]
     data = count_matrix.with_size_factors(counts, np.zeros(adata.n_obs, dtype=np.int64))
-    network = model.network_
-    counts = dense(data.counts, network.anchors.device)
-    size_factors = torch.from_numpy(data.size_factors)[:, None].to(counts.device)
-    with torch.no_grad():
-        return network.attention, network.encode(counts, size_factors).query
+    size_factors = torch.from_numpy(data.size_factors)[:, None]
+    heads = []
+    for columns, own in zip(
+        head_columns(model.latent_.shape[1]), head_anchors(len(model.anchors_)), strict=True
+    ):
+        cells = torch.from_numpy(np.ascontiguousarray(model.latent_[:, columns]))
+        distance = torch.cdist(cells, torch.from_numpy(model.anchors_[own, columns]))
+        nearest = distance.topk(NEIGHBOURS, largest=False).values
+        heads.append(Head(cells, nearest.mean(1, keepdim=True)))
+    seen = dense(data.counts, torch.device("cpu"))
+    return heads, model.network_.standardised(seen, size_factors)
 
 
-class Heads:
-    """The trained attention by head, with what `BipartiteAttention` does not hand out."""
+def weights(
+    queries: Head, others: torch.Tensor, sizes: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return how the queries attend to all of the others, queries x others."""
+    logits = -torch.cdist(queries.cells, others).square() / (2 * queries.bandwidth.square())
+    return torch.softmax(logits if sizes is None else logits + sizes.log(), dim=-1)
 
-    def __init__(self, attention: BipartiteAttention) -> None:
-        self.attention = attention
 
-    def _cut(self, x: torch.Tensor) -> torch.Tensor:
-        """Cut rows x d into heads x rows x d/heads."""
-        return x.view(len(x), self.attention.n_heads, -1).transpose(0, 1)
-
-    def weights(
-        self, cells: torch.Tensor, others: torch.Tensor, sizes: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Return how the cells attend to the others, heads x cells x others."""
-        query = self._cut(self.attention.query(self.attention.cell_norm(cells)))
-        key = self._cut(self.attention.key(self.attention.anchor_norm(others)))
-        logits = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
-        return torch.softmax(logits if sizes is None else logits + sizes.log(), dim=-1)
-
-    def values(self, others: torch.Tensor) -> torch.Tensor:
-        """Return what there is to read from the others, heads x others x d/heads."""
-        return self._cut(self.attention.value(self.attention.anchor_norm(others)))
+def nearest_weights(cells: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """Return how cells attend to anchors in the network, as a full matrix."""
+    nearest, found = attention(cells, anchors)
+    return torch.zeros(len(cells), len(anchors)).scatter(1, nearest, found)
 
 
 def off(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -104,32 +118,36 @@ def off(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return (torch.linalg.norm(found - wanted) / torch.linalg.norm(wanted)).item()
 
 
-def errors(heads: Heads, cells: torch.Tensor) -> tuple[pd.DataFrame, float]:
-    """Return the errors for each m, medians over the seeds, and the cells that a cell attends to.
+def errors(heads: list[Head], values: torch.Tensor) -> tuple[pd.DataFrame, float]:
+    """Return the errors for each m, means over the heads and medians over the seeds.
 
-    The latter is the exponential of the entropy of a cell's weights, on average.
+    Also the cells that a cell attends to: the exponential of the entropy of its weights, on
+    average.
     """
-    rows = np.random.default_rng(0).permutation(len(cells))[:QUERIES]
-    queries, values = cells[rows], heads.values(cells)
-    full = heads.weights(queries, cells)
-    wanted = full @ values
-    u, s, vh = torch.linalg.svd(full, full_matrices=False)
-    found = []
-    for m in ANCHORS:
-        cut = (u[..., :m] * s[:, None, :m]) @ (vh[:, :m] @ values)
-        for seed in SEEDS:
-            centres = kmeans_centres(cells.numpy(), m, seed)
-            nearest = pairwise_distances_argmin(cells.numpy(), centres)
-            sizes = torch.from_numpy(np.bincount(nearest, minlength=m)).float()
-            anchors = torch.from_numpy(centres)
-            read = {
-                "plain": heads.weights(queries, anchors) @ heads.values(anchors),
-                "weighted": heads.weights(queries, anchors, sizes) @ heads.values(anchors),
-                "svd": cut,
-            }
-            found.append({"m": m} | {name: off(x, wanted) for name, x in read.items()})
-    attended = torch.special.entr(full).sum(-1).exp().mean().item()
-    return pd.DataFrame(found).groupby("m").median(), attended
+    rows = np.random.default_rng(0).permutation(len(values))[:QUERIES]
+    found, attended = [], []
+    for number, head in enumerate(heads):
+        queries = Head(head.cells[rows], head.bandwidth[rows])
+        full = weights(queries, head.cells)
+        attended.append(torch.special.entr(full).sum(-1).exp().mean().item())
+        wanted = full @ values
+        u, s, vh = torch.linalg.svd(full, full_matrices=False)
+        for m in ANCHORS:
+            cut = off((u[:, :m] * s[:m]) @ (vh[:m] @ values), wanted)
+            for seed in SEEDS:
+                anchors = torch.from_numpy(kmeans_centres(head.cells.numpy(), m, seed))
+                share = nearest_weights(head.cells, anchors)
+                sizes = share.sum(0).clamp_min(1e-12)
+                held = (share.T @ values) / sizes[:, None]
+                read = {
+                    "nearest": share[rows] @ held,
+                    "all": weights(queries, anchors) @ held,
+                    "weighted": weights(queries, anchors, sizes) @ held,
+                }
+                errors = {name: off(x, wanted) for name, x in read.items()} | {"svd": cut}
+                found.append({"m": m, "head": number, "seed": seed} | errors)
+    over_heads = pd.DataFrame(found).groupby(["m", "seed"])[list(ERRORS)].mean()
+    return over_heads.groupby("m").median(), float(np.mean(attended))
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
@@ -144,28 +162,38 @@ def peak_bytes(call: Callable[[], object]) -> int:
     return int(np.cumsum([change["args"]["Bytes"] for change in changes]).max())
 
 
-def fits(n: int, n_heads: int) -> bool:
-    """Tell whether all cells can attend to all: two heads x n x n matrices and some room."""
+def fits(n: int) -> bool:
+    """Tell whether all cells can attend to all: three n x n matrices and some room."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 1.3 * 2 * n_heads * n**2 * 4 < free
+    return 1.3 * 3 * n**2 * 4 < free
 
 
-def costs(attention: BipartiteAttention, cells: torch.Tensor) -> pd.DataFrame:
+def costs(head: Head, values: torch.Tensor) -> pd.DataFrame:
     """Return CPU seconds (the least of some runs) and bytes for every number of cells."""
     rng = np.random.default_rng(0)
-    anchors = torch.from_numpy(kmeans_centres(cells.numpy(), ANCHORS_TIMED, 0))
+    anchors = torch.from_numpy(kmeans_centres(head.cells.numpy(), ANCHORS_TIMED, 0))
+    held = values[:ANCHORS_TIMED, :READ]  # what is read does not change the time
+
+    def from_anchors(cells: Head, _: torch.Tensor) -> torch.Tensor:
+        nearest, share = attention(cells.cells, anchors)
+        return torch.einsum("bk,bkg->bg", share, held[nearest])
+
+    def from_cells(cells: Head, read: torch.Tensor) -> torch.Tensor:
+        return weights(cells, cells.cells) @ read
+
     found = []
     for n in SIZES:
-        drawn = cells[rng.integers(len(cells), size=n)]
-        for name, others in (("cells", drawn), ("anchors", anchors)):
-            if name == "cells" and not fits(n, attention.n_heads):
+        rows = rng.integers(len(head.cells), size=n)
+        drawn, read = Head(head.cells[rows], head.bandwidth[rows]), values[rows, :READ]
+        for name, call in (("cells", from_cells), ("anchors", from_anchors)):
+            if name == "cells" and not fits(n):
                 continue
             seconds = []
             for _ in range(REPEATS):
                 started = time.process_time()
-                attention(drawn, others)
+                call(drawn, read)
                 seconds.append(time.process_time() - started)
-            peak = peak_bytes(lambda drawn=drawn, others=others: attention(drawn, others))
+            peak = peak_bytes(lambda call=call, drawn=drawn, read=read: call(drawn, read))
             found.append({"n": n, "over": name, "seconds": min(seconds), "bytes": peak})
             print(*found[-1].values(), flush=True)
     return pd.DataFrame(found).pivot(index="n", columns="over", values=["seconds", "bytes"])
@@ -231,14 +259,15 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md, figure")
     chosen = parser.parse_args()
     (path,) = labelled_sets(chosen.set)
-    attention, cells = trained(path)
+    heads, values = trained(path)
     with torch.no_grad(), one_thread():
-        by_m, attended = errors(Heads(attention), cells)
-        by_n = costs(attention, cells)
+        by_m, attended = errors(heads, values)
+        by_n = costs(heads[0], values)
     text = (
-        f"bgformer {bgf.__version__}, {path.stem}: {len(cells)} cells, of which a cell attends to "
-        f"{attended:.0f} (exponential of the entropy, mean); one thread of {os.cpu_count()} cores "
-        f"({platform.machine()}), torch {torch.__version__}.\n\n{tables(by_m, by_n)}"
+        f"bgformer {bgf.__version__}, {path.stem}: {len(values)} cells, of which a cell attends "
+        f"to {attended:.0f} (exponential of the entropy, mean over both heads); one thread of "
+        f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}.\n\n"
+        f"{tables(by_m, by_n)}"
     )
     print(text)
     if chosen.write:

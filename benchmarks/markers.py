@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import anndata
 import matplotlib as mpl
-from accuracy import PAGE, labelled_sets
+from accuracy import PAGE
+from labelled import labelled_sets
 
 import bgformer as bgf
 

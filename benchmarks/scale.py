@@ -1,6 +1,6 @@
 """How time and memory grow with the number of cells, in memory and on disk, and with anchors.
 
-    python benchmarks/scale.py [--sizes 100000,1000000] [--anchors 64,256,1024] [--write]
+    python benchmarks/scale.py [--sizes 100000,1000000] [--anchors 256,2048] [--write]
 
 Cells are resampled from a labelled set (resampled.py); every run is a process of its own
 (timed_run.py). "in memory" is `bgf.tl.cluster`, reading not timed; "on disk" is the command
@@ -67,7 +67,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="100000,300000,1000000,3000000")
-    parser.add_argument("--anchors", default="64,1024", help="besides auto, at the first size")
+    parser.add_argument("--anchors", default="256,2048", help="besides auto, at the first size")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
     parser.add_argument("--write", action="store_true", help="write docs")

@@ -21,7 +21,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from accuracy import labelled_sets, write
+from accuracy import write
+from labelled import labelled_sets
 from resampled import write_resampled
 
 SET = "pbmc4k_top2000"

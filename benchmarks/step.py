@@ -2,7 +2,7 @@
 
     python benchmarks/step.py [--device cpu] [--steps 100]
 
-Trains on pbmc4k_top2000 (see accuracy.py for where it is looked for) by the defaults, on one
+Trains on pbmc4k_top2000 (see accuracy.py for where it is looked for) with the defaults, on one
 thread, with the network as it is, compiled (which on a CPU needs a C++ compiler), and in bfloat16
 by torch's autocast, and prints a table.
 """
@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import numpy as np
 import torch
-from accuracy import labelled_sets
+from labelled import labelled_sets
 
 from bgformer import counts as count_matrix
+from bgformer.anchors import choose_number
 from bgformer.devices import one_thread, pick_device
 from bgformer.genes import select_genes
+from bgformer.initialise import network_for
+from bgformer.metric import calibrate
 from bgformer.progress import Progress
-from bgformer.training import Objective, Schedule, network_for, train
+from bgformer.training import Objective, Schedule, set_tokens, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,18 +55,19 @@ def half(function: Callable[..., Any], device: str) -> Callable[..., Any]:
     def in_half(*given: Any) -> Any:
         with torch.autocast(device, dtype=torch.bfloat16):
             found = function(*given)
-        return type(found)(*(None if part is None else part.float() for part in found))
+        if isinstance(found, torch.Tensor):
+            return found.float()
+        return type(found)(*(part.float() for part in found))
 
     return in_half
 
 
 def changed(network: Network, how: str) -> None:
-    """Let the network's two halves run in another way."""
-    if how == "compiled":
-        network.encode, network.decode = map(torch.compile, (network.encode, network.decode))
-    if how == "bfloat16":
-        device = network.anchors.device.type
-        network.encode, network.decode = half(network.encode, device), half(network.decode, device)
+    """Let encoder and reconstruction run in another way."""
+    for name in ("encode", "reconstruct") if how != HOW[0] else ():
+        before, device = getattr(network, name), network.anchors.device.type
+        after = torch.compile(before) if how == "compiled" else half(before, device)
+        setattr(network, name, after)
 
 
 def main() -> None:
@@ -86,8 +90,11 @@ def main() -> None:
     ]
     for how in HOW:
         with one_thread():
-            network = network_for(data, n_batches=1, n_anchors=256, n_latent=32, seed=0)
+            n_anchors = choose_number(data.n_cells, "auto", "auto")
+            network = network_for(data, n_batches=1, n_anchors=n_anchors, n_latent=32, seed=0)
             network.to(device)
+            calibrate(network, data, 0)
+            set_tokens(network, data, 0)
             changed(network, how)
             clock = Clock(chosen.steps)
             history = train(
