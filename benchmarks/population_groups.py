@@ -141,7 +141,7 @@ def pair_group(name: str, kind: str, pair: tuple[str, str], protocol: str | None
 
 def centroid_distances(full: anndata.AnnData, truth: np.ndarray) -> pd.DataFrame:
     """Return the distances between types' centroids in 32 PCs of scaled log counts."""
-    adata = anndata.AnnData(full.X, var=full.var[[]])
+    adata = anndata.AnnData(full.X.copy(), var=full.var[[]])  # scanpy writes over it
     scanpy_pca(adata, 0)
     centroids = pd.DataFrame(components(adata)).groupby(truth).mean()
     apart = np.linalg.norm(centroids.to_numpy()[:, None] - centroids.to_numpy(), axis=2)

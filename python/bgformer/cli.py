@@ -227,7 +227,7 @@ def _cluster(options: argparse.Namespace) -> None:
             with files.StoredResults(options.input, partial) as results:
                 model.fit_cells(cells, results, **what)
                 found = model.partition_
-                n_clusters = int(found.anchor_clusters.max()) + 1
+                n_clusters = found.n_clusters
                 stored = tl.described(model, **what)
                 results.label(found.labels, found.confidence, n_clusters, stored)
                 if options.save_model is not None:
@@ -251,7 +251,7 @@ def _predict(options: argparse.Namespace) -> None:
     from bgformer.model import BGFormer
 
     model = BGFormer.load(options.model, device=options.device)
-    n_clusters = int(model.partition_.anchor_clusters.max()) + 1
+    n_clusters = model.partition_.n_clusters
     with files.written_beside(options.output) as partial, source.opened(options.input) as cells:
         if isinstance(cells, source.StoredCells):
             with files.StoredResults(options.input, partial) as results:

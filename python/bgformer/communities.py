@@ -27,9 +27,14 @@ MIN_CELLS = 10
 _DOUBT = (0.25, 0.5, 1, 2, 4)
 """Factors by which the right resolution, or number of clusters, might differ from the one used,
 all as likely: what the confidence is averaged over."""
-_ISLAND = 0.08
-"""Two parts of a community whose links, relative to the square root of the product of all links
-that they have within it, are fewer than this share are islands."""
+ISLAND = 0.08
+"""Two groups of anchors are apart if the links between them are a smaller share than this of the
+geometric mean of all links that each has."""
+_ONE_TYPE = 0.16
+"""Two clusters with a larger share of links than this are one, unless a resolution or a number is
+given: halves of a single type have .15 and more."""
+_LEAVING = 0.3
+"""Most links that lead out of an island, as a share of all that it has."""
 _PARTS_RESOLUTION = 5.0
 """Resolution of the parts in which islands are sought."""
 _NUMBER_RESOLUTION = 1.5
@@ -63,6 +68,12 @@ class Partition(NamedTuple):
         which it is together with the largest part of its cluster.
     resolution
         The resolution at which the partition was found; nan where the number of clusters was set.
+    nearest
+        For each cluster the one that it is most linked to, shape (k,).
+    links
+        Its share of links with that one, shape (k,); see `AnchorGraph.nearest`.
+    n_considered
+        Clusters before splits without evidence were refused.
     """
 
     labels: np.ndarray
@@ -70,6 +81,14 @@ class Partition(NamedTuple):
     anchor_clusters: np.ndarray
     anchor_support: np.ndarray
     resolution: float
+    nearest: np.ndarray
+    links: np.ndarray
+    n_considered: int
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters, k."""
+        return int(self.anchor_clusters.max()) + 1
 
 
 def partition(
@@ -78,13 +97,13 @@ def partition(
     n_clusters: int | None = None,
     seed: int = 0,
     *,
-    one_population: bool = False,
     min_cells: int = MIN_CELLS,
 ) -> Partition:
     """Cluster the anchors and give each cell the cluster with most of its weight.
 
-    Clusters are communities of the anchor graph, islands apart; see `AnchorGraph.communities`. A
-    given number of clusters is reached by merging; see `AnchorGraph.exactly`.
+    Clusters are communities of the anchor graph, islands apart; see `AnchorGraph.communities`.
+    With neither a resolution nor a number given, a split needs evidence; see
+    `AnchorGraph.supported`. A given number is reached by merging; see `AnchorGraph.exactly`.
 
     Parameters
     ----------
@@ -92,13 +111,12 @@ def partition(
         Weights of cells on anchors, n x m, rows summing to 1; CSR in memory, or anndata's CSR
         data set on disk, of which a block is read at a time.
     resolution
-        Resolution of the modularity; None for the default.
+        Resolution of the modularity; None for the default, 0.8, with splits that have no evidence
+        refused.
     n_clusters
         Number of clusters wanted; None to let the resolution decide.
     seed
         Seeds Leiden.
-    one_population
-        Return a single cluster unless a resolution or a number of clusters is given.
     min_cells
         Fewest cells of a cluster; smaller ones join the cluster that they are most linked to.
 
@@ -109,36 +127,47 @@ def partition(
         not positive, or both are given.
     """
     not_both(resolution, n_clusters)
-    if resolution is None and n_clusters is None:
-        resolution = None if one_population else DEFAULT_RESOLUTION
-        n_clusters = 1 if one_population else None
+    if resolution is not None and not resolution > 0:
+        raise ValueError(f"resolution is {resolution}; it must be above 0.")
     graph = AnchorGraph(weights, seed, min_cells)
-    if n_clusters is None:
-        if not resolution > 0:
-            raise ValueError(f"resolution is {resolution}; it must be above 0.")
-        nearby = [graph.communities(factor * resolution) for factor in _DOUBT]
-        anchor_clusters = graph.holding_cells(nearby[_DOUBT.index(1)])
-    else:
+    if n_clusters is not None:
         anchor_clusters, resolution = graph.exactly(n_clusters), np.nan
+        n_considered = n_clusters
         nearby = [graph.cut(factor * n_clusters) for factor in _DOUBT if n_clusters > 1]
+    else:
+        refuse = resolution is None
+        resolution = DEFAULT_RESOLUTION if refuse else resolution
+        nearby = [graph.communities(factor * resolution) for factor in _DOUBT]
+        clusters = nearby[_DOUBT.index(1)]
+        n_considered = int(clusters.max()) + 1
+        anchor_clusters = graph.holding_cells(graph.supported(clusters) if refuse else clusters)
     support = graph.support(anchor_clusters, nearby)
-    return assign(weights, anchor_clusters, support, resolution)
+    labels, confidence, anchor_clusters = assign(weights, anchor_clusters, support)
+    return Partition(
+        labels,
+        confidence,
+        anchor_clusters,
+        support,
+        float(resolution),
+        *graph.nearest(anchor_clusters),
+        n_considered,
+    )
 
 
 def assign(
-    weights: sparse.csr_matrix,
-    anchor_clusters: np.ndarray,
-    anchor_support: np.ndarray,
-    resolution: float,
-) -> Partition:
-    """Give each cell its cluster from those of its anchors; clusters are numbered by size."""
+    weights: sparse.csr_matrix, anchor_clusters: np.ndarray, anchor_support: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give each cell its cluster from those of its anchors; clusters are numbered by size.
+
+    Returns
+    -------
+    Cluster and confidence of each cell, (n,), and cluster of each anchor, (m,).
+    """
     labels, confidence = vote_in_blocks(weights, anchor_clusters, anchor_support)
     sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
     rank = np.empty(len(sizes), dtype=np.int32)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return Partition(
-        rank[labels], confidence, rank[anchor_clusters], anchor_support, float(resolution)
-    )
+    return rank[labels], confidence, rank[anchor_clusters]
 
 
 def _links(weights: sparse.csr_matrix) -> np.ndarray:
@@ -187,6 +216,37 @@ class AnchorGraph:
         apart = self._islands(self.leiden(resolution))
         return self._without_small(apart)
 
+    def supported(self, clusters: np.ndarray) -> np.ndarray:
+        """Merge clusters whose split has no evidence.
+
+        Where no group of anchors is an island, there is one population, and one cluster. Elsewhere
+        two clusters are merged while their links are as many as those between two halves of a
+        single type.
+        """
+        everything = np.zeros(len(clusters), dtype=int)
+        if self._without_small(self._islands(everything)).max() == 0:
+            return everything
+        while clusters.max() > 0:
+            value = _link_values(_between(self.links, clusters), 0.5)
+            np.fill_diagonal(value, -1)
+            a, b = np.unravel_index(value.argmax(), value.shape)
+            if value[a, b] < _ONE_TYPE:
+                break
+            clusters = _numbered(np.where(clusters == b, a, clusters))
+        return clusters
+
+    def nearest(self, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each cluster the one that it is most linked to, and their share of links.
+
+        The share is that of `ISLAND`: 0 if no cell lies between them, about 0.2 to 0.4 if a single
+        type was cut in two. Of a single cluster, the nearest is itself and the share nan.
+        """
+        value = _link_values(_between(self.links, clusters), 0.5)
+        if len(value) == 1:
+            return np.zeros(1, dtype=int), np.full(1, np.nan)
+        np.fill_diagonal(value, -1)
+        return value.argmax(axis=1), value.max(axis=1)
+
     def leiden(self, resolution: float) -> np.ndarray:
         """Return Leiden's communities of the anchors, shape (m,)."""
         # Leiden draws from Python's generator; a private one leaves the caller's untouched.
@@ -206,21 +266,23 @@ class AnchorGraph:
     def _islands(self, clusters: np.ndarray) -> np.ndarray:
         """Separate the islands of each community.
 
-        Its parts, those of a finer partition, are merged in the order of their relative links for
-        as long as these are more than those of islands.
+        Its parts, those of a finer partition, are merged two by two, those with the largest share
+        of links first, down to the share that islands have. Groups that most links lead out of are
+        no islands and join the one that they are most linked to.
         """
         apart = clusters * (self._parts.max() + 1) + self._parts
         for community in range(clusters.max() + 1):
             inside = np.flatnonzero(clusters == community)
-            parts = _numbered(apart[inside])
-            merged = parts
-            for value, joined in _mergers(self.links[np.ix_(inside, inside)], parts, 0.5):
-                if value < _ISLAND:
+            links = self.links[np.ix_(inside, inside)]
+            level = _numbered(apart[inside])
+            for value, merged in _mergers(links, level, 0.5):
+                if value < ISLAND:
                     break
-                merged = joined
-            # any number of the own parts stands for an island
-            first = {number: apart[inside[merged == number][0]] for number in np.unique(merged)}
-            apart[inside] = [first[number] for number in merged]
+                level = merged
+            level = _without_leaving(links, level)
+            # the number of any of its parts stands for an island
+            first = {number: apart[inside[level == number][0]] for number in np.unique(level)}
+            apart[inside] = [first[number] for number in level]
         return _numbered(apart)
 
     def _without_small(self, clusters: np.ndarray) -> np.ndarray:
@@ -364,6 +426,20 @@ def _mergers(
         alive = np.delete(alive, j)
         clusters = np.where(clusters == b, a, clusters)
         yield float(value[i, j]), clusters
+
+
+def _without_leaving(links: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Let groups that too many links lead out of join the one that they are most linked to."""
+    while True:
+        values, numbers = np.unique(groups, return_inverse=True)
+        between = _between(links, numbers)
+        leaving = 1 - between.diagonal() / np.maximum(between.sum(axis=1), 1e-300)
+        worst = int(leaving.argmax())
+        if len(values) == 1 or leaving[worst] < _LEAVING:
+            return groups
+        value = _link_values(between, 0.5)[worst]
+        value[worst] = -1
+        groups = np.where(groups == values[worst], values[value.argmax()], groups)
 
 
 def _between(links: np.ndarray, clusters: np.ndarray) -> np.ndarray:

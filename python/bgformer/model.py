@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bgformer._version import __version__
 from bgformer.arguments import not_both, positive, whole, whole_or_auto
 from bgformer.devices import one_thread, pick_device
 from bgformer.embedding import embed
+from bgformer.evidence import Profiles, evidence, profiles
 from bgformer.genes import cut_genes, match_genes, select_genes
 from bgformer.heads import LEAST_LATENT, N_HEADS
 from bgformer.initialise import network_for
@@ -23,7 +25,6 @@ from bgformer.metric import calibrate
 from bgformer.network import Network
 from bgformer.passes import placements
 from bgformer.places import InMemoryPlaces
-from bgformer.populations import ALPHA, one_population, valley
 from bgformer.progress import Progress, say
 from bgformer.refinement import refine
 from bgformer.sample import Sample
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
     from bgformer.source import StoredCells
 
 
-_COARSE = 4
-"""Clusters of the coarser clustering in which a second population is sought."""
-
-
 class BGFormer:
     """Cluster cells through a bipartite attention between cells and anchors.
 
@@ -55,10 +52,11 @@ class BGFormer:
         Number of clusters, or "auto" to find it from the anchor graph.
     resolution
         Resolution of the Leiden clustering of the anchors, used when the number of clusters is
-        not given; higher gives more clusters. None for the default, 0.8, or a single
-        cluster where the cells show no sign of a second population (see `populations.valley`).
+        not given; higher gives more clusters. None for the default, 0.8, with splits that have
+        no evidence refused: cells of a single type are then one cluster.
     n_anchors
-        Number of anchors, or "auto": 256, fewer below 2560 cells.
+        Number of anchors of both attention heads together, or "auto": 1024, fewer below 2560
+        cells.
     n_top_genes
         Highly variable genes to use.
     n_latent
@@ -66,6 +64,9 @@ class BGFormer:
     max_steps
         Training steps of 256 cells each. Of more cells than these steps can see, and more than
         20,000, training takes a random sample; all cells are then clustered.
+    min_cells
+        Fewest cells of a cluster; smaller ones join the cluster nearest to them, unless a number
+        of clusters is asked for that needs them.
     device
         "auto" (cuda, then mps, then cpu) or a torch device.
     seed
@@ -86,9 +87,10 @@ class BGFormer:
         (see `metric`).
     anchors_
         Anchors of the graph, m x n_latent float32.
-    valley_p_
-        Likelihood of the clearest valley between clusters under a single population; None where
-        it was not asked because a number of clusters or a resolution was given.
+    evidence_
+        What sets each cluster apart from the one nearest to it; see `evidence.evidence`.
+    profiles_
+        What held-out counts say of each anchor; see `evidence.Profiles`.
     genes_
         Names of the genes used.
     history_
@@ -109,6 +111,7 @@ class BGFormer:
         n_top_genes: int = 2000,
         n_latent: int = 32,
         max_steps: int = Schedule.max_steps,
+        min_cells: int = communities.MIN_CELLS,
         device: str = "auto",
         seed: int = 0,
         objective: Objective | None = None,
@@ -120,6 +123,7 @@ class BGFormer:
         self.n_top_genes = whole("n_top_genes", n_top_genes)
         self.n_latent = whole("n_latent", n_latent, least=LEAST_LATENT)
         self.max_steps = whole("max_steps", max_steps)
+        self.min_cells = whole("min_cells", min_cells)
         self.device = device
         self.seed = whole("seed", seed, least=0, most=2**32 - 1)
         self.objective = objective or Objective()
@@ -135,7 +139,7 @@ class BGFormer:
         """Return what is fitted, in one line."""
         if not hasattr(self, "weights_"):
             return "BGFormer, not fitted"
-        (n, m), k = self.weights_.shape, int(self.partition_.anchor_clusters.max()) + 1
+        (n, m), k = self.weights_.shape, self.partition_.n_clusters
         return f"BGFormer, fitted: {n} cells, clusters: {k}, anchors: {m}"
 
     @property
@@ -240,37 +244,28 @@ class BGFormer:
                     n_threads=n_threads,
                 )
             calibrate(self.network_, data, self.seed)
-            self.valley_p_ = None
             self.anchors_ = anchor_graph.centres(self.network_, data, self.seed)
             self._place(sample, places, n_threads)
             if ranks.index() > 0:
                 return  # the first rank has all results
-            if self.objective.dec and self.partition_.anchor_clusters.max() > 0:
+            if self.objective.dec and self.partition_.n_clusters > 1:
                 self._refine(sample, places, n_threads)
-            if self.n_clusters == "auto" and self.resolution is None:
-                clusterings = [labels[sample.rows] for labels in self._clusterings()]
-                self.valley_p_ = valley(data, clusterings, self.seed)
-                if one_population(self.valley_p_):
-                    self.recluster()
-        say(self._found(), verbose=self.verbose)
+            self.profiles_ = profiles(self.network_, data, self.anchors_, self.seed)
+            self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
+        self._say_found()
 
-    def _clusterings(self) -> list[np.ndarray]:
-        """Return the clusters found, and a coarser clustering if they are many."""
-        labels = self.partition_.labels
-        if labels.max() < _COARSE:
-            return [labels]
-        coarse = communities.partition(self.weights_, n_clusters=_COARSE)
-        return [labels, coarse.labels]
-
-    def _found(self) -> str:
-        """Say how many clusters there are, and why one if it is one."""
-        if one_population(self.valley_p_):
-            return (
-                f"1 cluster: no valley between groups of cells (p = {self.valley_p_:.2g}, not < "
-                f"{ALPHA:g}); resolution={communities.DEFAULT_RESOLUTION} cuts it nevertheless"
+    def _say_found(self) -> None:
+        """Say how many clusters there are, and warn if it is one for want of evidence."""
+        found = self.partition_
+        if found.n_clusters == 1 < found.n_considered:
+            warnings.warn(
+                f"one cluster, because no group of cells is separated from the others by a gap; "
+                f"{found.n_considered} clusters without such evidence were considered: "
+                f"resolution={communities.DEFAULT_RESOLUTION} returns them.",
+                stacklevel=4,
             )
-        n_clusters = self.partition_.anchor_clusters.max() + 1
-        return "1 cluster" if n_clusters == 1 else f"{n_clusters} clusters"
+        plural = "" if found.n_clusters == 1 else "s"
+        say(f"{found.n_clusters} cluster{plural}", verbose=self.verbose)
 
     def _place(self, sample: Sample, places: Places, n_threads: int) -> None:
         """Put all cells among the anchors, and cluster them."""
@@ -283,7 +278,13 @@ class BGFormer:
         for part in parts:
             places.add(part.latent, part.weights)
         self.latent_, self.weights_ = places.end()
-        self.recluster()
+        self._partition(self.resolution, None if self.n_clusters == "auto" else self.n_clusters)
+
+    def _partition(self, resolution: float | None, n_clusters: int | None) -> None:
+        """Cluster the anchors."""
+        self.partition_ = communities.partition(
+            self.weights_, resolution, n_clusters, seed=self.seed, min_cells=self.min_cells
+        )
 
     def _refine(self, sample: Sample, places: Places, n_threads: int) -> None:
         """Refine network and clusters by DEC."""
@@ -308,8 +309,7 @@ class BGFormer:
         Parameters
         ----------
         resolution
-            New resolution; with neither given, the model's own settings are used, which is a
-            single cluster where no second population was found.
+            New resolution; with neither given, the model's own settings are used.
         n_clusters
             Number of clusters wanted instead.
 
@@ -323,13 +323,8 @@ class BGFormer:
                 resolution = self.resolution
             else:
                 n_clusters = self.n_clusters
-        self.partition_ = communities.partition(
-            self.weights_,
-            resolution,
-            n_clusters,
-            seed=self.seed,
-            one_population=one_population(self.valley_p_),
-        )
+        self._partition(resolution, n_clusters)
+        self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
         return self.partition_
 
     def embed(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
@@ -431,16 +426,20 @@ class BGFormer:
             "anchors": self.anchors_,
             "anchor_clusters": self.partition_.anchor_clusters,
             "anchor_support": self.partition_.anchor_support,
+            "nearest": self.partition_.nearest,
+            "links": self.partition_.links,
             "weights.data": self.weights_.data,
             "weights.indices": self.weights_.indices,
             "weights.indptr": self.weights_.indptr,
-        } | {f"history.{name}": values for name, values in self.history_.items()}
+        }
+        arrays |= {f"history.{name}": values for name, values in self.history_.items()}
+        arrays |= {f"profiles.{k}": v for k, v in self.profiles_._asdict().items()}
         tensors |= {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
         description = {
             "version": __version__,
             "settings": self.settings(),
             "median_counts": self.median_counts_,
-            "valley_p": self.valley_p_,
+            "n_considered": self.partition_.n_considered,
             # nan, where the number of clusters was set, is not JSON
             "resolution": None if np.isnan(resolution) else resolution,
             "genes": self.genes_.tolist(),
@@ -482,7 +481,9 @@ class BGFormer:
         model.genes_ = np.array(description["genes"], dtype=str)
         model.batches_ = description["batches"]
         model.median_counts_ = description["median_counts"]
-        model.valley_p_ = description["valley_p"]
+        model.profiles_ = Profiles(
+            *(tensors[f"profiles.{name}"].numpy() for name in Profiles._fields)
+        )
         network = Network.from_state(storage.section(tensors, "network"), len(tensors["anchors"]))
         model.network_ = network.to(pick_device(device))
         history = storage.section(tensors, "history")
@@ -499,6 +500,9 @@ class BGFormer:
             anchor_clusters=tensors["anchor_clusters"].numpy(),
             anchor_support=tensors["anchor_support"].numpy(),
             resolution=np.nan if resolution is None else resolution,
+            nearest=tensors["nearest"].numpy(),
+            links=tensors["links"].numpy(),
+            n_considered=description["n_considered"],
         )
         model.set_cells(tensors["latent"].numpy(), weights)
         return model
@@ -521,6 +525,7 @@ class BGFormer:
         )
         self.latent_, self.weights_ = latent, weights
         self.partition_ = found._replace(labels=labels, confidence=confidence)
+        self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that decide what this model finds."""
@@ -531,6 +536,7 @@ class BGFormer:
             "n_top_genes",
             "n_latent",
             "max_steps",
+            "min_cells",
             "device",
             "seed",
         )

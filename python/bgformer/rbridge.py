@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import sparse
 
 from bgformer import anchors, communities, storage, tl
 from bgformer.devices import one_thread, pick_device
+from bgformer.evidence import Profiles, evidence
 from bgformer.model import BGFormer
 from bgformer.places import InMemoryPlaces
-from bgformer.populations import one_population
 from bgformer.rsession import interrupts_for_python, r_attached
 from bgformer.rstore import CellsFromR
 from bgformer.stability import over_resolutions
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _NOT_FOR_R = {"objective"}
 _HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
 """Of the cells, and stored in R's own objects beside the model ..."""
-_SET_BY_R = ("anchor_clusters", "anchor_support")
+_SET_BY_R = ("anchor_clusters", "anchor_support", "nearest", "links")
 """... as are these, which change when R clusters again."""
 _EXPECTED_ERRORS = (ValueError, TypeError, OSError)
 
@@ -122,8 +123,8 @@ def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
         As in :func:`run`.
     fitted
         The model as R holds it: ``model`` (bytes), ``anchor_clusters`` (m,), ``anchor_support``
-        (m,) and ``resolution``, as :func:`run` or :func:`recluster` returned them, the clusters
-        as numbers.
+        (m,), ``nearest``, ``links``, ``n_considered`` and ``resolution``, as :func:`run` or
+        :func:`recluster` returned them, the clusters as numbers.
     device
         "auto" or a torch device.
 
@@ -189,7 +190,7 @@ def recluster(
     resolution: float | None,
     n_clusters: int | None,
     seed: int,
-    valley_p: float | None,
+    model: bytes,
 ) -> dict[str, Any]:
     """Cluster stored anchors again; nothing is trained.
 
@@ -200,23 +201,27 @@ def recluster(
         ``indices``, ``indptr`` and ``shape``.
     resolution, n_clusters, seed
         As in :func:`bgformer.communities.partition`.
-    valley_p
+    model
         What :func:`run` returned under this name.
 
     Returns
     -------
-    ``labels``, ``levels``, ``confidence``, ``anchor_clusters``, ``anchor_support`` and
-    ``resolution`` as in :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
+    ``labels``, ``levels``, ``confidence``, ``anchor_clusters``, ``anchor_support``,
+    ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence`` as in
+    :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
     """
-    return _clusters(
-        communities.partition(
-            _weights(weights),
-            resolution,
-            n_clusters,
-            seed,
-            one_population=one_population(valley_p),
+    where = "the object"
+    tensors, description = storage.unpacked(bytes(model), where)
+    with storage.damage_reported(where):
+        held_out = Profiles(
+            **{k: v.numpy() for k, v in storage.section(tensors, "profiles").items()}
         )
+        genes = np.array(description["genes"], dtype=str)
+        min_cells = description["settings"]["min_cells"]
+    found = communities.partition(
+        _weights(weights), resolution, n_clusters, seed, min_cells=min_cells
     )
+    return _clusters(found, evidence(found, held_out, genes))
 
 
 @_answer
@@ -275,8 +280,9 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
     ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x
     n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
     ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
-    ``version``, ``seed``, ``resolution``, ``valley_p`` (or None) and ``model`` (bytes: what
-    :func:`predict` and :func:`save` need besides).
+    ``version``, ``seed``, ``resolution``, ``nearest`` (k,), ``links`` (k,), ``n_considered``,
+    ``evidence`` (columns of a table, see :func:`bgformer.evidence.evidence`) and ``model`` (bytes:
+    what :func:`predict` and :func:`save` need besides).
     """
     stored = tl.described(model, batch_key=batch_key)
     tensors, description = model.state()
@@ -293,23 +299,33 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
         "params": {name: _plain(value) for name, value in stored["params"].items()},
         "version": str(stored["version"]),
         "seed": int(model.seed),
-        "valley_p": _plain(model.valley_p_),
         # reticulate makes R's bytes of a bytearray alone
         "model": bytearray(storage.packed(tensors, description)),
-        **_clusters(model.partition_),
+        **_clusters(model.partition_, model.evidence_),
     }
 
 
-def _clusters(found: communities.Partition) -> dict[str, Any]:
+def _clusters(found: communities.Partition, table: pd.DataFrame) -> dict[str, Any]:
     """Return a partition as plain things."""
     return {
         "labels": found.labels.astype(np.int32),
-        "levels": [str(level) for level in range(int(found.anchor_clusters.max()) + 1)],
+        "levels": [str(level) for level in range(found.n_clusters)],
         "confidence": np.asarray(found.confidence, dtype=np.float64),
         "anchor_clusters": found.anchor_clusters.astype(np.int32),
         "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),
         "resolution": float(found.resolution),
+        "nearest": np.asarray(found.nearest, dtype=np.int32),
+        "links": np.asarray(found.links, dtype=np.float64),
+        "n_considered": int(found.n_considered),
+        "evidence": {name: _column(table[name]) for name in table},
     }
+
+
+def _column(values: pd.Series) -> list[str] | np.ndarray:
+    """Return a column of a table as what every version of reticulate converts."""
+    if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
+        return [str(value) for value in values]
+    return values.to_numpy(dtype=np.float64)
 
 
 def _by_anchor(weights: sparse.csr_matrix) -> dict[str, Any]:
@@ -346,12 +362,18 @@ def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
         "weights.indptr": no_cells.indptr,
         "anchor_clusters": np.array(fitted["anchor_clusters"], dtype=np.int32),
         "anchor_support": np.array(fitted["anchor_support"], dtype=np.float64),
+        "nearest": np.array(np.atleast_1d(fitted["nearest"]), dtype=np.int64),
+        "links": np.array(np.atleast_1d(fitted["links"]), dtype=np.float64),
     }
     resolution = fitted["resolution"]
     with storage.damage_reported(where):
         return BGFormer.from_state(
             tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
-            description | {"resolution": None if np.isnan(resolution) else resolution},
+            description
+            | {
+                "resolution": None if np.isnan(resolution) else resolution,
+                "n_considered": int(fitted["n_considered"]),
+            },
             device=device,
         )
 

@@ -11,10 +11,10 @@ from scipy import sparse
 
 from bgformer._version import __version__
 from bgformer.arguments import positive, whole_or_auto
-from bgformer.communities import Partition, partition
+from bgformer.communities import MIN_CELLS, Partition, partition
 from bgformer.devices import one_thread
+from bgformer.evidence import Profiles, evidence
 from bgformer.model import BGFormer
-from bgformer.populations import one_population
 from bgformer.stability import RESOLUTIONS, over_resolutions
 from bgformer.training import Schedule
 
@@ -33,6 +33,7 @@ def cluster(
     n_anchors: int | str = "auto",
     n_latent: int = 32,
     max_steps: int = Schedule.max_steps,
+    min_cells: int = MIN_CELLS,
     device: str = "auto",
     seed: int = 0,
     key_added: str = "bgformer",
@@ -50,9 +51,8 @@ def cluster(
         Number of clusters, or "auto" to find it.
     resolution
         Resolution of the clustering when the number is not given; higher gives more clusters.
-        None for the default, 0.8, or a single cluster where the cells show no sign of a second
-        population (p of 0.001 or more; see :func:`bgformer.populations.valley`). A few hundred
-        cells show only what is far apart.
+        None for the default, 0.8, with splits that have no evidence refused: cells of a single
+        type are then one cluster, with a warning that says how many were considered.
     batch_key
         Column of ``adata.obs`` with the batch of each cell.
     layer
@@ -60,12 +60,15 @@ def cluster(
     n_top_genes
         Highly variable genes to use.
     n_anchors
-        Anchor tokens, or "auto" (256; fewer below 2560 cells).
+        Anchors of both attention heads together, or "auto" (1024; fewer below 2560 cells).
     n_latent
-        Dimensions of the latent space, a multiple of 4.
+        Dimensions of the latent space, 4 at least; 5/8 of them are the linear head's.
     max_steps
         Training steps of 256 cells each. Of more cells than these steps can see, and more than
         20,000, training takes a random sample; all cells are then clustered.
+    min_cells
+        Fewest cells of a cluster; smaller ones join the cluster nearest to them, unless a number
+        of clusters is asked for that needs them.
     device
         "auto" (cuda, then mps, then cpu) or a torch device.
     seed
@@ -92,10 +95,12 @@ def cluster(
     ``adata.obsm[key_added + "_anchors"]``
         Weights of the cells on the anchors, sparse n x m, rows summing to 1.
     ``adata.uns[key_added]``
-        "params", "version", "seed", "resolution", "n_clusters", "n_cells", "history" (loss and
-        terms at each step), "anchors" (m x n_latent), "anchor_clusters" (m), "genes"; and, where
-        neither number nor resolution was given, "valley_p", the likelihood of the clearest valley
-        between clusters under a single population.
+        "params", "version", "seed", "resolution", "n_clusters", "n_considered" (clusters before
+        splits without evidence were refused), "n_cells", "history" (loss and terms at each step),
+        "anchors" (m x n_latent), "anchor_clusters" (m), "genes", "profiles" (held-out counts of
+        each anchor of the linear head, see :class:`bgformer.evidence.Profiles`) and "evidence", a
+        table of what sets each cluster apart from the one nearest to it (see
+        :func:`bgformer.evidence.evidence`).
 
     Raises
     ------
@@ -112,6 +117,7 @@ def cluster(
         n_top_genes=n_top_genes,
         n_latent=n_latent,
         max_steps=max_steps,
+        min_cells=min_cells,
         device=device,
         seed=seed,
         verbose=verbose,
@@ -162,10 +168,9 @@ def described(
         "anchors": model.anchors_,
         "genes": model.genes_.astype(object),
         "n_cells": model.latent_.shape[0],
+        "profiles": model.profiles_._asdict(),
     }
-    if model.valley_p_ is not None:
-        found["valley_p"] = model.valley_p_
-    return found | _clustering(model.partition_)
+    return found | _clustering(model.partition_, model.profiles_, model.genes_)
 
 
 def recluster(
@@ -220,7 +225,7 @@ def recluster(
             resolution,
             None if n_clusters == "auto" else n_clusters,
             seed=int(stored["seed"]),
-            one_population=one_population(stored.get("valley_p")),
+            min_cells=int(stored["params"]["min_cells"]),
         )
     adata = _copy(adata) if copy else adata
     if beside:
@@ -331,20 +336,24 @@ def _copy(adata: AnnData) -> AnnData:
 def _store(adata: AnnData, key: str, found: Partition) -> None:
     """Write a partition into obs and uns."""
     _label(adata, key, found)
-    adata.uns[key].update(_clustering(found))
+    stored = adata.uns[key]
+    held_out = Profiles(**stored["profiles"])
+    stored.update(_clustering(found, held_out, np.asarray(stored["genes"])))
 
 
 def _label(adata: AnnData, name: str, found: Partition) -> None:
     """Write a partition into obs."""
-    names = [str(i) for i in range(int(found.anchor_clusters.max()) + 1)]
+    names = [str(i) for i in range(found.n_clusters)]
     adata.obs[name] = pd.Categorical.from_codes(found.labels, categories=names)
     adata.obs[f"{name}_confidence"] = found.confidence
 
 
-def _clustering(found: Partition) -> dict[str, Any]:
+def _clustering(found: Partition, held_out: Profiles, genes: np.ndarray) -> dict[str, Any]:
     """Return what ``uns`` holds of a partition."""
     return {
         "anchor_clusters": np.asarray(found.anchor_clusters),
         "resolution": found.resolution,
-        "n_clusters": int(found.anchor_clusters.max()) + 1,
+        "n_clusters": found.n_clusters,
+        "n_considered": found.n_considered,
+        "evidence": evidence(found, held_out, genes),
     }

@@ -97,26 +97,51 @@ def test_training_moves_the_learned_head_and_nothing_of_the_linear_one(network, 
     assert moved == {name for name, _ in network.named_parameters()}
 
 
-def test_a_view_is_never_asked_about_genes_that_it_saw(network, data, monkeypatch):
-    encode, reconstruct = Network.encode, Network.reconstruct
-    seen, asked = [], []
+@pytest.fixture
+def watched(network, data, monkeypatch):
+    """What the views of three steps saw: their residuals, and genes seen and asked about."""
+    residuals, encode, reconstruct = Network.residuals, Network.encode, Network.reconstruct
+    whole, seen, asked = [], [], []
+
+    def looking(self, *cells):
+        whole.append(residuals(self, *cells))
+        return whole[-1]
 
     def encoding(self, values, genes):
-        seen.append(set(genes.tolist()))
+        seen.append((values, genes))
         return encode(self, values, genes)
 
     def reconstructing(self, query, size_factors, batch, genes):
-        asked.append(set(genes.tolist()))
+        asked.append(genes)
         return reconstruct(self, query, size_factors, batch, genes)
 
-    monkeypatch.setattr(Network, "encode", encoding)
-    monkeypatch.setattr(Network, "reconstruct", reconstructing)
+    for name, watching in (
+        ("residuals", looking),
+        ("encode", encoding),
+        ("reconstruct", reconstructing),
+    ):
+        monkeypatch.setattr(Network, name, watching)
     run(network, data, steps=3)
-    assert len(seen) == len(asked) == 3 * 2 * 2  # two views of each of two parts of a minibatch
-    for view, genes in zip(seen, asked, strict=True):
-        assert not view & genes
-    for one, other in zip(seen[::2], seen[1::2], strict=True):
-        assert one | other == set(range(data.n_genes))  # together the views see every gene
+    assert len(seen) == len(asked) == 2 * len(whole)  # two views
+    return whole, seen, asked
+
+
+def test_each_view_sees_half_of_the_genes_and_is_asked_about_the_other_half(watched, data):
+    _, seen, asked = watched
+    genes_seen = [set(genes.tolist()) for _, genes in seen]
+    for view, genes in zip(genes_seen, asked, strict=True):
+        assert len(genes) > 0
+        assert not view & set(genes.tolist())
+    for one, other in zip(genes_seen[::2], genes_seen[1::2], strict=True):
+        assert one | other == set(range(data.n_genes))
+        assert len(one) == data.n_genes // 2
+    assert genes_seen[0] != genes_seen[-2]  # dealt anew in each step
+
+
+def test_a_view_is_doubled_to_the_scale_of_the_whole(watched):
+    whole, seen, _ = watched
+    for i, (values, genes) in enumerate(seen):
+        torch.testing.assert_close(values, 2 * whole[i // 2][:, genes])
 
 
 def test_tokens_are_placed_among_the_cells(network, data):
