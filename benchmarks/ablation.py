@@ -30,6 +30,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from bgformer import anchors, communities, losses, metric
 from bgformer import counts as count_matrix
+from bgformer.communities import AnchorGraph
 from bgformer.devices import one_thread
 from bgformer.genes import select_genes
 from bgformer.heads import head_anchors, head_columns
@@ -72,11 +73,21 @@ def no_zinb(counts: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
     return 0 * sum(parameter.sum() for parameter in parameters)
 
 
+def modularity_alone(graph: AnchorGraph, resolution: float) -> np.ndarray:
+    """Return communities whose islands are not separated."""
+    return graph._without_small(graph.leiden(resolution))
+
+
+def nothing_refused(_graph: AnchorGraph, clusters: np.ndarray) -> np.ndarray:
+    """Return the clusters as they are."""
+    return clusters
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way to build and train the model.
 
-    `instead` holds what takes the place of names in modules of bgformer, by (module, name).
+    `instead` holds what takes the place of names in modules and classes, by (where, name).
     """
 
     title: str
@@ -99,7 +110,13 @@ ARMS = {
     "dec": Arm("DEC, weight 0.1", objective=Objective(dec=0.1)),
     "no-metric": Arm("no metric: latent as the heads give it", metric=False),
     "no-shrink": Arm("no Wiener shrink", instead={(metric, "_LEAST_SHARE"): 1}),
-    "no-islands": Arm("islands not kept", instead={(communities, "_ISLAND"): 0}),
+    "no-islands": Arm(
+        "islands not kept", instead={(AnchorGraph, "communities"): modularity_alone}
+    ),
+    "no-evidence": Arm(
+        "splits without evidence not refused",
+        instead={(AnchorGraph, "supported"): nothing_refused},
+    ),
     "anchors-256": Arm("128 anchors a head", instead={(anchors, "MAX_ANCHORS"): 128}),
     "anchors-2048": Arm(
         "1024 anchors a head, of 2 cells or more",
@@ -118,8 +135,8 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
     data = count_matrix.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
     with ExitStack() as changes:
         changes.enter_context(one_thread())
-        for (module, name), value in arm.instead.items():
-            changes.enter_context(patch.object(module, name, value))
+        for (where, name), value in arm.instead.items():
+            changes.enter_context(patch.object(where, name, value))
         weights = arm.weights(trained(data, seed, arm))
         return [
             communities.partition(weights, n_clusters=k, seed=seed).labels

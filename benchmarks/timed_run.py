@@ -53,7 +53,8 @@ def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stag
             (model, "train"),
             (anchors, "centres"),
             (model.BGFormer, "_place"),
-            (model, "valley"),
+            (model, "profiles"),
+            (model, "evidence"),
         )
     }
     for (module, name), function in originals.items():

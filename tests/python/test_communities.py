@@ -49,7 +49,7 @@ def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, ask
     monkeypatch.setattr(communities, "_LOOK_BLOCK", 10)
     in_blocks = parted(**asked)
     for found, expected in zip(in_blocks, at_once, strict=True):
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def check(found, n_cells=N_CELLS):
@@ -150,14 +150,42 @@ def test_one_cluster_alone_is_certain(parted):
     np.testing.assert_allclose(found.confidence, 1, atol=1e-6)
 
 
-def test_one_population_is_one_cluster(parted):
-    assert check(parted(one_population=True)) == 1
+@pytest.fixture(scope="module")
+def one_type():
+    """Weights of cells of a single type."""
+    rng = np.random.default_rng(0)
+    return anchor_weights(rng.normal(size=(600, 4)), rng.normal(size=(N_ANCHORS, 4)))
 
 
-@pytest.mark.parametrize("asked", [{"resolution": 0.8}, {"n_clusters": GROUPS}])
-def test_one_population_is_cut_if_asked_for(points, asked, parted):
-    found = parted(**asked, one_population=True)
-    np.testing.assert_array_equal(found.labels, points[2])
+def test_one_type_is_one_cluster(one_type):
+    found = partition(one_type)
+    assert check(found, 600) == 1
+    assert found.n_considered > 1
+    np.testing.assert_array_equal(found.nearest, [0])
+    assert np.isnan(found.links).all()
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 1.5}, {"n_clusters": 4}])
+def test_one_type_is_cut_if_asked_for(one_type, asked):
+    found = partition(one_type, **asked)
+    assert check(found, 600) > 1
+
+
+def test_each_cluster_is_told_its_nearest_and_their_links(parted):
+    found = parted(resolution=5)
+    graph = AnchorGraph(parted.args[0], 0)
+    clusters = found.anchor_clusters
+    member = np.eye(found.n_clusters)[clusters]
+    between = member.T @ graph.links @ member
+    share = between / np.sqrt(np.outer(between.sum(axis=0), between.sum(axis=0)))
+    np.fill_diagonal(share, -1)
+    np.testing.assert_array_equal(found.nearest, share.argmax(axis=1))
+    np.testing.assert_allclose(found.links, share.max(axis=1))
+
+
+def test_groups_that_are_far_apart_have_few_links_and_halves_of_a_type_many(parted, one_type):
+    assert parted().links.max() < 0.1
+    assert partition(one_type, n_clusters=2).links.min() > 0.15
 
 
 @pytest.mark.parametrize("k", [0, -3, N_ANCHORS + 1, 10_000])
@@ -281,12 +309,13 @@ def test_a_cut_is_near_the_number_asked_for(weights):
 
 def test_clusters_are_numbered_by_the_cells_they_win(weights):
     clusters = np.arange(N_ANCHORS) % GROUPS
-    found = assign(weights, clusters, np.ones(N_ANCHORS), 1.0)
-    check(found)
-    labels, confidence = vote(weights, clusters)
-    assert adjusted_rand_score(labels, found.labels) == 1
-    assert adjusted_rand_score(clusters, found.anchor_clusters) == 1
-    np.testing.assert_array_equal(found.confidence, confidence)
+    labels, confidence, ranked = assign(weights, clusters, np.ones(N_ANCHORS))
+    assert (np.diff(np.bincount(labels)) <= 0).all()
+    voted, expected = vote(weights, clusters)
+    assert adjusted_rand_score(voted, labels) == 1
+    assert adjusted_rand_score(clusters, ranked) == 1
+    np.testing.assert_array_equal(confidence, expected)
+    np.testing.assert_array_equal(vote(weights, ranked)[0], labels)
 
 
 @pytest.mark.parametrize("head", [0, 1])
