@@ -1,17 +1,19 @@
 #' Cluster cells with bgformer
 #'
 #' Learns a set of anchors from the raw counts, places every cell among them, and clusters the
-#' anchors; each cell takes the cluster that most of its weight goes to. The number of clusters is
-#' found unless it is given. The same seed gives the same labels as `bgformer.tl.cluster` in Python.
+#' anchors. Each cell takes the cluster that holds most of its weight. bgformer chooses the number
+#' of clusters unless you give it. The same seed gives the same labels as `bgformer.tl.cluster` in
+#' Python.
 #'
-#' The counts alone are handed to Python: those in memory through anndata2ri, in this process; those
-#' that are not a matrix in R's memory, such as a DelayedMatrix, an HDF5Matrix or a BPCells matrix,
-#' a block of cells at a time through a temporary folder, which takes 8 bytes of disk for each count
-#' that is not 0 (`TMPDIR` says where). They are never in memory as a whole, more than 2^31 of them
-#' are no obstacle, and results are the same. If the run fails or is interrupted, nothing is
-#' changed: not the object, not the global environment, not the state of R's random numbers, and the
-#' temporary folder is removed. Only where no random number was drawn before does starting Python,
-#' through reticulate, create a state (`.Random.seed`); one that is there already is not changed.
+#' Only the counts go to Python. Counts in memory go through anndata2ri, in this process. Counts that
+#' are not a matrix in R's memory, such as a DelayedMatrix, an HDF5Matrix or a BPCells matrix, go
+#' block by block through a temporary folder. It takes 8 bytes of disk for each count above 0; set
+#' `TMPDIR` to choose where. Such counts are never in memory as a whole, there may be more than 2^31
+#' of them, and the results are the same.
+#'
+#' A run that fails or is interrupted changes nothing: not the object, the global environment, or
+#' the state of R's random numbers. The temporary folder is removed. One exception: if R has drawn no
+#' random number yet, starting Python through reticulate creates `.Random.seed`.
 #'
 #' @param object A Seurat object, a SingleCellExperiment, or a matrix of raw counts, genes x cells
 #'   (dense, or sparse such as a dgCMatrix, or on disk such as an HDF5Matrix). Of a matrix on disk,
@@ -24,11 +26,10 @@
 #' @param features Genes to use, such as `VariableFeatures(object)`; `NULL` lets the model choose
 #'   `n_top_genes` (2000) highly variable ones. Genes left out do not count towards the size of a
 #'   cell either.
-#' @param n.clusters Number of clusters; `NULL` finds it.
-#' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
-#'   `NULL` takes 0.8, or puts all cells into a single cluster where no group of them is parted from
-#'   the rest by a valley (`valley.p` in the results, 0.001 or more, is the evidence). A few hundred
-#'   cells show only what is far apart.
+#' @param n.clusters Number of clusters; `NULL` lets bgformer choose it.
+#' @param resolution Resolution at which the anchors are clustered; a higher one gives more clusters.
+#'   `NULL` takes 0.8 and refuses splits without evidence. Cells of a single type are then one
+#'   cluster, and a warning says how many clusters were considered. Give 0.8 to keep all splits.
 #' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
 #'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
 #' @param reduction.name Name of the reduction that the latent space is stored as. Results of
@@ -39,37 +40,56 @@
 #' @param cluster.name Column of the cells' metadata for the clusters. The confidence is stored
 #'   beside it: `_clusters` at the end of the name becomes `_confidence`.
 #' @param device `"auto"`, `"cpu"`, or a GPU such as `"cuda"`.
-#' @param seed.use Seed of the model: one whole number. The state of R's own random numbers is not
-#'   changed.
+#' @param seed.use Seed of the model: one whole number. The default, 0, is the same as in Python, so
+#'   that a run without a seed gives the same labels in both. (Seurat's default is 42.) The state of
+#'   R's own random numbers is not changed.
 #' @param verbose `TRUE` or `FALSE`: show progress and messages.
-#' @param ... Further arguments of Python's `bgformer.tl.cluster`, such as `max_steps`,
-#'   `n_anchors`, `n_latent`, `n_top_genes`; with dots in their names they are the same.
-#' @param separate.process `TRUE` runs Python in a process of its own, which the package processx
-#'   starts: this one loads no Python and its memory hardly grows, an interrupt ends the other at
-#'   once, and if that is killed, for its memory say, R goes on with an error. Results are the same;
-#'   starting Python takes some seconds more for each run. Counts go through a temporary folder as
-#'   above.
+#' @param ... Further arguments of Python's `bgformer.tl.cluster`; dots in the names also work:
+#'   * `min_cells`: fewest cells of a cluster, 10; smaller clusters join the nearest one, unless
+#'     `n.clusters` needs them;
+#'   * `max_steps`: training steps of 256 cells each, 100;
+#'   * `n_anchors`: number of anchors, 1024 or two fifths of the cells, whichever is less;
+#'   * `n_latent`: dimensions of the latent space, 32, and 4 at least;
+#'   * `n_top_genes`: highly variable genes, 2000.
+#' @param separate.process `TRUE` runs Python in a separate process, which the package processx
+#'   starts. R then loads no Python, its memory hardly grows, and an interrupt ends the run at once.
+#'   If the process is killed, for using too much memory for example, R goes on with an error.
+#'   Results are the same. Each run takes a few seconds longer, because Python starts again. Counts
+#'   go through a temporary folder as above.
 #'
 #' @return For a Seurat object or a SingleCellExperiment, the object with
 #'   * clusters: `object$bgformer_clusters`, a factor with levels `"0"` (the largest), `"1"`, ...;
 #'     in a Seurat object these are the `Idents()` too;
-#'   * confidence, 0 to 1, how likely a cell is of its cluster's main type:
+#'   * confidence, 0 to 1: the probability that a cell belongs to its cluster's dominant type, in
 #'     `object$bgformer_confidence`;
 #'   * the latent space, cells x dimensions: reduction `"bgformer"` of a Seurat object,
 #'     `reducedDim(object, "BGFORMER")` of a SingleCellExperiment;
-#'   * all else, in `Tool(object, "RunBGFormer")` or `metadata(object)$bgformer`: a list of
+#'   * everything else, in `Tool(object, "RunBGFormer")` or `metadata(object)$bgformer`: a list of
 #'     `params`, `version`, `seed`, `resolution` (`NaN` if the number of clusters was given),
-#'     `valley.p` (how likely the clearest valley between clusters is in a single population;
-#'     `NULL` if a number or a resolution was given), `n.clusters`, `genes`, `history` (one vector
-#'     per term of the objective), `anchors` (anchors x dimensions), `anchor.clusters` (a factor),
-#'     `anchor.support` (0 to 1: how surely an anchor is of its cluster's main type), `weights`
-#'     (cells x anchors, sparse; rows sum to 1), `model` (raw: the trained network, a few
-#'     megabytes, from which [PredictBGFormer()] and [SaveBGFormer()] work), and `cluster.name`,
-#'     `reduction.name`, `columns` and `reductions`: where results are, and all that bgformer ever
-#'     wrote.
+#'     `n.clusters`, `n.considered` (clusters before splits without evidence were refused),
+#'     `evidence` (see below), `genes`, `history` (one vector per term of the objective), `anchors`
+#'     (anchors x dimensions), `anchor.clusters` (a factor), `anchor.support` (0 to 1: the
+#'     probability that an anchor belongs to its cluster's dominant type), `weights` (cells x
+#'     anchors, sparse; rows sum to 1), `model` (raw: the trained network and the held-out counts of
+#'     the anchors, a few megabytes, which [ReclusterBGFormer()], [PredictBGFormer()] and
+#'     [SaveBGFormer()] need), and `cluster.name`, `reduction.name`, `columns` and `reductions`:
+#'     where the results are, and every name that bgformer wrote.
 #'
-#'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and all
-#'   that list but these names.
+#'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and the
+#'   same list without these names.
+#'
+#' @section Evidence: `Tool(object, "RunBGFormer")$evidence`, or
+#'   `metadata(object)$bgformer$evidence`, is a data frame with one row per cluster. It says what
+#'   sets the cluster apart from the cluster nearest to it:
+#'   * `cluster`, `n_cells`: its name and its number of cells;
+#'   * `nearest`: the cluster with most links to it;
+#'   * `links`: their share of links. It is near 0 across a gap, below 0.08 if the two are apart, and
+#'     0.15 or more between two halves of a single type (`NaN` if there is only one cluster);
+#'   * `n_markers`: number of genes that tell the two apart. One half of each cell's counts is
+#'     tested; the other half places the cells among the anchors;
+#'   * `markers`: up to five of these genes that the cluster expresses more than the other.
+#'
+#'   [ReclusterBGFormer()] renews the table, and [EvidencePlot()] draws it.
 #'
 #' @examplesIf bgformer_available()
 #' \donttest{
@@ -85,7 +105,7 @@
 #' }
 #' }
 #' @seealso [ReclusterBGFormer()] for another resolution without training, [PredictBGFormer()] for
-#'   new cells, [SaveBGFormer()], [BGFormerPlot()].
+#'   new cells, [SaveBGFormer()], [BGFormerPlot()], [EvidencePlot()].
 #' @export
 RunBGFormer <- function(object, ...) {
   UseMethod("RunBGFormer")
@@ -97,7 +117,7 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                n.clusters = NULL, resolution = NULL, batch.var = NULL,
                                reduction.name = "bgformer", reduction.key = "BGF_",
                                cluster.name = "bgformer_clusters", device = "auto",
-                               seed.use = 42L, verbose = TRUE, ...,
+                               seed.use = 0L, verbose = TRUE, ...,
                                separate.process = FALSE) {
   check_settings(device, verbose, separate.process, list(...))
   check_places_seurat(object, reduction.name, reduction.key, cluster.name)
@@ -125,7 +145,7 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              resolution = NULL, batch.var = NULL,
                                              reduction.name = "BGFORMER", reduction.key = "BGF_",
                                              cluster.name = "bgformer_clusters",
-                                             device = "auto", seed.use = 42L, verbose = TRUE,
+                                             device = "auto", seed.use = 0L, verbose = TRUE,
                                              ..., separate.process = FALSE) {
   check_settings(device, verbose, separate.process, list(...))
   check_places_sce(object, reduction.name, reduction.key, cluster.name)
@@ -146,7 +166,7 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
 #' @export
 RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, resolution = NULL,
                                 batch.var = NULL, reduction.key = "BGF_", device = "auto",
-                                seed.use = 42L, verbose = TRUE, ...,
+                                seed.use = 0L, verbose = TRUE, ...,
                                 separate.process = FALSE) {
   if (!is_matrix(object)) {
     stop("RunBGFormer() takes a Seurat object, a SingleCellExperiment or a matrix of counts, ",

@@ -3,9 +3,9 @@
 #' [RunBGFormer()] clusters the cells of a Seurat object, a SingleCellExperiment or a matrix of
 #' counts; [ReclusterBGFormer()] gives other numbers of clusters without training again;
 #' [PredictBGFormer()] places new cells on a fitted reference, [SaveBGFormer()] writes it into a
-#' folder; [BGFormerPlot()], [AnchorPlot()] and [ResolutionPlot()] draw. The model is a Python
-#' module that comes with this package and runs inside the R process or beside it:
-#' [install_bgformer()] installs what it needs, [bgformer_sitrep()] tells what is there.
+#' folder; [BGFormerPlot()], [AnchorPlot()], [ResolutionPlot()] and [EvidencePlot()] draw. The model
+#' is a Python module that comes with this package and runs inside the R process or in a separate
+#' one: [install_bgformer()] installs what it needs, [bgformer_sitrep()] says what is installed.
 #' Python starts at the first call that needs it, never on `library(bgformer)`.
 #'
 #' @importFrom Matrix colSums

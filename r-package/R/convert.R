@@ -144,7 +144,9 @@ send_counts <- function(found, ask) {
 # into lists.
 for_python <- function(fitted) {
   list(model = fitted$model, anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
-       anchor_support = array(fitted$anchor.support), resolution = fitted$resolution)
+       anchor_support = array(fitted$anchor.support), resolution = fitted$resolution,
+       nearest = array(as.integer(fitted$evidence$nearest)),
+       links = array(fitted$evidence$links), n_considered = fitted$n.considered)
 }
 
 weights_for_python <- function(weights) {
@@ -175,6 +177,14 @@ as_weights <- function(parts, cells) {
   )
 }
 
+# The columns as Python names them, so that the table is the same on both sides.
+as_evidence <- function(columns) {
+  table <- as.data.frame(lapply(columns, as.vector))
+  counted <- c("n_cells", "n_markers")
+  table[counted] <- lapply(table[counted], as.integer)
+  table
+}
+
 as_result <- function(answer, cells, key) {
   dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
   structure(
@@ -187,8 +197,9 @@ as_result <- function(answer, cells, key) {
       version = answer$version,
       seed = answer$seed,
       resolution = answer$resolution,
-      valley.p = answer$valley_p,
       n.clusters = length(answer$levels),
+      n.considered = answer$n_considered,
+      evidence = as_evidence(answer$evidence),
       genes = as.vector(answer$genes),
       history = lapply(answer$history, as.vector),
       anchors = matrix(answer$anchors, ncol = length(dimensions),

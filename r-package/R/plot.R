@@ -25,7 +25,7 @@
 #' BGFormerPlot(result)
 #' BGFormerPlot(result, color.by = "confidence") + ggplot2::ggtitle("700 blood cells")
 #' }
-#' @seealso [AnchorPlot()], [ResolutionPlot()].
+#' @seealso [AnchorPlot()], [ResolutionPlot()], [EvidencePlot()].
 #' @export
 BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reduction = NULL,
                          label = TRUE, pt.size = NULL, ...) {
@@ -182,6 +182,67 @@ whole_breaks <- function(limits) {
   breaks <- pretty(limits)
   if (limits[2] > 1.1) breaks[breaks == round(breaks)] else breaks
 }
+
+#' Plot the evidence for each cluster
+#'
+#' Compares each cluster with the cluster nearest to it: how many cells lie between the two, and how
+#' many genes differ.
+#'
+#' A cluster left of the dashed line is separated from its nearest cluster by a gap. Clusters far to
+#' the right, with few marker genes, may be parts of one type: compare them before you name them.
+#'
+#' @inheritParams BGFormerPlot
+#'
+#' @return A ggplot object, whose `data` is the table of evidence with the names of the clusters. It
+#'   has one point per cluster. From left to right: the share of links with the nearest cluster, 0
+#'   if no cell lies between them. From bottom to top: the number of genes that tell the two apart,
+#'   on a square root scale. The area is the number of cells. The label reads "cluster > nearest
+#'   cluster".
+#'
+#' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
+#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' \donttest{
+#' EvidencePlot(RunBGFormer(pbmc$counts, resolution = 0.8, max_steps = 20))
+#' }
+#' @seealso [RunBGFormer()] describes the table.
+#' @export
+EvidencePlot <- function(object, label = TRUE) {
+  check_plot(label)
+  results <- results_in(object, "EvidencePlot")
+  table <- results$evidence
+  if (nrow(table) < 2) {
+    stop("there is only one cluster, so EvidencePlot() has none to compare it with; call ",
+         "ReclusterBGFormer() with a resolution first.", call. = FALSE)
+  }
+  if (nlevels(results$clusters) == nrow(table)) { # also names that the user gave
+    at <- match(c(table$cluster, table$nearest), table$cluster)
+    table[c("cluster", "nearest")] <- levels(results$clusters)[at]
+  }
+  table$cluster <- factor(table$cluster, unique(table$cluster))
+  plot <- ggplot2::ggplot(table, ggplot2::aes(x = .data$links, y = .data$n_markers)) +
+    ggplot2::geom_vline(xintercept = gap_share, linetype = "dashed", colour = "grey30") +
+    ggplot2::annotate("text", x = gap_share, y = Inf, label = "apart ", hjust = 1, vjust = -0.4,
+                      colour = "grey30") +
+    ggplot2::geom_point(ggplot2::aes(size = .data$n_cells, fill = .data$cluster), shape = 21,
+                        colour = "white", stroke = 0.3, alpha = 0.8) +
+    ggplot2::scale_fill_manual(values = cluster_colours(table$cluster), guide = "none") +
+    ggplot2::scale_size_area(max_size = 9, name = "Cells",
+                             guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
+    ggplot2::scale_x_continuous(limits = c(0, max(table$links, 1.5 * gap_share))) +
+    ggplot2::scale_y_sqrt(limits = c(0, max(table$n_markers, 1)), breaks = whole_breaks) +
+    ggplot2::coord_cartesian(clip = "off") + ggplot2::theme_classic(base_size = 12) +
+    ggplot2::theme(plot.margin = ggplot2::margin(t = 18, r = 6, b = 6, l = 6)) +
+    ggplot2::labs(x = "Share of links with the nearest cluster", y = "Marker genes")
+  if (label) {
+    places <- data.frame(x = table$links, y = table$n_markers, n = 0,
+                         label = paste(table$cluster, ">", table$nearest))
+    plot <- plot + label_layer(places, on = 1)
+  }
+  plot
+}
+
+# Clusters with a smaller share of links than this are apart: ISLAND in Python's communities.py.
+gap_share <- 0.08
 
 chosen_colour <- function(color.by) {
   kinds <- c("cluster", "confidence")

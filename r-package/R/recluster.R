@@ -1,22 +1,20 @@
 #' Cluster again at another resolution, without training
 #'
 #' Clusters the anchors that [RunBGFormer()] stored in the object, and gives every cell the cluster
-#' that most of its weight goes to. It takes well under a second for any number of cells, and needs
-#' nothing but the object: one that was saved and read again will do, and so will a subset of its
-#' cells.
+#' that holds most of its weight. Nothing is trained, so it is quick. It needs only the object: one
+#' that was saved and read again also works, and so does a subset of its cells.
 #'
 #' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
 #'   class `bgformer`.
-#' @param resolution Resolution at which the anchors are clustered: more gives more clusters.
-#' @param n.clusters Number of clusters, in place of a resolution: communities of
-#'   anchors are merged until there are as many. With neither, the number is found as
-#'   [RunBGFormer()] finds it.
+#' @param resolution Resolution at which the anchors are clustered; a higher one gives more clusters.
+#' @param n.clusters Number of clusters, instead of a resolution: communities of anchors are merged
+#'   until this number is left. With neither, bgformer chooses the number as [RunBGFormer()] does.
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
 #'   [RunBGFormer()]. A column that bgformer did not write is never written over.
 #' @param ... Not used.
 #'
-#' @return The object with new clusters and confidence, stored as [RunBGFormer()] stores them; the
-#'   latent space and the anchors stay as they are.
+#' @return The object with new clusters, confidence and table of evidence, stored as [RunBGFormer()]
+#'   stores them; the latent space and the anchors stay as they are.
 #'
 #' @examplesIf bgformer_available()
 #' \donttest{
@@ -126,7 +124,7 @@ partition <- function(fitted, resolution, n.clusters) {
   answer <- ask_python(function(python) {
     python$recluster(
       weights = weights_for_python(weights), resolution = resolution, n_clusters = n.clusters,
-      seed = fitted$seed, valley_p = fitted$valley.p
+      seed = fitted$seed, model = fitted$model
     )
   })
   fitted$clusters <- setNames(as_factor(answer$labels, answer$levels), rownames(weights))
@@ -135,5 +133,7 @@ partition <- function(fitted, resolution, n.clusters) {
   fitted$anchor.support <- as.vector(answer$anchor_support)
   fitted$resolution <- answer$resolution
   fitted$n.clusters <- length(answer$levels)
+  fitted$n.considered <- answer$n_considered
+  fitted$evidence <- as_evidence(answer$evidence)
   fitted
 }
