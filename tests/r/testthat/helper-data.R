@@ -26,6 +26,16 @@ sce_object <- function(matrix = counts) {
   )
 }
 
+# One type of cells, in which two programmes of genes vary.
+one_type <- function() {
+  set.seed(1)
+  programmes <- exp(matrix(rnorm(400 * 2), 400) %*% matrix(rnorm(2 * 200, sd = 0.4), 2))
+  mean <- sweep(programmes, 2, rgamma(200, 0.6, 0.5) + 0.01, "*")
+  cells <- t(matrix(rnbinom(length(mean), mu = mean, size = 5), 400))
+  dimnames(cells) <- list(paste0("gene", 1:200), paste0("cell", 1:400))
+  cells[, colSums(cells) > 0]
+}
+
 run <- function(object, ..., max_steps = 3, verbose = FALSE) {
   bgformer::RunBGFormer(object, ..., max_steps = max_steps, verbose = verbose)
 }
@@ -38,4 +48,17 @@ error_of <- function(call) {
   message <- conditionMessage(caught)
   testthat::expect_false(grepl("\n", message))
   message
+}
+
+# The table of evidence in `results` is of the cells in `clusters`.
+expect_evidence <- function(results, clusters) {
+  table <- results$evidence
+  testthat::expect_s3_class(table, "data.frame")
+  testthat::expect_named(table, c("cluster", "n_cells", "nearest", "links", "n_markers", "markers"))
+  testthat::expect_identical(table$cluster, levels(clusters))
+  testthat::expect_identical(table$n_cells, as.vector(table(clusters)))
+  testthat::expect_true(all(table$nearest %in% table$cluster & table$nearest != table$cluster))
+  testthat::expect_true(all(table$links >= 0 & table$links <= 1))
+  testthat::expect_type(table$n_markers, "integer")
+  testthat::expect_type(table$markers, "character")
 }

@@ -90,17 +90,58 @@ test_that("what cannot be done is said", {
 })
 
 test_that("cells of one population are one cluster, until a resolution cuts them", {
-  # One type of cells, in which two programmes of genes vary.
-  set.seed(1)
-  programmes <- exp(matrix(rnorm(400 * 2), 400) %*% matrix(rnorm(2 * 200, sd = 0.4), 2))
-  mean <- sweep(programmes, 2, rgamma(200, 0.6, 0.5) + 0.01, "*")
-  single <- t(matrix(rnbinom(length(mean), mu = mean, size = 5), 400))
-  dimnames(single) <- list(paste0("gene", 1:200), paste0("cell", 1:400))
-  whole <- run(single[, colSums(single) > 0], max_steps = 20)
+  single <- one_type()
+  expect_warning(whole <- run(single, max_steps = 20), paste(
+    "one cluster, because no group of cells is separated from the others by a gap; [0-9]+ clusters",
+    "without such evidence were considered: resolution=0.8 returns them"
+  ))
   expect_identical(whole$n.clusters, 1L)
   expect_identical(levels(whole$clusters), "0")
-  expect_gte(whole$valley.p, 1e-3)
+  expect_identical(whole$evidence$n_cells, ncol(single))
+  expect_identical(whole$evidence$links, NaN)
   cut <- ReclusterBGFormer(whole, resolution = 0.8)
   expect_gt(nlevels(cut$clusters), 1)
-  expect_identical(ReclusterBGFormer(cut)$clusters, whole$clusters)
+  expect_identical(whole$n.considered, cut$n.clusters)
+  expect_identical(ReclusterBGFormer(cut)[names(whole)], unclass(whole))
+})
+
+test_that("the warning of one cluster comes from a separate process too", {
+  skip_if_not_installed("processx")
+  expect_warning(whole <- run(one_type(), max_steps = 20, separate.process = TRUE), "one cluster")
+  expect_identical(whole$n.clusters, 1L)
+})
+
+test_that("each cluster has a row of evidence, which is renewed", {
+  kept <- Seurat::Tool(object, "RunBGFormer")
+  expect_evidence(kept, object$bgformer_clusters)
+  four <- ReclusterBGFormer(object, n.clusters = 4, cluster.name = "four")
+  expect_evidence(Seurat::Tool(four, "RunBGFormer"), four$four)
+  expect_identical(Seurat::Tool(four, "RunBGFormer")$n.considered, 4L)
+  expect_identical(Seurat::Tool(ReclusterBGFormer(four), "RunBGFormer")$evidence, kept$evidence)
+
+  sce <- run(sce_object(), max_steps = 20)
+  expect_identical(S4Vectors::metadata(sce)$bgformer$evidence, kept$evidence)
+  fine <- ReclusterBGFormer(sce, resolution = 3)
+  expect_evidence(S4Vectors::metadata(fine)$bgformer, fine$bgformer_clusters)
+  expect_identical(ReclusterBGFormer(run(counts, max_steps = 20), resolution = 3)$evidence,
+                   S4Vectors::metadata(fine)$bgformer$evidence)
+})
+
+test_that("evidence of new cells and of a subset counts the cells that are there", {
+  three <- ReclusterBGFormer(object, n.clusters = 3)
+  new <- PredictBGFormer(counts[, 1:100], three)
+  expect_evidence(new, new$clusters)
+  half <- ReclusterBGFormer(object[, 1:100], n.clusters = 3)
+  expect_evidence(Seurat::Tool(half, "RunBGFormer"), half$bgformer_clusters)
+})
+
+test_that("no cluster has fewer cells than min_cells, then and later", {
+  expect_identical(run(counts, max_steps = 20)$params$min_cells, 10L)
+  few <- run(counts, max_steps = 20, resolution = 3, min.cells = 1)
+  many <- run(counts, max_steps = 20, resolution = 3, min.cells = 40)
+  expect_identical(many$params$min_cells, 40L)
+  expect_lt(many$n.clusters, few$n.clusters)
+  fine <- ReclusterBGFormer(many, resolution = 10)
+  expect_lte(fine$n.clusters, ncol(counts) %/% 40)
+  expect_match(error_of(run(counts, min_cells = 0)), "min_cells")
 })

@@ -16,10 +16,12 @@ python_says <- function(counts, python) {
     "adata.var_names = (folder / 'genes.txt').read_text().split()",
     "adata.obs['donor'] = (folder / 'donor.txt').read_text().split()",
     "for name, batch in ('plain', None), ('batch', 'donor'):",
-    "    bgf.tl.cluster(adata, seed=42, max_steps=20, batch_key=batch, verbose=False)",
+    "    bgf.tl.cluster(adata, max_steps=20, batch_key=batch, verbose=False)", # its default seed
     "    (folder / f'{name}.labels').write_text('\\n'.join(adata.obs['bgformer']) + '\\n')",
     "    numpy.savetxt(folder / f'{name}.latent', adata.obsm['X_bgformer'])",
-    "    numpy.savetxt(folder / f'{name}.confidence', adata.obs['bgformer_confidence'])"
+    "    numpy.savetxt(folder / f'{name}.confidence', adata.obs['bgformer_confidence'])",
+    "    evidence = adata.uns['bgformer']['evidence']",
+    "    evidence.to_csv(folder / f'{name}.evidence', sep='\\t', index=False)"
   ), script)
   status <- system2(python, shQuote(c(script, system.file(
     "python", package = "bgformer"
@@ -29,19 +31,25 @@ python_says <- function(counts, python) {
     read <- function(what) file.path(folder, paste0(case, ".", what))
     list(labels = readLines(read("labels")),
          latent = unname(as.matrix(utils::read.table(read("latent")))),
-         confidence = scan(read("confidence"), quiet = TRUE))
+         confidence = scan(read("confidence"), quiet = TRUE),
+         evidence = utils::read.delim(read("evidence"), na.strings = "", quote = "",
+                                      colClasses = c(cluster = "character", nearest = "character",
+                                                     links = "numeric", markers = "character")))
   })
 }
 
 python <- python_says(counts, python_in_use())
 
-test_that("labels, embedding and confidence are those of Python, with batches and without", {
+test_that("labels, embedding, confidence and evidence are those of Python, batches or not", {
   for (case in c("plain", "batch")) {
     object <- run(seurat_object(), max_steps = 20, batch.var = if (case == "batch") "donor")
     says <- python[[case]]
     expect_identical(as.character(object$bgformer_clusters), says$labels, info = case)
     expect_lt(max(abs(says$latent - unname(Seurat::Embeddings(object, "bgformer")))), 1e-5)
     expect_lt(max(abs(says$confidence - object$bgformer_confidence)), 1e-5)
+    says$evidence$markers[is.na(says$evidence$markers)] <- ""
+    expect_equal(Seurat::Tool(object, "RunBGFormer")$evidence, says$evidence, tolerance = 1e-12,
+                 info = case)
   }
 })
 

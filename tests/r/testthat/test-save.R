@@ -9,7 +9,7 @@ test_that("Python reads what R saved, and predicts the same", {
     "print(*model.partition_.labels, *model.predict(adata), model.seed)"
   )
   labels <- as.character(fit$bgformer_clusters)
-  expect_identical(said, c(labels, labels, "42"))
+  expect_identical(said, c(labels, labels, "0"))
 })
 
 test_that("R predicts with what Python saved", {
@@ -27,6 +27,23 @@ test_that("R predicts with what Python saved", {
   expect_identical(as.character(query$bgformer_clusters), said)
 })
 
+test_that("after clustering again, Python and R read the new clusters and their evidence", {
+  four <- ReclusterBGFormer(fit, n.clusters = 4)
+  there <- tempfile("four-")
+  SaveBGFormer(four, there)
+  said <- python_says(
+    counts, args = there,
+    "model = bgf.BGFormer.load(folder)",
+    "print(*model.predict(adata), *model.evidence_['n_markers'], model.partition_.n_considered)"
+  )
+  evidence <- Seurat::Tool(four, "RunBGFormer")$evidence
+  expect_identical(said, c(as.character(four$bgformer_clusters), evidence$n_markers, "4"))
+  loaded <- LoadBGFormer(there)
+  expect_identical(loaded$evidence, evidence)
+  expect_identical(PredictBGFormer(counts, loaded)$clusters, four$bgformer_clusters)
+  expect_identical(ReclusterBGFormer(loaded)$evidence, Seurat::Tool(fit, "RunBGFormer")$evidence)
+})
+
 test_that("a model is the same after saving and loading", {
   loaded <- LoadBGFormer(folder)
   expect_identical(unname(loaded$clusters), unname(fit$bgformer_clusters))
@@ -36,7 +53,7 @@ test_that("a model is the same after saving and loading", {
   expect_identical(levels(ReclusterBGFormer(loaded, n.clusters = 4)$clusters),
                    as.character(0:3))
   kept <- Seurat::Tool(fit, "RunBGFormer")
-  same <- c("seed", "genes", "anchors", "anchor.clusters", "params")
+  same <- c("seed", "genes", "anchors", "anchor.clusters", "params", "evidence", "n.considered")
   expect_identical(loaded[same], kept[same])
   expect_identical(loaded$history$loss, kept$history$loss)
 })

@@ -1,0 +1,83 @@
+"""Evidence for clusters: markers from held-out counts, and the nearest neighbour."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import bgformer as bgf
+from bgformer.counts import with_size_factors
+from bgformer.evidence import profiles
+
+
+def test_each_cluster_has_its_evidence(clustered):
+    table = clustered.uns["bgformer"]["evidence"]
+    assert list(table["cluster"]) == list(clustered.obs["bgformer"].cat.categories)
+    assert list(table["n_cells"]) == list(clustered.obs["bgformer"].value_counts(sort=False))
+    assert set(table["nearest"]) <= set(table["cluster"])
+    assert (table["nearest"] != table["cluster"]).all()
+    assert table["links"].between(0, 1).all()
+
+
+def test_known_markers_are_named(clustered):
+    b_cells = clustered.obs.loc[clustered.obs["cell_type"] == "CD19+ B", "bgformer"].mode()[0]
+    table = clustered.uns["bgformer"]["evidence"].set_index("cluster")
+    assert table.loc[b_cells, "n_markers"] > 5
+    named = set(table.loc[b_cells, "markers"].split(", "))
+    assert named & {"CD79A", "CD79B", "MS4A1", "BANK1", "LTB"}
+
+
+def test_evidence_is_that_of_the_clusters_after_reclustering(clustered):
+    bgf.tl.recluster(clustered, n_clusters=3)
+    table = clustered.uns["bgformer"]["evidence"]
+    assert list(table["n_cells"]) == list(clustered.obs["bgformer"].value_counts(sort=False))
+
+
+def test_clusters_beside_the_results_leave_the_evidence_alone(clustered):
+    before = clustered.uns["bgformer"]["evidence"].copy()
+    bgf.tl.recluster(clustered, n_clusters=3, cluster_name="three")
+    pd.testing.assert_frame_equal(clustered.uns["bgformer"]["evidence"], before)
+
+
+def test_halves_of_one_type_have_fewer_markers_than_two_types(one_type, two_types):
+    settings = {"max_steps": 20, "n_clusters": 2, "verbose": False, "copy": True}
+    cut, apart = (bgf.tl.cluster(cells, **settings) for cells in (one_type, two_types))
+    n_cut, n_apart = (
+        found.uns["bgformer"]["evidence"]["n_markers"].max() for found in (cut, apart)
+    )
+    assert n_cut < n_apart
+
+
+def test_evidence_survives_a_file(clustered, tmp_path):
+    clustered.write_h5ad(tmp_path / "cells.h5ad")
+    again = ad.read_h5ad(tmp_path / "cells.h5ad")
+    pd.testing.assert_frame_equal(
+        again.uns["bgformer"]["evidence"],
+        clustered.uns["bgformer"]["evidence"],
+        check_index_type=False,
+        check_dtype=False,
+    )
+    bgf.tl.recluster(again)
+    pd.testing.assert_series_equal(again.obs["bgformer"], clustered.obs["bgformer"])
+
+
+@pytest.fixture(scope="module")
+def held_out(model, _pbmc700):
+    at = _pbmc700.var_names.get_indexer(model.genes_)
+    counts = sparse.csr_matrix(_pbmc700.X[:, at], dtype=np.float32)
+    data = with_size_factors(counts, np.zeros(700, dtype=np.int64))
+    return profiles(model.network_, data, model.anchors_, model.seed)
+
+
+def test_profiles_hold_each_cell_once(model, held_out):
+    assert held_out.cells.sum() == 700
+    assert (held_out.detected <= held_out.cells[:, None]).all()
+
+
+def test_a_cell_has_at_most_10000_held_out_counts(held_out):
+    np.testing.assert_allclose(held_out.total.sum(), 700 * 1e4, rtol=0.01)
+
+
+def test_profiles_are_those_of_the_fit(model, held_out):
+    np.testing.assert_array_equal(held_out.total, model.profiles_.total)
