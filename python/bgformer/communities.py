@@ -30,7 +30,7 @@ all as likely: what the confidence is averaged over."""
 ISLAND = 0.08
 """Two groups of anchors are apart if the links between them are a smaller share than this of the
 geometric mean of all links that each has."""
-_ONE_TYPE = 0.16
+ONE_TYPE = 0.16
 """Two clusters with a larger share of links than this are one, unless a resolution or a number is
 given: halves of a single type have .15 and more."""
 _LEAVING = 0.3
@@ -230,7 +230,7 @@ class AnchorGraph:
             value = _link_values(_between(self.links, clusters), 0.5)
             np.fill_diagonal(value, -1)
             a, b = np.unravel_index(value.argmax(), value.shape)
-            if value[a, b] < _ONE_TYPE:
+            if value[a, b] < ONE_TYPE:
                 break
             clusters = _numbered(np.where(clusters == b, a, clusters))
         return clusters
