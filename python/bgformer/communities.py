@@ -139,8 +139,10 @@ def partition(
         resolution = DEFAULT_RESOLUTION if refuse else resolution
         nearby = [graph.communities(factor * resolution) for factor in _DOUBT]
         clusters = nearby[_DOUBT.index(1)]
-        n_considered = int(clusters.max()) + 1
-        anchor_clusters = graph.holding_cells(graph.supported(clusters) if refuse else clusters)
+        anchor_clusters = considered = graph.holding_cells(clusters)
+        if refuse:
+            anchor_clusters = graph.holding_cells(graph.supported(considered))
+        n_considered = int(considered.max()) + 1
     support = graph.support(anchor_clusters, nearby)
     labels, confidence, anchor_clusters = assign(weights, anchor_clusters, support)
     return Partition(
@@ -452,5 +454,5 @@ def _between(links: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 
 def _link_values(between: np.ndarray, exponent: float) -> np.ndarray:
     """Return ``l_ab / (d_a d_b)^exponent`` for all pairs; see `_mergers`."""
-    degree = np.maximum(between.sum(axis=1), 1e-300)
+    degree = np.maximum(between.sum(axis=1), 1e-100)
     return between / np.outer(degree, degree) ** exponent

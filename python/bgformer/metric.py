@@ -69,7 +69,7 @@ def units(
 
     Along an axis on which y has variance v, like cells still differ by 1, so the share
     ``(v - 1) / v`` of it is between types. Each axis is multiplied by this share, the best linear
-    guess of what is between types given y (the Wiener filter), so that axes of noise vanish.
+    guess of what is between types given y (the Wiener filter), so that axes of noise count less.
 
     Parameters
     ----------
