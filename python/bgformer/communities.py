@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEFAULT_RESOLUTION = 0.8
 MIN_CELLS = 10
 """Fewest cells of a cluster, unless a number of clusters is asked for that needs smaller ones."""
-_DOUBT = (0.25, 0.5, 1, 2, 4)
+_DOUBT = (1 / 3, 3**-0.5, 1, 3**0.5, 3)
 """Factors by which the right resolution, or number of clusters, might differ from the one used,
 all as likely: what the confidence is averaged over."""
 ISLAND = 0.08
@@ -64,7 +64,7 @@ class Partition(NamedTuple):
         Cluster of each anchor, shape (m,).
     anchor_support
         How likely each anchor is of its cluster's main type, shape (m,), 0..1: the share of
-        resolutions, from a quarter to four times the one used (or of such numbers of clusters), at
+        resolutions, from a third to three times the one used (or of such numbers of clusters), at
         which it is together with the largest part of its cluster.
     resolution
         The resolution at which the partition was found; nan where the number of clusters was set.

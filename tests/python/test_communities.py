@@ -125,7 +125,7 @@ def test_support_is_the_share_of_resolutions_at_which_an_anchor_stays(halves):
     weights, part = halves
     found = partition(weights, 0.2)
     together = np.zeros(len(part))
-    for factor in (0.25, 0.5, 1, 2, 4):
+    for factor in (1 / 3, 3**-0.5, 1, 3**0.5, 3):
         fine = partition(weights, factor * 0.2).anchor_clusters
         mass = np.asarray(weights.sum(axis=0)).ravel()
         main = [np.bincount(fine, mass * (found.anchor_clusters == k)).argmax() for k in range(2)]

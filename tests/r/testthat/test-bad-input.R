@@ -190,7 +190,7 @@ test_that("a failed run leaves nothing behind", {
   set.seed(1)
   random <- .Random.seed
   before <- ls(globalenv(), all.names = TRUE)
-  error_of(run(object, n_latent = 7)) # Python refuses it, after the conversion
+  error_of(run(object, n_latent = 3)) # Python refuses it, after the conversion
   error_of(run(object, n.clusters = 1000))
   expect_identical(object, kept)
   expect_identical(.Random.seed, random)

@@ -25,8 +25,8 @@ test_that("numbers that JSON has no word for come back, and names of any kind ar
 })
 
 test_that("errors and warnings are those of a run in this process", {
-  expect_identical(error_of(run(counts, n_latent = 7, separate.process = TRUE)),
-                   error_of(run(counts, n_latent = 7)))
+  expect_identical(error_of(run(counts, n_latent = 3, separate.process = TRUE)),
+                   error_of(run(counts, n_latent = 3)))
   expect_match(error_of(run(counts, separate.process = NA)),
                "separate.process must be TRUE or FALSE")
   expect_match(error_of(run(counts[, 1:5], separate.process = TRUE)), "5 cells are too few")
