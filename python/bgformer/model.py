@@ -456,7 +456,7 @@ class BGFormer:
         FileNotFoundError
             If there is no model in `directory`.
         ValueError
-            If a file is damaged, or was written by a newer version.
+            If a file is damaged, or was written by an older or newer version.
         """
         pick_device(device)  # a wrong one is not the files' fault
         tensors, description = storage.read(directory)

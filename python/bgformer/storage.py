@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import torch
 
-FORMAT = 1
-"""Version of the format; raised when an older bgformer could not read what is written."""
+FORMAT = 2
+"""Version of the format; raised when what is written changes, so that a model is never misread."""
 _DAMAGE = (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)
 """What reading a damaged file has been seen to raise."""
 _TENSORS, _DESCRIPTION = "model.safetensors", "model.json"
@@ -115,7 +115,7 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     FileNotFoundError
         If there is no model.
     ValueError
-        If a file is damaged or of a newer format.
+        If a file is damaged or of another format.
     """
     folder = Path(directory)
     for name in (_DESCRIPTION, _TENSORS):
@@ -140,7 +140,7 @@ def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[st
     Raises
     ------
     ValueError
-        If the bytes are damaged or of a newer format.
+        If the bytes are damaged or of another format.
     """
     with damage_reported(where):
         # safetensors reads the header's text from files only: its length comes first, 8 bytes
@@ -159,11 +159,16 @@ def _from_text(text: str, where: str | Path) -> dict[str, Any]:
     """Return a description, unless this version cannot read what it describes."""
     with damage_reported(where):
         description = json.loads(text)
-        is_newer = description["format"] > FORMAT
-    if is_newer:
+        found = int(description["format"])
+    if found < FORMAT:
         raise ValueError(
-            f"the model in '{where}' was saved by a newer bgformer (format "
-            f"{description['format']}, this one reads up to {FORMAT}); update bgformer to load it."
+            f"the model in '{where}' was saved by an older bgformer (format {found}, this one "
+            f"reads {FORMAT}); fit it again with this version."
+        )
+    if found > FORMAT:
+        raise ValueError(
+            f"the model in '{where}' was saved by a newer bgformer (format {found}, this one "
+            f"reads {FORMAT}); update bgformer to load it."
         )
     return description
 

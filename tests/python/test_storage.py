@@ -149,6 +149,12 @@ def test_a_damaged_file_is_said_to_be_damaged(saved, damage):
     assert "\n" not in str(caught.value)
 
 
+def test_an_older_format_is_refused_in_words(saved):
+    rewrite(saved, format=1)
+    with pytest.raises(ValueError, match=r"saved by an older bgformer .*fit it again"):
+        bgf.BGFormer.load(saved)
+
+
 def test_a_newer_format_is_not_called_damaged(saved):
     rewrite(saved, format=storage.FORMAT + 1, settings="something new")
     with pytest.raises(
