@@ -188,8 +188,9 @@ whole_breaks <- function(limits) {
 #' Compares each cluster with the cluster nearest to it: how many cells lie between the two, and how
 #' many genes differ.
 #'
-#' A cluster left of the dashed line is separated from its nearest cluster by a gap. Clusters far to
-#' the right, with few marker genes, may be parts of one type: compare them before you name them.
+#' Clusters left of the dashed line are apart from their nearest cluster: hardly a cell lies between
+#' them. Clusters right of the dotted line are split only because you asked for a number or a
+#' resolution; with few marker genes, they may be parts of one type.
 #'
 #' @inheritParams BGFormerPlot
 #'
@@ -220,7 +221,8 @@ EvidencePlot <- function(object, label = TRUE) {
   }
   table$cluster <- factor(table$cluster, unique(table$cluster))
   plot <- ggplot2::ggplot(table, ggplot2::aes(x = .data$links, y = .data$n_markers)) +
-    ggplot2::geom_vline(xintercept = gap_share, linetype = "dashed", colour = "grey30") +
+    ggplot2::geom_vline(xintercept = c(gap_share, one_type_share),
+                        linetype = c("dashed", "dotted"), colour = "grey30") +
     ggplot2::annotate("text", x = gap_share, y = Inf, label = "apart ", hjust = 1, vjust = -0.4,
                       colour = "grey30") +
     ggplot2::geom_point(ggplot2::aes(size = .data$n_cells, fill = .data$cluster), shape = 21,
@@ -228,7 +230,7 @@ EvidencePlot <- function(object, label = TRUE) {
     ggplot2::scale_fill_manual(values = cluster_colours(table$cluster), guide = "none") +
     ggplot2::scale_size_area(max_size = 9, name = "Cells",
                              guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
-    ggplot2::scale_x_continuous(limits = c(0, max(table$links, 1.5 * gap_share))) +
+    ggplot2::scale_x_continuous(limits = c(0, max(table$links, one_type_share))) +
     ggplot2::scale_y_sqrt(limits = c(0, max(table$n_markers, 1)), breaks = whole_breaks) +
     ggplot2::coord_cartesian(clip = "off") + ggplot2::theme_classic(base_size = 12) +
     ggplot2::theme(plot.margin = ggplot2::margin(t = 18, r = 6, b = 6, l = 6)) +
@@ -241,8 +243,9 @@ EvidencePlot <- function(object, label = TRUE) {
   plot
 }
 
-# Clusters with a smaller share of links than this are apart: ISLAND in Python's communities.py.
+# ISLAND and ONE_TYPE in Python's communities.py.
 gap_share <- 0.08
+one_type_share <- 0.16
 
 chosen_colour <- function(color.by) {
   kinds <- c("cluster", "confidence")

@@ -118,6 +118,29 @@ test_that("clusters and stability are drawn over the resolutions", {
   expect_identical(layers_with(numbered, "yintercept")[[1]]$yintercept, 3)
 })
 
+test_that("the evidence for each cluster is drawn, of every kind of object", {
+  fine <- ReclusterBGFormer(object, resolution = 3)
+  table <- Seurat::Tool(fine, "RunBGFormer")$evidence
+  built <- draw(EvidencePlot(fine))
+  points <- layers_with(built, "stroke")
+  points <- points[[length(points)]]
+  expect_equal(points$x, table$links)
+  expect_equal(points$y, sqrt(table$n_markers))
+  expect_identical(order(points$size), order(table$n_cells))
+  expect_length(unique(points$fill), nrow(table))
+  labels <- Filter(function(data) nrow(data) == nrow(table), layers_with(built, "label"))[[1]]
+  expect_setequal(labels$label, paste(table$cluster, ">", table$nearest))
+  expect_identical(layers_with(built, "xintercept")[[1]]$xintercept, c(0.08, 0.16))
+
+  named <- object
+  levels(named$bgformer_clusters) <- c("T", "B", "monocytes")
+  expect_identical(levels(EvidencePlot(named)$data$cluster), c("T", "B", "monocytes"))
+  draw(EvidencePlot(ReclusterBGFormer(run(sce_object()), n.clusters = 2), label = FALSE))
+  draw(EvidencePlot(PredictBGFormer(counts[, 1:50], object)))
+  expect_match(error_of(EvidencePlot(ReclusterBGFormer(object, n.clusters = 1))),
+               "there is only one cluster")
+})
+
 test_that("the colours are told apart by colour-blind eyes", {
   skip_if_not_installed("colorspace")
   colours <- bgformer:::distant_colours[1:24]
@@ -128,7 +151,7 @@ test_that("the colours are told apart by colour-blind eyes", {
 })
 
 test_that("bad input is refused in one sentence", {
-  for (plot in c(BGFormerPlot, AnchorPlot, ResolutionPlot)) {
+  for (plot in c(BGFormerPlot, AnchorPlot, ResolutionPlot, EvidencePlot)) {
     expect_match(error_of(plot(seurat_object())), "this object has no bgformer model")
     expect_match(error_of(plot(1)), "takes what RunBGFormer\\(\\) returned")
   }

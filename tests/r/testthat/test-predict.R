@@ -25,7 +25,7 @@ test_that("results are where those of RunBGFormer() are", {
   expect_identical(rownames(Seurat::Embeddings(query, "bgformer")), colnames(new))
   command <- Seurat::Command(query, "PredictBGFormer.RNA")
   expect_identical(command@params$layer, "counts")
-  by_list <- PredictBGFormer(seurat_object(new), run(counts[, old]))
+  by_list <- PredictBGFormer(seurat_object(new), run(counts[, old], max_steps = 20))
   expect_null(Seurat::Command(by_list, "PredictBGFormer.RNA")@params$reference)
 })
 
