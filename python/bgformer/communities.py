@@ -37,8 +37,8 @@ _LEAVING = 0.3
 """Most links that lead out of an island, as a share of all that it has."""
 _PARTS_RESOLUTION = 5.0
 """Resolution of the parts in which islands are sought."""
-_NUMBER_RESOLUTION = 1.5
-"""Resolution of the clusters that are merged until there is the number asked for ..."""
+_NUMBER_RESOLUTION = 3.0
+"""Resolution of the parts of clusters where more are asked for than the default has ..."""
 _FINER = 1.25
 """... and the factor to the next one while there are too few."""
 _FINEST = 1e6
@@ -287,15 +287,19 @@ class AnchorGraph:
             apart[inside] = [first[number] for number in level]
         return _numbered(apart)
 
-    def _without_small(self, clusters: np.ndarray) -> np.ndarray:
-        """Let clusters of too few cells join the one that they are most linked to."""
-        while clusters.max() > 0:
+    def _without_small(self, clusters: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
+        """Let clusters of too few cells join the one that they are most linked to.
+
+        With `within`, they join clusters within the same one of these coarser clusters alone.
+        """
+        within = np.zeros_like(clusters) if within is None else within
+        while True:
             cells = np.bincount(clusters, self.mass)
-            small = int(cells.argmin())
-            if cells[small] >= self.min_cells:
-                break
-            clusters = self._joined(clusters, small)
-        return clusters
+            siblings = [len(set(clusters[within == one])) for one in within[_first(clusters)]]
+            small = np.flatnonzero((cells < self.min_cells) & (np.array(siblings) > 1))
+            if len(small) == 0:
+                return clusters
+            clusters = self._joined(clusters, int(small[cells[small].argmin()]), within)
 
     def holding_cells(self, clusters: np.ndarray) -> np.ndarray:
         """Let clusters that win no cell join the one that they are most linked to."""
@@ -308,10 +312,15 @@ class AnchorGraph:
                     return clusters
             clusters = self._joined(clusters, int(holds_cells.argmin()))
 
-    def _joined(self, clusters: np.ndarray, one: int) -> np.ndarray:
+    def _joined(
+        self, clusters: np.ndarray, one: int, within: np.ndarray | None = None
+    ) -> np.ndarray:
         """Merge one cluster with the one that it has most links to for the size of that."""
         between = np.bincount(clusters, self.links[clusters == one].sum(axis=0))
         between = between / np.maximum(np.bincount(clusters, self.mass), 1e-300)
+        if within is not None:
+            parents = within[_first(clusters)]
+            between[parents != parents[one]] = -np.inf
         between[one] = -np.inf
         return _numbered(np.where(clusters == one, between.argmax(), clusters))
 
@@ -363,26 +372,30 @@ class AnchorGraph:
     def _at_least(self, k: int) -> Iterator[np.ndarray]:
         """Yield k clusters, and then more and more of them, up to one for each anchor.
 
-        The communities of a resolution that has enough of them are merged two by two, those first
-        that have most links over what their sizes let expect.
+        Fewer than the default resolution has are mergers of those, two by two, the two first that
+        have most links over what modularity expects. More are parts of those, which are merged
+        within each of them, first the two with the largest share of links.
         """
-        for start in self._finer_than(k):
-            levels = [start, *(level for _, level in _mergers(self.links, start, 1))]
-            yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
-
-    def _finer_than(self, k: int) -> Iterator[np.ndarray]:
-        """Yield communities, k at least, at ever higher resolutions; last, all anchors apart.
-
-        Where no resolution has enough of at least `min_cells` cells, smaller ones are allowed.
-        """
+        whole = self.communities(DEFAULT_RESOLUTION)
+        yield from self._levels(whole, np.zeros_like(whole), 1, k)
         resolution = _NUMBER_RESOLUTION
         while resolution < _FINEST:
-            apart = self._islands(self.leiden(resolution))
-            clusters = self._without_small(apart) if resolution < _PARTS_RESOLUTION else apart
-            if clusters.max() + 1 >= k:
-                yield clusters
+            parts = self.leiden(resolution)
+            parts = _numbered(whole * (parts.max() + 1) + parts)
+            yield from self._levels(self._without_small(parts, whole), whole, 0.5, k)
+            yield from self._levels(parts, whole, 0.5, k)  # smaller than min_cells if it must be
             resolution *= _FINER
         yield np.arange(len(self.links))
+
+    def _levels(
+        self, start: np.ndarray, within: np.ndarray, exponent: float, k: int
+    ) -> Iterator[np.ndarray]:
+        """Yield the levels on the way from `start` to fewer clusters, from k clusters upwards."""
+        if start.max() + 1 < k:
+            return
+        levels = [start]
+        levels += [level for _, level in _mergers(self.links, start, exponent, within)]
+        yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
         """Return how likely each anchor is of its cluster's main type; see `Partition`.
@@ -404,10 +417,26 @@ def _numbered(clusters: np.ndarray) -> np.ndarray:
     return np.unique(clusters, return_inverse=True)[1]
 
 
+def _first(clusters: np.ndarray) -> np.ndarray:
+    """Return where each cluster, numbered without gaps, is first."""
+    return np.unique(clusters, return_index=True)[1]
+
+
 def _mergers(
-    links: np.ndarray, clusters: np.ndarray, exponent: float
+    links: np.ndarray, clusters: np.ndarray, exponent: float, within: np.ndarray | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Merge clusters two by two until one is left.
+    """Merge clusters two by two until one is left, or one within each of coarser clusters.
+
+    Parameters
+    ----------
+    links
+        Between anchors, m x m.
+    clusters
+        Of the anchors, shape (m,), numbered without gaps.
+    exponent
+        1 for the ratio to what modularity expects, 1/2 for the share of links; see below.
+    within
+        Coarser clusters, shape (m,).
 
     Yields
     ------
@@ -415,12 +444,16 @@ def _mergers(
     d all links of each, as a share of all links; and the clusters after it, numbered by the lowest
     of their numbers.
     """
+    parents = np.zeros(clusters.max() + 1) if within is None else within[_first(clusters)]
     between = _between(links, clusters)
     alive = np.arange(len(between))
     while len(alive) > 1:
         value = _link_values(between[np.ix_(alive, alive)], exponent)
         value[np.tril_indices(len(alive))] = -1
+        value[parents[alive][:, None] != parents[alive]] = -1
         i, j = np.unravel_index(value.argmax(), value.shape)
+        if value[i, j] < 0:
+            return
         a, b = alive[i], alive[j]
         between[a] += between[b]
         between[:, a] += between[:, b]

@@ -111,7 +111,7 @@ def halves():
     return anchor_weights(cells, near, n_heads=1), anchor_part
 
 
-@pytest.mark.parametrize("asked", [{"resolution": 0.2}, {"n_clusters": 2}])
+@pytest.mark.parametrize("asked", [{"resolution": 0.3}, {"n_clusters": 2}])
 def test_anchors_that_part_from_their_cluster_have_less_support(halves, asked):
     weights, part = halves
     found = partition(weights, **asked)
@@ -329,3 +329,12 @@ def test_both_heads_have_a_say_in_the_clusters(model, head):
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 13, 21, 34])
 def test_real_cells_fall_into_any_number_of_clusters(model, k):
     assert check(partition(model.weights_, n_clusters=k), model.weights_.shape[0]) == k
+
+
+def test_more_clusters_than_the_default_are_parts_of_those(clustered):
+    weights = clustered.obsm["bgformer_anchors"]
+    whole = partition(weights, 0.8)
+    finer = partition(weights, n_clusters=whole.n_clusters + 3)
+    assert finer.n_clusters == whole.n_clusters + 3
+    pairs = set(zip(finer.anchor_clusters, whole.anchor_clusters, strict=True))
+    assert len(pairs) <= finer.n_clusters + 1  # one may have joined for want of cells of its own
