@@ -15,6 +15,14 @@ import numpy as np
 
 from bgformer.anchors import BLOCK, vote, vote_in_blocks, weight_blocks
 from bgformer.arguments import not_both
+from bgformer.mergers import (
+    first_of,
+    link_values,
+    links_between,
+    mergers,
+    numbered,
+    without_leaving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +41,6 @@ geometric mean of all links that each has."""
 ONE_TYPE = 0.16
 """Two clusters with a larger share of links than this are one, unless a resolution or a number is
 given: halves of a single type have .15 and more."""
-_LEAVING = 0.3
-"""Most links that lead out of an island, as a share of all that it has."""
 _PARTS_RESOLUTION = 5.0
 """Resolution of the parts in which islands are sought."""
 _NUMBER_RESOLUTION = 3.0
@@ -229,12 +235,12 @@ class AnchorGraph:
         if self._without_small(self._islands(everything)).max() == 0:
             return everything
         while clusters.max() > 0:
-            value = _link_values(_between(self.links, clusters), 0.5)
+            value = link_values(links_between(self.links, clusters), 0.5)
             np.fill_diagonal(value, -1)
             a, b = np.unravel_index(value.argmax(), value.shape)
             if value[a, b] < ONE_TYPE:
                 break
-            clusters = _numbered(np.where(clusters == b, a, clusters))
+            clusters = numbered(np.where(clusters == b, a, clusters))
         return clusters
 
     def nearest(self, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -243,7 +249,7 @@ class AnchorGraph:
         The share is that of `ISLAND`: 0 if no cell lies between them, about 0.2 to 0.4 if a single
         type was cut in two. Of a single cluster, the nearest is itself and the share nan.
         """
-        value = _link_values(_between(self.links, clusters), 0.5)
+        value = link_values(links_between(self.links, clusters), 0.5)
         if len(value) == 1:
             return np.zeros(1, dtype=int), np.full(1, np.nan)
         np.fill_diagonal(value, -1)
@@ -259,7 +265,7 @@ class AnchorGraph:
             )
         finally:
             igraph.set_random_number_generator(random)
-        return _numbered(np.array(found.membership))
+        return numbered(np.array(found.membership))
 
     @cached_property
     def _parts(self) -> np.ndarray:
@@ -276,16 +282,16 @@ class AnchorGraph:
         for community in range(clusters.max() + 1):
             inside = np.flatnonzero(clusters == community)
             links = self.links[np.ix_(inside, inside)]
-            level = _numbered(apart[inside])
-            for value, merged in _mergers(links, level, 0.5):
+            level = numbered(apart[inside])
+            for value, merged in mergers(links, level, 0.5):
                 if value < ISLAND:
                     break
                 level = merged
-            level = _without_leaving(links, level)
+            level = without_leaving(links, level)
             # the number of any of its parts stands for an island
             first = {number: apart[inside[level == number][0]] for number in np.unique(level)}
             apart[inside] = [first[number] for number in level]
-        return _numbered(apart)
+        return numbered(apart)
 
     def _without_small(self, clusters: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
         """Let clusters of too few cells join the one that they are most linked to.
@@ -295,7 +301,7 @@ class AnchorGraph:
         within = np.zeros_like(clusters) if within is None else within
         while True:
             cells = np.bincount(clusters, self.mass)
-            siblings = [len(set(clusters[within == one])) for one in within[_first(clusters)]]
+            siblings = [len(set(clusters[within == one])) for one in within[first_of(clusters)]]
             small = np.flatnonzero((cells < self.min_cells) & (np.array(siblings) > 1))
             if len(small) == 0:
                 return clusters
@@ -303,7 +309,7 @@ class AnchorGraph:
 
     def holding_cells(self, clusters: np.ndarray) -> np.ndarray:
         """Let clusters that win no cell join the one that they are most linked to."""
-        clusters = _numbered(clusters)
+        clusters = numbered(clusters)
         while True:
             holds_cells = np.zeros(clusters.max() + 1, dtype=bool)
             for weights in weight_blocks(self.weights, _LOOK_BLOCK):
@@ -319,10 +325,10 @@ class AnchorGraph:
         between = np.bincount(clusters, self.links[clusters == one].sum(axis=0))
         between = between / np.maximum(np.bincount(clusters, self.mass), 1e-300)
         if within is not None:
-            parents = within[_first(clusters)]
+            parents = within[first_of(clusters)]
             between[parents != parents[one]] = -np.inf
         between[one] = -np.inf
-        return _numbered(np.where(clusters == one, between.argmax(), clusters))
+        return numbered(np.where(clusters == one, between.argmax(), clusters))
 
     def exactly(self, k: int) -> np.ndarray:
         """Return exactly k clusters of anchors, each holding cells.
@@ -355,7 +361,7 @@ class AnchorGraph:
         A merged pair can win all cells of a third cluster; such a pair is passed over.
         """
         while clusters.max() + 1 > k:
-            value = _link_values(_between(self.links, clusters), 1)
+            value = link_values(links_between(self.links, clusters), 1)
             rows, columns = np.triu_indices(len(value), k=1)
             for i in np.argsort(-value[rows, columns], kind="stable"):
                 merged = self.holding_cells(np.where(clusters == columns[i], rows[i], clusters))
@@ -381,7 +387,7 @@ class AnchorGraph:
         resolution = _NUMBER_RESOLUTION
         while resolution < _FINEST:
             parts = self.leiden(resolution)
-            parts = _numbered(whole * (parts.max() + 1) + parts)
+            parts = numbered(whole * (parts.max() + 1) + parts)
             yield from self._levels(self._without_small(parts, whole), whole, 0.5, k)
             yield from self._levels(parts, whole, 0.5, k)  # smaller than min_cells if it must be
             resolution *= _FINER
@@ -394,7 +400,7 @@ class AnchorGraph:
         if start.max() + 1 < k:
             return
         levels = [start]
-        levels += [level for _, level in _mergers(self.links, start, exponent, within)]
+        levels += [level for _, level in mergers(self.links, start, exponent, within)]
         yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
@@ -410,82 +416,3 @@ class AnchorGraph:
             np.add.at(shared, (clusters, parts), self.mass)
             together += parts == shared.argmax(axis=1)[clusters]
         return together / len(nearby)
-
-
-def _numbered(clusters: np.ndarray) -> np.ndarray:
-    """Return the same clusters, numbered from 0 without gaps."""
-    return np.unique(clusters, return_inverse=True)[1]
-
-
-def _first(clusters: np.ndarray) -> np.ndarray:
-    """Return where each cluster, numbered without gaps, is first."""
-    return np.unique(clusters, return_index=True)[1]
-
-
-def _mergers(
-    links: np.ndarray, clusters: np.ndarray, exponent: float, within: np.ndarray | None = None
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Merge clusters two by two until one is left, or one within each of coarser clusters.
-
-    Parameters
-    ----------
-    links
-        Between anchors, m x m.
-    clusters
-        Of the anchors, shape (m,), numbered without gaps.
-    exponent
-        1 for the ratio to what modularity expects, 1/2 for the share of links; see below.
-    within
-        Coarser clusters, shape (m,).
-
-    Yields
-    ------
-    The value of the merger, ``l_ab / (d_a d_b)^exponent`` with l_ab the links between the two and
-    d all links of each, as a share of all links; and the clusters after it, numbered by the lowest
-    of their numbers.
-    """
-    parents = np.zeros(clusters.max() + 1) if within is None else within[_first(clusters)]
-    between = _between(links, clusters)
-    alive = np.arange(len(between))
-    while len(alive) > 1:
-        value = _link_values(between[np.ix_(alive, alive)], exponent)
-        value[np.tril_indices(len(alive))] = -1
-        value[parents[alive][:, None] != parents[alive]] = -1
-        i, j = np.unravel_index(value.argmax(), value.shape)
-        if value[i, j] < 0:
-            return
-        a, b = alive[i], alive[j]
-        between[a] += between[b]
-        between[:, a] += between[:, b]
-        between[b], between[:, b] = 0, 0
-        alive = np.delete(alive, j)
-        clusters = np.where(clusters == b, a, clusters)
-        yield float(value[i, j]), clusters
-
-
-def _without_leaving(links: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Let groups that too many links lead out of join the one that they are most linked to."""
-    while True:
-        values, numbers = np.unique(groups, return_inverse=True)
-        between = _between(links, numbers)
-        leaving = 1 - between.diagonal() / np.maximum(between.sum(axis=1), 1e-300)
-        worst = int(leaving.argmax())
-        if len(values) == 1 or leaving[worst] < _LEAVING:
-            return groups
-        value = _link_values(between, 0.5)[worst]
-        value[worst] = -1
-        groups = np.where(groups == values[worst], values[value.argmax()], groups)
-
-
-def _between(links: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return the links between and within clusters, k x k, as shares of all."""
-    member = np.zeros((len(clusters), clusters.max() + 1))
-    member[np.arange(len(clusters)), clusters] = 1
-    between = member.T @ links @ member
-    return between / max(between.sum(), 1e-300)
-
-
-def _link_values(between: np.ndarray, exponent: float) -> np.ndarray:
-    """Return ``l_ab / (d_a d_b)^exponent`` for all pairs; see `_mergers`."""
-    degree = np.maximum(between.sum(axis=1), 1e-100)
-    return between / np.outer(degree, degree) ** exponent

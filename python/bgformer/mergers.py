@@ -1,0 +1,92 @@
+"""Mergers of groups of anchors by the links between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LEAVING = 0.3
+"""Most links that lead out of an island, as a share of all that it has."""
+
+
+def numbered(clusters: np.ndarray) -> np.ndarray:
+    """Return the same clusters, numbered from 0 without gaps."""
+    return np.unique(clusters, return_inverse=True)[1]
+
+
+def first_of(clusters: np.ndarray) -> np.ndarray:
+    """Return where each cluster, numbered without gaps, is first."""
+    return np.unique(clusters, return_index=True)[1]
+
+
+def mergers(
+    links: np.ndarray, clusters: np.ndarray, exponent: float, within: np.ndarray | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Merge clusters two by two until one is left, or one within each of coarser clusters.
+
+    Parameters
+    ----------
+    links
+        Between anchors, m x m.
+    clusters
+        Of the anchors, shape (m,), numbered without gaps.
+    exponent
+        1 for the ratio to what modularity expects, 1/2 for the share of links; see below.
+    within
+        Coarser clusters, shape (m,).
+
+    Yields
+    ------
+    The value of the merger, ``l_ab / (d_a d_b)^exponent`` with l_ab the links between the two and
+    d all links of each, as a share of all links; and the clusters after it, numbered by the lowest
+    of their numbers.
+    """
+    parents = np.zeros(clusters.max() + 1) if within is None else within[first_of(clusters)]
+    between = links_between(links, clusters)
+    alive = np.arange(len(between))
+    while len(alive) > 1:
+        value = link_values(between[np.ix_(alive, alive)], exponent)
+        value[np.tril_indices(len(alive))] = -1
+        value[parents[alive][:, None] != parents[alive]] = -1
+        i, j = np.unravel_index(value.argmax(), value.shape)
+        if value[i, j] < 0:
+            return
+        a, b = alive[i], alive[j]
+        between[a] += between[b]
+        between[:, a] += between[:, b]
+        between[b], between[:, b] = 0, 0
+        alive = np.delete(alive, j)
+        clusters = np.where(clusters == b, a, clusters)
+        yield float(value[i, j]), clusters
+
+
+def without_leaving(links: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Let groups that too many links lead out of join the one that they are most linked to."""
+    while True:
+        values, numbers = np.unique(groups, return_inverse=True)
+        between = links_between(links, numbers)
+        leaving = 1 - between.diagonal() / np.maximum(between.sum(axis=1), 1e-300)
+        worst = int(leaving.argmax())
+        if len(values) == 1 or leaving[worst] < _LEAVING:
+            return groups
+        value = link_values(between, 0.5)[worst]
+        value[worst] = -1
+        groups = np.where(groups == values[worst], values[value.argmax()], groups)
+
+
+def links_between(links: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return the links between and within clusters, k x k, as shares of all."""
+    member = np.zeros((len(clusters), clusters.max() + 1))
+    member[np.arange(len(clusters)), clusters] = 1
+    between = member.T @ links @ member
+    return between / max(between.sum(), 1e-300)
+
+
+def link_values(between: np.ndarray, exponent: float) -> np.ndarray:
+    """Return ``l_ab / (d_a d_b)^exponent`` for all pairs; see `mergers`."""
+    degree = np.maximum(between.sum(axis=1), 1e-100)
+    return between / np.outer(degree, degree) ** exponent
