@@ -74,8 +74,8 @@ cells <- RunUMAP(
 
 blood_markers <- c(
   "CD3D", "IL32", "IL7R", "CCR7", "CD8A", "CD8B", "GZMK", "CCL5", "NKG7", "GNLY", "PRF1",
-  "CD79A", "MS4A1", "LYZ", "S100A8", "S100A9", "FCN1", "FCGR3A", "LST1",
-  "HLA-DRA", "FCER1A", "CLEC10A", "SOX4"
+  "CD79A", "MS4A1", "TNFRSF17", "LYZ", "S100A8", "S100A9", "FCN1", "FCGR3A", "LST1",
+  "HLA-DRA", "FCER1A", "CLEC10A", "IRF8", "EGFL7"
 )
 
 # The strongest genes of each cluster, at most 24 in all so that their names can be read.

@@ -7,8 +7,9 @@
 #' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
 #'   class `bgformer`.
 #' @param resolution Resolution at which the anchors are clustered; a higher one gives more clusters.
-#' @param n.clusters Number of clusters, instead of a resolution: communities of anchors are merged
-#'   until this number is left. With neither, bgformer chooses the number as [RunBGFormer()] does.
+#' @param n.clusters Number of clusters, instead of a resolution: the clusters of resolution 0.8 are
+#'   merged or split until there are this many. With neither, bgformer chooses the number as
+#'   [RunBGFormer()] does.
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
 #'   [RunBGFormer()]. A column that bgformer did not write is never written over.
 #' @param ... Not used.
