@@ -6,6 +6,7 @@ not depend on the number of cells, so any resolution can be tried at once.
 
 from __future__ import annotations
 
+import itertools
 import random
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -281,8 +282,10 @@ class AnchorGraph:
         apart = clusters * (self._parts.max() + 1) + self._parts
         for community in range(clusters.max() + 1):
             inside = np.flatnonzero(clusters == community)
-            links = self.links[np.ix_(inside, inside)]
             level = numbered(apart[inside])
+            if level.max() == 0:
+                continue
+            links = self.links[np.ix_(inside, inside)]
             for value, merged in mergers(links, level, 0.5):
                 if value < ISLAND:
                     break
@@ -301,8 +304,8 @@ class AnchorGraph:
         within = np.zeros_like(clusters) if within is None else within
         while True:
             cells = np.bincount(clusters, self.mass)
-            siblings = [len(set(clusters[within == one])) for one in within[first_of(clusters)]]
-            small = np.flatnonzero((cells < self.min_cells) & (np.array(siblings) > 1))
+            parents = within[first_of(clusters)]
+            small = np.flatnonzero((cells < self.min_cells) & (np.bincount(parents)[parents] > 1))
             if len(small) == 0:
                 return clusters
             clusters = self._joined(clusters, int(small[cells[small].argmin()]), within)
@@ -397,11 +400,12 @@ class AnchorGraph:
         self, start: np.ndarray, within: np.ndarray, exponent: float, k: int
     ) -> Iterator[np.ndarray]:
         """Yield the levels on the way from `start` to fewer clusters, from k clusters upwards."""
-        if start.max() + 1 < k:
+        n_mergers = start.max() + 1 - k
+        if n_mergers < 0:
             return
-        levels = [start]
-        levels += [level for _, level in mergers(self.links, start, exponent, within)]
-        yield from (level for level in reversed(levels) if len(np.unique(level)) >= k)
+        merged = mergers(self.links, start, exponent, within)
+        levels = [start, *(level for _, level in itertools.islice(merged, n_mergers))]
+        yield from reversed(levels)
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
         """Return how likely each anchor is of its cluster's main type; see `Partition`.

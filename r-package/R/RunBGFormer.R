@@ -5,40 +5,40 @@
 #' of clusters unless you give it. The same seed gives the same labels as `bgformer.tl.cluster` in
 #' Python.
 #'
-#' Only the counts go to Python. Counts in memory go through anndata2ri, in this process. Counts that
-#' are not a matrix in R's memory, such as a DelayedMatrix, an HDF5Matrix or a BPCells matrix, go
-#' block by block through a temporary folder. It takes 8 bytes of disk for each count above 0; set
-#' `TMPDIR` to choose where. Such counts are never in memory as a whole, there may be more than 2^31
-#' of them, and the results are the same.
+#' Only the counts go to Python. Counts in memory go through anndata2ri, in this process. Counts
+#' that are not a matrix in R's memory, such as a DelayedMatrix, an HDF5Matrix or a BPCells matrix,
+#' go block by block through a temporary folder. It takes 8 bytes of disk for each count above 0;
+#' set `TMPDIR` to choose where. Such counts are never in memory as a whole, there may be more than
+#' 2^31 of them, and the results are the same.
 #'
 #' A run that fails or is interrupted changes nothing: not the object, the global environment, or
-#' the state of R's random numbers. The temporary folder is removed. One exception: if R has drawn no
-#' random number yet, starting Python through reticulate creates `.Random.seed`.
+#' the state of R's random numbers. The temporary folder is removed. One exception: if R has drawn
+#' no random number yet, starting Python through reticulate creates `.Random.seed`.
 #'
 #' @param object A Seurat object, a SingleCellExperiment, or a matrix of raw counts, genes x cells
-#'   (dense, or sparse such as a dgCMatrix, or on disk such as an HDF5Matrix). Of a matrix on disk,
-#'   columns `x[, from:to]` must be such that `as(, "dgCMatrix")` takes them.
-#' @param assay Seurat: the assay that holds the counts; `NULL` takes the default assay, or, where
-#'   that one holds no raw counts (as after SCTransform or integration), the assay that it was made
+#'   (dense, or sparse such as a dgCMatrix, or on disk such as an HDF5Matrix). For a matrix on disk,
+#'   `as(x[, from:to], "dgCMatrix")` must work.
+#' @param assay Seurat: the assay that holds the counts. `NULL` takes the default assay. If that one
+#'   holds no raw counts (as after SCTransform or integration), it takes the assay that it was made
 #'   from, and says so. SingleCellExperiment: another word for `layer`.
 #' @param layer Seurat: the layer (before Seurat 5: the slot) with raw counts; layers that are
 #'   split by sample are joined on a copy. SingleCellExperiment: the name of the assay.
-#' @param features Genes to use, such as `VariableFeatures(object)`; `NULL` lets the model choose
-#'   `n_top_genes` (2000) highly variable ones. Genes left out do not count towards the size of a
+#' @param features Genes to use, such as `VariableFeatures(object)`. `NULL` lets the model choose
+#'   `n_top_genes` (2000) highly variable genes. Genes left out do not count towards the size of a
 #'   cell either.
 #' @param n.clusters Number of clusters; `NULL` lets bgformer choose it.
-#' @param resolution Resolution at which the anchors are clustered; a higher one gives more clusters.
-#'   `NULL` takes 0.8 and refuses splits without evidence. Cells of a single type are then one
-#'   cluster, and a warning says how many clusters were considered. Give 0.8 to keep all splits.
-#' @param batch.var Batch of each cell, whose effect is to be left out of the clusters: the name of
-#'   a column of the cells' metadata; for a matrix, a vector with one value per cell.
-#' @param reduction.name Name of the reduction that the latent space is stored as. Results of
-#'   earlier runs are written over; a reduction or column of another name
-#'   that is not bgformer's is refused. Seurat wants another `reduction.key` for a second reduction.
+#' @param resolution Resolution at which the anchors are clustered; a higher one gives more
+#'   clusters. `NULL` takes 0.8 and refuses splits without evidence. Cells of a single type are then
+#'   one cluster, and a warning says how many clusters were considered. Give 0.8 to keep all splits.
+#' @param batch.var Batch of each cell, whose effect is left out of the clusters: the name of a
+#'   column of the cells' metadata; for a matrix, a vector with one value per cell.
+#' @param reduction.name Name of the reduction that stores the latent space. Results of earlier runs
+#'   are overwritten; a reduction or column that bgformer did not write is never overwritten. Seurat
+#'   needs another `reduction.key` for a second reduction.
 #' @param reduction.key Letters and digits with a closing underscore: the latent dimensions are
 #'   named `BGF_1`, `BGF_2`, ...
-#' @param cluster.name Column of the cells' metadata for the clusters. The confidence is stored
-#'   beside it: `_clusters` at the end of the name becomes `_confidence`.
+#' @param cluster.name Column of the cells' metadata for the clusters. The confidence has a column
+#'   next to it: `_clusters` at the end of the name becomes `_confidence`.
 #' @param device `"auto"`, `"cpu"`, or a GPU such as `"cuda"`.
 #' @param seed.use Seed of the model: one whole number. The default, 0, is the same as in Python, so
 #'   that a run without a seed gives the same labels in both. (Seurat's default is 42.) The state of
@@ -83,8 +83,8 @@
 #'   sets the cluster apart from the cluster nearest to it:
 #'   * `cluster`, `n_cells`: its name and its number of cells;
 #'   * `nearest`: the cluster with most links to it;
-#'   * `links`: their share of links. It is near 0 across a gap, below 0.08 if the two are apart, and
-#'     0.15 or more between two halves of a single type (`NaN` if there is only one cluster);
+#'   * `links`: their share of links. It is near 0 across a gap, below 0.08 if the two are apart,
+#'     and 0.15 or more between two halves of a single type (`NaN` if there is only one cluster);
 #'   * `n_markers`: number of genes that tell the two apart. One half of each cell's counts is
 #'     tested; the other half places the cells among the anchors;
 #'   * `markers`: up to five of these genes that the cluster expresses more than the other.

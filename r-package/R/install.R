@@ -1,9 +1,9 @@
 #' Install the Python packages that bgformer needs
 #'
-#' Makes a virtual environment and installs torch, anndata, anndata2ri, rpy2 and the rest into it,
-#' in versions that work with this R and this reticulate. bgformer uses it from then on, unless
-#' another Python was chosen with `RETICULATE_PYTHON` or `reticulate::use_python()`. The Python
-#' side of bgformer itself comes with this package and is not installed.
+#' Makes a virtual environment and installs torch, anndata, anndata2ri, rpy2 and the other packages,
+#' in versions that work with this R and this reticulate. bgformer then uses it, unless you choose
+#' another Python with `RETICULATE_PYTHON` or `reticulate::use_python()`. bgformer's own Python code
+#' comes with this package and is not installed.
 #'
 #' @param envname Name of the virtual environment. bgformer finds `"r-bgformer"` by itself; any
 #'   other must be chosen with [reticulate::use_virtualenv()].
@@ -41,18 +41,18 @@ install_bgformer <- function(envname = environment_name, python = NULL, ...) {
 
 #' Say which Python bgformer uses, and what is missing
 #'
-#' `bgformer_sitrep()` prints the versions of R, Python and their packages, the device a model would
-#' be trained on, what is missing or of a wrong version, and the command that mends it.
-#' `bgformer_available()` only answers whether [RunBGFormer()] can run as things are, for code that
-#' must pass where it cannot. Python is asked in a process of its own, so nothing is started in this
+#' `bgformer_sitrep()` prints the versions of R, Python and their packages, the device that training
+#' would use, what is missing or has a wrong version, and the command that fixes it.
+#' `bgformer_available()` only says whether [RunBGFormer()] can run now, for code that must also pass
+#' on machines where it cannot. Both ask Python in a separate process, so nothing is started in this
 #' one.
 #'
 #' @return `bgformer_sitrep()`: invisibly, a list of `python` (path, or `NULL`), `python_version`,
 #'   `chosen_by`, `packages` (a data frame of name, version and what is needed), `device`,
 #'   `problems` and `command` (sentences and commands; empty if all is well).
 #'
-#'   `bgformer_available()`: `TRUE` or `FALSE`. `FALSE` also where reticulate would install a Python
-#'   at the first run.
+#'   `bgformer_available()`: `TRUE` or `FALSE`. It is also `FALSE` if reticulate would install a
+#'   Python at the first run.
 #' @examples
 #' \donttest{
 #' bgformer_sitrep()
@@ -91,7 +91,7 @@ python_state <- function(device = FALSE) {
   )
   if (length(result$problems) > 0) {
     result$command <- if (found) {
-      mending(chosen$path, report$version, have)
+      fix_command(chosen$path, report$version, have)
     } else {
       "bgformer::install_bgformer()"
     }
@@ -140,7 +140,7 @@ print_sitrep <- function(result) {
   if (length(result$problems) == 0) {
     writeLines("All is well.")
   } else {
-    writeLines(c(paste("Problem:", result$problems), paste("To mend it, run:", result$command)))
+    writeLines(c(paste("Problem:", result$problems), paste("To fix this, run:", result$command)))
   }
 }
 

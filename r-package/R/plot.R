@@ -1,22 +1,21 @@
 #' Plot the cells, coloured by cluster or by confidence
 #'
-#' Draws the cells in a UMAP of the latent space, or in the two directions in which it spreads most.
+#' Draws the cells in a UMAP of the latent space, or along its first two principal axes.
 #'
 #' @param object What [RunBGFormer()] or [PredictBGFormer()] returned: a Seurat object, a
 #'   SingleCellExperiment or a list of class `bgformer`.
 #' @param color.by `"cluster"` or `"confidence"`.
 #' @param reduction Name of the reduction to draw in, such as `"umap"`; its first two dimensions are
-#'   taken. `NULL` takes, of a Seurat object, the UMAP (or t-SNE) last made from these results, as
-#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`. Where there is none, and for
-#'   other objects, which do not say what a UMAP was made from, it is the first two principal
-#'   axes of the latent space; the axes' names say which it is, and the share of the variance.
-#' @param label `TRUE` or `FALSE`: write the clusters' names onto the cells, besides the legend;
-#'   `+ ggplot2::theme(legend.position = "none")` leaves that out.
-#' @param pt.size Size of the points; `NULL` takes one that goes with the number of cells.
+#'   drawn. For a Seurat object, `NULL` takes the UMAP (or t-SNE) last made from these results, as
+#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`. Without one, and for other objects,
+#'   which do not record what a UMAP was made from, `NULL` takes the first two principal axes of the
+#'   latent space. The axis titles say which it is, with the share of the variance.
+#' @param label `TRUE` or `FALSE`: write the names of the clusters into the plot.
+#' @param pt.size Size of the points; `NULL` chooses one by the number of cells.
 #' @param ... Further arguments of [ggplot2::geom_point()], such as `alpha`.
 #'
 #' @return A ggplot object, to which layers, scales and themes can be added. The colours of the
-#'   clusters are told apart by colour-blind eyes too.
+#'   clusters can also be told apart by colour-blind readers.
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -51,15 +50,15 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
 
 #' Plot the anchors
 #'
-#' Draws each anchor in the plane of [BGFormerPlot()], with the cells behind it in grey: at the cell
-#' that is nearest to the mean of its cells, so that no anchor stands where there are none. Anchors
-#' that share cells are linked: the links are what clusters are found from.
+#' Draws each anchor in the plane of [BGFormerPlot()], with the cells behind it in grey. An anchor
+#' is drawn at the cell nearest to the mean of its cells. Anchors that share cells are linked, and
+#' the clusters are found from these links.
 #'
 #' @inheritParams BGFormerPlot
 #'
 #' @return A ggplot object. The area of a point is the share of all cells' weight that is on the
-#'   anchor, its colour the anchor's cluster; a line is the darker the more two anchors share of
-#'   their cells.
+#'   anchor, and its colour is the anchor's cluster. A line is darker the more cells two anchors
+#'   share.
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -122,15 +121,15 @@ anchor_links <- function(weights, anchors) {
 #' Plot clusters and their stability over the resolution
 #'
 #' Clusters the anchors at each resolution, without training, and draws how many clusters there are
-#' and how stable they are: the mean adjusted Rand index (1 at most) with the clusters of cells
-#' drawn anew from these, with replacement. A flat stretch of the upper curve with high values below
-#' is a number of clusters that the data hold on to.
+#' and how stable they are: the mean adjusted Rand index (1 at most) with the clusters of a
+#' bootstrap sample of the cells. Where the upper curve is flat and the lower one is high, the data
+#' support that number of clusters.
 #'
 #' @inheritParams BGFormerPlot
 #' @param resolutions Resolutions to try.
 #'
 #' @return A ggplot object, whose `data` has a row for each resolution and panel. The dotted line is
-#'   the resolution of the clusters in the object, or, where their number was set, that number.
+#'   the resolution of the clusters in the object, or their number if you gave one.
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))

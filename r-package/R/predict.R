@@ -1,15 +1,14 @@
 #' Cluster new cells with a fitted model
 #'
 #' Places new cells among the anchors of a reference that [RunBGFormer()] fitted, and gives each the
-#' cluster of the reference that most of its weight goes to. Nothing is trained. After
-#' [ReclusterBGFormer()] on the reference, its new clusters are given.
+#' cluster of the reference that holds most of its weight. Nothing is trained. After
+#' [ReclusterBGFormer()] on the reference, new cells get its new clusters.
 #'
-#' Genes are matched by name. Those of the model that the new cells lack are treated as not
-#' measured, with a warning; if more than half of them are missing, that is an error. The reference
-#' needs its cells no more: a subset of it will do, and so will an object that was saved with
-#' `saveRDS()` and read in another session. `merge()` of Seurat objects drops the model, and so does
-#' `as.SingleCellExperiment()`. Gene names that differ in `_` and `-` alone are the same: Seurat
-#' writes every name with `-`.
+#' Genes are matched by name. Genes of the model that the new cells lack are treated as not
+#' measured, with a warning; more than half missing is an error. The reference no longer needs its
+#' cells: any subset works, and so does an object saved with `saveRDS()` and read in another
+#' session. `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model. Gene names
+#' that differ only in `_` and `-` are the same, because Seurat writes every name with `-`.
 #'
 #' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
 #'   genes x cells.
@@ -17,16 +16,16 @@
 #'   `bgformer` from [RunBGFormer()], or from [LoadBGFormer()]. It need not be of the query's kind.
 #' @inheritParams RunBGFormer
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` takes the name of the
-#'   reference's own, which [ReclusterBGFormer()] may have changed. The confidence is stored beside
-#'   it: `_clusters` at the end of the name becomes `_confidence`.
+#'   reference's own, which [ReclusterBGFormer()] may have changed. The confidence has a column
+#'   next to it: `_clusters` at the end of the name becomes `_confidence`.
 #' @param verbose `TRUE` or `FALSE`: show messages.
 #' @param ... Not used.
 #'
 #' @return The query with the same results in the same places as from [RunBGFormer()]: clusters (a
-#'   factor with the reference's levels), confidence, the latent space, cells x dimensions, which is
-#'   the reference's own, so that cells of both can be compared; and the model, with the weights of
-#'   the new cells on its anchors. So [ReclusterBGFormer()], [SaveBGFormer()] and the plots take the
-#'   query as they take the reference. A model that the query had before is written over.
+#'   factor with the reference's levels), confidence, the latent space (cells x dimensions, the
+#'   reference's own, so cells of both can be compared), and the model with the weights of the new
+#'   cells on its anchors. [ReclusterBGFormer()], [SaveBGFormer()] and the plots also take the
+#'   query. A model that the query had before is overwritten.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))

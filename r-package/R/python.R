@@ -68,8 +68,8 @@ version_number <- function(version) {
   numeric_version(sub("[^0-9.].*$", "", version))
 }
 
-# The command that mends a Python; one that is too old cannot be mended.
-mending <- function(python, python_version, have, needed = python_requirements()) {
+# The command that fixes a Python; for one that is too old, the one that makes another.
+fix_command <- function(python, python_version, have, needed = python_requirements()) {
   if (version_number(python_version) < oldest_python) {
     return("bgformer::install_bgformer()")
   }
@@ -86,7 +86,7 @@ python_sentence <- function(python, python_version, have, needed = python_requir
     return(NULL)
   }
   sprintf("Python at %s %s; run %s and restart R.", python, paste(problems, collapse = " and "),
-          mending(python, python_version, have, needed))
+          fix_command(python, python_version, have, needed))
 }
 
 # Which Python is or would be used: its path (NULL if there is none yet) and who chose it.

@@ -6,12 +6,13 @@
 #'
 #' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
 #'   class `bgformer`.
-#' @param resolution Resolution at which the anchors are clustered; a higher one gives more clusters.
+#' @param resolution Resolution at which the anchors are clustered; a higher one gives more
+#'   clusters.
 #' @param n.clusters Number of clusters, instead of a resolution: the clusters of resolution 0.8 are
 #'   merged or split until there are this many. With neither, bgformer chooses the number as
 #'   [RunBGFormer()] does.
-#' @param cluster.name Column of the cells' metadata for the clusters; `NULL` writes over those of
-#'   [RunBGFormer()]. A column that bgformer did not write is never written over.
+#' @param cluster.name Column of the cells' metadata for the clusters; `NULL` overwrites those of
+#'   [RunBGFormer()]. A column that bgformer did not write is never overwritten.
 #' @param ... Not used.
 #'
 #' @return The object with new clusters, confidence and table of evidence, stored as [RunBGFormer()]

@@ -1,8 +1,8 @@
 #' Save a fitted model as a folder, and load it
 #'
 #' `SaveBGFormer()` writes the folder that `bgformer.BGFormer.load()` reads in Python, and
-#' `LoadBGFormer()` reads one, whether it was written here or by `save()` of a model in Python. For
-#' R alone `saveRDS()` of the object will do: it holds the model.
+#' `LoadBGFormer()` reads one, whether R wrote it or `save()` of a model in Python. If you only use
+#' R, `saveRDS()` of the object is enough: it holds the model.
 #'
 #' The folder appears complete or not at all. It holds the trained network, the anchors, and the
 #' latent space and weights of the cells, but neither counts nor names of cells.

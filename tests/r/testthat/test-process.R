@@ -76,7 +76,8 @@ test_that("many conversions in one process neither end it nor fill its memory", 
     used <- numeric()
     for (i in 1:20) {
       garbage <- lapply(1:50, function(i) reticulate::r_to_py(rnorm(1000)))
-      result <- RunBGFormer(counts[, 1:200], max_steps = 1, n_anchors = 20, verbose = FALSE)
+      result <- RunBGFormer(counts[, 1:200], max_steps = 1, n_anchors = 20, resolution = 1,
+                            verbose = FALSE)
       result <- ReclusterBGFormer(result, resolution = 1)
       used[i] <- sum(gc()[, 2])
     }

@@ -24,10 +24,10 @@ test_that("requirements are those of pyproject.toml", {
   expect_identical(needed$name[!is.na(needed$below)], c("numpy", "rpy2"))
 })
 
-test_that("what a Python lacks is said in one sentence with the command that mends it", {
+test_that("what a Python lacks is said in one sentence with the command that fixes it", {
   sentence <- function(have, python = "3.11.2") {
     problems <- internal("python_problems")(python, have, needed)
-    command <- internal("mending")("/py/bin/python", python, have, needed)
+    command <- internal("fix_command")("/py/bin/python", python, have, needed)
     c(problems, command)
   }
   expect_length(internal("python_problems")("3.11.2", good, needed), 0)
@@ -127,7 +127,7 @@ test_that("bgformer_sitrep() lives without torch and without Python", {
   said <- new_r(sitrep, list(RETICULATE_PYTHON = bare$python))
   expect_match(said, "torch +missing", all = FALSE)
   expect_match(said, "^Problem: lacks torch", all = FALSE)
-  expect_match(said, "^To mend it, run: .*pip install 'torch>=2.5'", all = FALSE)
+  expect_match(said, "^To fix this, run: .*pip install 'torch>=2.5'", all = FALSE)
   expect_true("available: FALSE " %in% said)
 
   said <- new_r(sitrep, list(RETICULATE_PYTHON = "/nowhere/python"))
@@ -136,7 +136,7 @@ test_that("bgformer_sitrep() lives without torch and without Python", {
 
   if (!internal("can_require")()) {
     said <- new_r(sitrep, list(RETICULATE_PYTHON = NA, WORKON_HOME = tempfile("empty-")))
-    expect_true("To mend it, run: bgformer::install_bgformer()" %in% said)
+    expect_true("To fix this, run: bgformer::install_bgformer()" %in% said)
     expect_true("available: FALSE " %in% said)
   }
 })
