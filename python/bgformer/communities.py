@@ -46,7 +46,7 @@ _PARTS_RESOLUTION = 5.0
 """Resolution of the parts in which islands are sought."""
 _NUMBER_RESOLUTION = 3.0
 """Resolution of the parts of clusters where more are asked for than the default has ..."""
-_FINER = 1.25
+_FINER = 1.5
 """... and the factor to the next one while there are too few."""
 _FINEST = 1e6
 _ITERATIONS = 20
@@ -206,6 +206,7 @@ class AnchorGraph:
 
     def __init__(self, weights: sparse.csr_matrix, seed: int, min_cells: int = MIN_CELLS) -> None:
         self.weights, self.seed, self.min_cells = weights, seed, min_cells
+        self._found: dict[float, np.ndarray] = {}
         links = sum(_links(block) for block in weight_blocks(weights, _LINK_BLOCK))
         self.mass = links.sum(axis=1)  # as the weights of a cell sum to 1
         np.fill_diagonal(links, 0)  # self-loops would favour anchors that stand alone
@@ -257,16 +258,18 @@ class AnchorGraph:
         return value.argmax(axis=1), value.max(axis=1)
 
     def leiden(self, resolution: float) -> np.ndarray:
-        """Return Leiden's communities of the anchors, shape (m,)."""
-        # Leiden draws from Python's generator; a private one leaves the caller's untouched.
-        igraph.set_random_number_generator(random.Random(self.seed))
-        try:
-            found = self.graph.community_leiden(
-                "modularity", weights="weight", resolution=resolution, n_iterations=_ITERATIONS
-            )
-        finally:
-            igraph.set_random_number_generator(random)
-        return numbered(np.array(found.membership))
+        """Return Leiden's communities of the anchors, shape (m,); each resolution is run once."""
+        if resolution not in self._found:
+            # Leiden draws from Python's generator; a private one leaves the caller's untouched.
+            igraph.set_random_number_generator(random.Random(self.seed))
+            try:
+                found = self.graph.community_leiden(
+                    "modularity", weights="weight", resolution=resolution, n_iterations=_ITERATIONS
+                )
+            finally:
+                igraph.set_random_number_generator(random)
+            self._found[resolution] = numbered(np.array(found.membership))
+        return self._found[resolution]
 
     @cached_property
     def _parts(self) -> np.ndarray:

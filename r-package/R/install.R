@@ -43,9 +43,9 @@ install_bgformer <- function(envname = environment_name, python = NULL, ...) {
 #'
 #' `bgformer_sitrep()` prints the versions of R, Python and their packages, the device that training
 #' would use, what is missing or has a wrong version, and the command that fixes it.
-#' `bgformer_available()` only says whether [RunBGFormer()] can run now, for code that must also pass
-#' on machines where it cannot. Both ask Python in a separate process, so nothing is started in this
-#' one.
+#' `bgformer_available()` only says whether [RunBGFormer()] can run now, for code that must also
+#' pass on machines where it cannot. Both ask Python in a separate process, so nothing is started in
+#' this one.
 #'
 #' @return `bgformer_sitrep()`: invisibly, a list of `python` (path, or `NULL`), `python_version`,
 #'   `chosen_by`, `packages` (a data frame of name, version and what is needed), `device`,
