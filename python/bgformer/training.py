@@ -40,7 +40,7 @@ class Objective:
     commitment: float = 0.1
     dec: float = 0.0
     """Weight of DEC in further steps after the first clusters are found; 0 leaves them out. Off by
-    default, because it did not pay on sets left out (docs/benchmarks.md)."""
+    default: no gain has been measured (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
