@@ -48,7 +48,7 @@ _NUMBER_RESOLUTION = 3.0
 """Resolution of the parts of clusters where more are asked for than the default has ..."""
 _FINER = 1.5
 """... and the factor to the next one while there are too few."""
-_FINEST = 1e6
+_FINEST = 1e3
 _ITERATIONS = 20
 """Rounds of Leiden's algorithm: it can go round in circles between partitions that are equal."""
 _LINK_BLOCK = 4 * BLOCK
@@ -268,7 +268,10 @@ class AnchorGraph:
                 )
             finally:
                 igraph.set_random_number_generator(random)
-            self._found[resolution] = numbered(np.array(found.membership))
+            clusters = np.array(found.membership)
+            # an anchor that no cell attends to, as in a subset, would be a cluster of its own
+            clusters[self.mass == 0] = clusters[self.mass.argmax()]
+            self._found[resolution] = numbered(clusters)
         return self._found[resolution]
 
     @cached_property
@@ -390,13 +393,14 @@ class AnchorGraph:
         """
         whole = self.communities(DEFAULT_RESOLUTION)
         yield from self._levels(whole, np.zeros_like(whole), 1, k)
-        resolution = _NUMBER_RESOLUTION
-        while resolution < _FINEST:
-            parts = self.leiden(resolution)
-            parts = numbered(whole * (parts.max() + 1) + parts)
-            yield from self._levels(self._without_small(parts, whole), whole, 0.5, k)
-            yield from self._levels(parts, whole, 0.5, k)  # smaller than min_cells if it must be
-            resolution *= _FINER
+        for keep_small in (False, True):  # smaller than min_cells only if it must be
+            resolution = _NUMBER_RESOLUTION
+            while resolution < _FINEST:
+                parts = self.leiden(resolution)
+                parts = numbered(whole * (parts.max() + 1) + parts)
+                parts = parts if keep_small else self._without_small(parts, whole)
+                yield from self._levels(parts, whole, 0.5, k)
+                resolution *= _FINER
         yield np.arange(len(self.links))
 
     def _levels(

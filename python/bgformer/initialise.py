@@ -62,7 +62,9 @@ def _start(network: Network, data: CountData, seed: int) -> None:
 def _components(values: torch.Tensor, width: int, seed: int) -> PCA:
     """Return the first principal components of cells x genes."""
     k = min(width, *values.shape)
-    with threadpool_limits(limits=1):  # the order of a parallel sum changes the last digits
+    # one thread: the order of a parallel sum changes the last digits; cells that are all alike
+    # leave PCA dividing 0 by 0
+    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):
         return PCA(k, svd_solver="randomized", random_state=seed).fit(values.numpy())
 
 

@@ -338,3 +338,10 @@ def test_more_clusters_than_the_default_are_parts_of_those(clustered):
     assert finer.n_clusters == whole.n_clusters + 3
     pairs = set(zip(finer.anchor_clusters, whole.anchor_clusters, strict=True))
     assert len(pairs) <= finer.n_clusters + 1  # one may have joined for want of cells of its own
+
+
+def test_a_few_cells_of_many_are_clustered_without_their_unused_anchors(clustered):
+    weights = clustered.obsm["bgformer_anchors"][:40]
+    found = partition(weights)
+    assert len(found.labels) == 40
+    assert found.n_clusters <= 4  # of ten cells each
