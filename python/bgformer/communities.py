@@ -237,12 +237,11 @@ class AnchorGraph:
         if self._without_small(self._islands(everything)).max() == 0:
             return everything
         while clusters.max() > 0:
-            value = link_values(links_between(self.links, clusters), 0.5)
-            np.fill_diagonal(value, -1)
-            a, b = np.unravel_index(value.argmax(), value.shape)
-            if value[a, b] < ONE_TYPE:
+            nearest, share = self.nearest(clusters)
+            most = int(share.argmax())
+            if share[most] < ONE_TYPE:
                 break
-            clusters = numbered(np.where(clusters == b, a, clusters))
+            clusters = numbered(np.where(clusters == nearest[most], most, clusters))
         return clusters
 
     def nearest(self, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ class Schedule:
     batch_size: int = 256
     learning_rate: float = 3e-4
     genes_per_step: int = 256
-    """Genes, drawn anew each step, on which the ZINB term is estimated."""
+    """Genes, drawn again at each step, on which the ZINB term is estimated."""
 
 
 class _Minibatch(NamedTuple):
