@@ -97,6 +97,8 @@ class Arm:
     instead: dict[tuple[object, str], object] = field(default_factory=dict)
     metric: bool = True
     tokens: bool = False
+    dec_true_k: bool = False
+    """DEC starts from as many clusters as there are types, not from those at the default."""
 
 
 ARMS = {
@@ -108,6 +110,11 @@ ARMS = {
     "no-commitment": Arm("no commitment", objective=Objective(commitment=0)),
     "no-zinb": Arm("no ZINB term", instead={(losses, "zinb"): no_zinb}),
     "dec": Arm("DEC, weight 0.1", objective=Objective(dec=0.1)),
+    "dec-1": Arm("DEC, weight 1", objective=Objective(dec=1)),
+    "dec-k": Arm(
+        "DEC, weight 0.1, from the true K", objective=Objective(dec=0.1), dec_true_k=True
+    ),
+    "dec-1-k": Arm("DEC, weight 1, from the true K", objective=Objective(dec=1), dec_true_k=True),
     "no-metric": Arm("no metric: latent as the heads give it", metric=False),
     "no-shrink": Arm("no Wiener shrink", instead={(metric, "_LEAST_SHARE"): 1}),
     "no-islands": Arm(
@@ -137,15 +144,21 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
         changes.enter_context(one_thread())
         for (where, name), value in arm.instead.items():
             changes.enter_context(patch.object(where, name, value))
-        weights = arm.weights(trained(data, seed, arm))
+        weights = arm.weights(trained(data, seed, arm, n_clusters if arm.dec_true_k else None))
         return [
             communities.partition(weights, n_clusters=k, seed=seed).labels
             for k in (None, n_clusters)
         ]
 
 
-def trained(data: count_matrix.CountData, seed: int, arm: Arm) -> sparse.csr_matrix:
-    """Train as `BGFormer.fit` does, and return the weights of the cells on the anchors."""
+def trained(
+    data: count_matrix.CountData, seed: int, arm: Arm, dec_clusters: int | None
+) -> sparse.csr_matrix:
+    """Train as `BGFormer.fit` does, and return the weights of the cells on the anchors.
+
+    DEC, if it is part of the arm, starts from `dec_clusters` clusters, or from those at the
+    default.
+    """
     network = network_for(
         data,
         n_batches=1,
@@ -169,7 +182,8 @@ def trained(data: count_matrix.CountData, seed: int, arm: Arm) -> sparse.csr_mat
     if arm.tokens:
         weights = on_tokens(network, data, seed)
     if arm.objective.dec:
-        refine(network, data, communities.partition(weights, seed=seed).labels, **how)
+        found = communities.partition(weights, n_clusters=dec_clusters, seed=seed)
+        refine(network, data, found.labels, **how)
         weights = anchors.place(network, data, seed).weights
     return weights
 
