@@ -75,7 +75,7 @@ def no_zinb(counts: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
 
 def modularity_alone(graph: AnchorGraph, resolution: float) -> np.ndarray:
     """Return communities whose islands are not separated."""
-    return graph._without_small(graph.leiden(resolution))
+    return graph._without_small(graph.leiden(resolution), graph.min_cells)
 
 
 def nothing_refused(_graph: AnchorGraph, clusters: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def trained(
     }
     train(network, data, **how)
     if arm.metric:
-        metric.calibrate(network, data, seed)
+        metric.calibrate(network, data, seed, trained=True)
     weights = anchors.place(network, data, seed).weights
     if arm.tokens:
         weights = on_tokens(network, data, seed)

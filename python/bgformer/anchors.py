@@ -194,6 +194,14 @@ def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
         yield row_block(weights, start, stop) if in_memory else weights[start:stop]
 
 
+def heaviest(weights: sparse.csr_matrix) -> np.ndarray:
+    """Return the anchor that each cell has most weight on, shape (n,)."""
+    most = np.maximum.reduceat(weights.data, weights.indptr[:-1]) if weights.nnz else weights.data
+    cell = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    at = np.flatnonzero(weights.data == most[cell])
+    return weights.indices[at[np.unique(cell[at], return_index=True)[1]]]
+
+
 def vote(
     weights: sparse.csr_matrix,
     anchor_clusters: np.ndarray,

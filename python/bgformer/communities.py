@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import igraph
 import numpy as np
+from scipy import sparse
 
-from bgformer.anchors import BLOCK, vote, vote_in_blocks, weight_blocks
+from bgformer.anchors import BLOCK, heaviest, vote, vote_in_blocks, weight_blocks
 from bgformer.arguments import not_both
 from bgformer.mergers import (
     first_of,
@@ -27,8 +28,6 @@ from bgformer.mergers import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from scipy import sparse
 
 DEFAULT_RESOLUTION = 0.8
 MIN_CELLS = 10
@@ -54,8 +53,10 @@ _ITERATIONS = 20
 _LINK_BLOCK = 4 * BLOCK
 """Cells whose weights are in memory at once, and more than a model is trained on: up to there, the
 links of the anchors are one product."""
-_LOOK_BLOCK = 8192
-"""Cells looked at together for one of each cluster; the first so many mostly have one."""
+_LOOK_AT_ALL = 50_000
+"""With no more cells, all are asked which clusters win any; with more, ..."""
+_LOOK_AT_EACH = 20
+"""... so many of those nearest to each anchor."""
 
 
 class Partition(NamedTuple):
@@ -105,6 +106,7 @@ def partition(
     seed: int = 0,
     *,
     min_cells: int = MIN_CELLS,
+    links: sparse.csr_matrix | None = None,
 ) -> Partition:
     """Cluster the anchors and give each cell the cluster with most of its weight.
 
@@ -126,6 +128,8 @@ def partition(
         Seeds Leiden.
     min_cells
         Fewest cells of a cluster; smaller ones join the cluster that they are most linked to.
+    links
+        What `anchor_links` returns for these weights, if it is at hand.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def partition(
     not_both(resolution, n_clusters)
     if resolution is not None and not resolution > 0:
         raise ValueError(f"resolution is {resolution}; it must be above 0.")
-    graph = AnchorGraph(weights, seed, min_cells)
+    graph = AnchorGraph(weights, seed, min_cells, links)
     if n_clusters is not None:
         anchor_clusters, resolution = graph.exactly(n_clusters), np.nan
         n_considered = n_clusters
@@ -146,9 +150,9 @@ def partition(
         resolution = DEFAULT_RESOLUTION if refuse else resolution
         nearby = [graph.communities(factor * resolution) for factor in _DOUBT]
         clusters = nearby[_DOUBT.index(1)]
-        anchor_clusters = considered = graph.holding_cells(clusters)
+        anchor_clusters = considered = graph.holding_cells(clusters, min_cells)
         if refuse:
-            anchor_clusters = graph.holding_cells(graph.supported(considered))
+            anchor_clusters = graph.holding_cells(graph.supported(considered), min_cells)
         n_considered = int(considered.max()) + 1
     support = graph.support(anchor_clusters, nearby)
     labels, confidence, anchor_clusters = assign(weights, anchor_clusters, support)
@@ -179,9 +183,13 @@ def assign(
     return rank[labels], confidence, rank[anchor_clusters]
 
 
-def _links(weights: sparse.csr_matrix) -> np.ndarray:
-    """Return how much cells link anchors, ``B^T B``, m x m."""
-    return (weights.T @ weights).toarray()
+def anchor_links(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return how much cells link anchors, ``B^T B``, CSR m x m; its sum is the number of cells.
+
+    Its diagonal holds what the cells of each anchor have on that one alone.
+    """
+    blocks = weight_blocks(weights, _LINK_BLOCK)
+    return sparse.csr_matrix(sum((block.T @ block).toarray() for block in blocks))
 
 
 class AnchorGraph:
@@ -193,7 +201,7 @@ class AnchorGraph:
         As in `partition`.
     seed
         Seeds Leiden.
-    min_cells
+    min_cells, links
         As in `partition`.
 
     Attributes
@@ -204,10 +212,16 @@ class AnchorGraph:
         Links between different anchors, m x m, the diagonal 0.
     """
 
-    def __init__(self, weights: sparse.csr_matrix, seed: int, min_cells: int = MIN_CELLS) -> None:
+    def __init__(
+        self,
+        weights: sparse.csr_matrix,
+        seed: int,
+        min_cells: int = MIN_CELLS,
+        links: sparse.csr_matrix | None = None,
+    ) -> None:
         self.weights, self.seed, self.min_cells = weights, seed, min_cells
         self._found: dict[float, np.ndarray] = {}
-        links = sum(_links(block) for block in weight_blocks(weights, _LINK_BLOCK))
+        links = (anchor_links(weights) if links is None else links).toarray()
         self.mass = links.sum(axis=1)  # as the weights of a cell sum to 1
         np.fill_diagonal(links, 0)  # self-loops would favour anchors that stand alone
         self.links = links
@@ -224,7 +238,7 @@ class AnchorGraph:
         separated. And a cluster of fewer than `min_cells` cells joins its neighbour.
         """
         apart = self._islands(self.leiden(resolution))
-        return self._without_small(apart)
+        return self._without_small(apart, self.min_cells)
 
     def supported(self, clusters: np.ndarray) -> np.ndarray:
         """Merge clusters whose split has no evidence.
@@ -234,7 +248,7 @@ class AnchorGraph:
         single type.
         """
         everything = np.zeros(len(clusters), dtype=int)
-        if self._without_small(self._islands(everything)).max() == 0:
+        if self._without_small(self._islands(everything), self.min_cells).max() == 0:
             return everything
         while clusters.max() > 0:
             nearest, share = self.nearest(clusters)
@@ -301,8 +315,10 @@ class AnchorGraph:
             apart[inside] = [first[number] for number in level]
         return numbered(apart)
 
-    def _without_small(self, clusters: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
-        """Let clusters of too few cells join the one that they are most linked to.
+    def _without_small(
+        self, clusters: np.ndarray, least: int, within: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Let clusters of fewer cells than `least` join the one that they are most linked to.
 
         With `within`, they join clusters within the same one of these coarser clusters alone.
         """
@@ -310,21 +326,39 @@ class AnchorGraph:
         while True:
             cells = np.bincount(clusters, self.mass)
             parents = within[first_of(clusters)]
-            small = np.flatnonzero((cells < self.min_cells) & (np.bincount(parents)[parents] > 1))
+            small = np.flatnonzero((cells < least) & (np.bincount(parents)[parents] > 1))
             if len(small) == 0:
                 return clusters
             clusters = self._joined(clusters, int(small[cells[small].argmin()]), within)
 
-    def holding_cells(self, clusters: np.ndarray) -> np.ndarray:
-        """Let clusters that win no cell join the one that they are most linked to."""
+    def holding_cells(self, clusters: np.ndarray, least: int) -> np.ndarray:
+        """Let clusters that win fewer cells than `least` join the one they are most linked to.
+
+        `communities` counts cells by their weights; which cells a cluster wins in the vote is
+        known only for all clusters together. Of many cells, some of each anchor are looked at.
+        """
         clusters = numbered(clusters)
         while True:
-            holds_cells = np.zeros(clusters.max() + 1, dtype=bool)
-            for weights in weight_blocks(self.weights, _LOOK_BLOCK):
-                holds_cells[vote(weights, clusters)[0]] = True
-                if holds_cells.all():
-                    return clusters
-            clusters = self._joined(clusters, int(holds_cells.argmin()))
+            won = np.bincount(vote(self._voters, clusters)[0], minlength=clusters.max() + 1)
+            if won.min() >= least or len(won) == 1:
+                return clusters
+            clusters = self._joined(clusters, int(won.argmin()))
+
+    @cached_property
+    def _voters(self) -> sparse.csr_matrix:
+        """Weights of the cells that show which clusters win any: all, or some of each anchor."""
+        if self.weights.shape[0] <= _LOOK_AT_ALL:
+            return next(weight_blocks(self.weights, _LOOK_AT_ALL))
+        seen = np.zeros(self.weights.shape[1], dtype=int)
+        voters = []
+        for block in weight_blocks(self.weights, BLOCK):
+            nearest = heaviest(block)
+            order = np.argsort(nearest, kind="stable")
+            first = np.searchsorted(nearest[order], nearest[order])
+            rank = seen[nearest[order]] + np.arange(len(order)) - first
+            seen += np.bincount(nearest, minlength=len(seen))
+            voters.append(block[np.sort(order[rank < _LOOK_AT_EACH])])
+        return sparse.vstack(voters, format="csr")
 
     def _joined(
         self, clusters: np.ndarray, one: int, within: np.ndarray | None = None
@@ -347,23 +381,19 @@ class AnchorGraph:
             If the cells and anchors do not allow so many clusters.
         """
         n_cells, m = self.weights.shape
-        heaviest = vote_in_blocks(self.weights, np.arange(m))[0]
-        most = len(np.unique(heaviest))
-        if not 1 <= k <= most:
-            raise ValueError(
-                f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
-                f"clusters; for more, cluster again with more anchors."
-            )
-        for clusters in self._at_least(k):
-            holding = self.holding_cells(clusters)
-            if holding.max() + 1 >= k:
-                return self._merged_to(holding, k)
+        most = min(n_cells, m)
+        if 1 <= k <= most:
+            for clusters, least in self._at_least(k):
+                holding = self.holding_cells(clusters, least)
+                most = holding.max() + 1
+                if most >= k:
+                    return self._merged_to(holding, k, least)
         raise ValueError(
-            f"n_clusters is {k}, but the anchors can be separated into {holding.max() + 1} or "
-            f"fewer; ask for fewer clusters, or cluster with more anchors."
+            f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
+            f"clusters; for more, cluster again with more anchors."
         )
 
-    def _merged_to(self, clusters: np.ndarray, k: int) -> np.ndarray:
+    def _merged_to(self, clusters: np.ndarray, k: int, least: int) -> np.ndarray:
         """Merge clusters that hold cells until there are k that do.
 
         A merged pair can win all cells of a third cluster; such a pair is passed over.
@@ -372,7 +402,8 @@ class AnchorGraph:
             value = link_values(links_between(self.links, clusters), 1)
             rows, columns = np.triu_indices(len(value), k=1)
             for i in np.argsort(-value[rows, columns], kind="stable"):
-                merged = self.holding_cells(np.where(clusters == columns[i], rows[i], clusters))
+                merged = np.where(clusters == columns[i], rows[i], clusters)
+                merged = self.holding_cells(merged, least)
                 if merged.max() == clusters.max() - 1:
                     break
             clusters = merged
@@ -381,26 +412,33 @@ class AnchorGraph:
     def cut(self, k: float) -> np.ndarray:
         """Return about k clusters of anchors, as many as there can be."""
         wanted = int(np.clip(round(k), 1, len(self.links)))
-        return next(self._at_least(wanted))
+        return next(self._at_least(wanted))[0]
 
-    def _at_least(self, k: int) -> Iterator[np.ndarray]:
+    def _at_least(self, k: int) -> Iterator[tuple[np.ndarray, int]]:
         """Yield k clusters, and then more and more of them, up to one for each anchor.
+
+        With them comes how many cells each must win: `min_cells`, or ever fewer while there are
+        too few clusters of so many.
 
         Fewer than the default resolution has are mergers of those, two by two, the two first that
         have most links over what modularity expects. More are parts of those, which are merged
         within each of them, first the two with the largest share of links.
         """
         whole = self.communities(DEFAULT_RESOLUTION)
-        yield from self._levels(whole, np.zeros_like(whole), 1, k)
-        for keep_small in (False, True):  # smaller than min_cells only if it must be
+        for level in self._levels(whole, np.zeros_like(whole), 1, k):
+            yield level, self.min_cells
+        least = self.min_cells
+        while least:
             resolution = _NUMBER_RESOLUTION
             while resolution < _FINEST:
                 parts = self.leiden(resolution)
                 parts = numbered(whole * (parts.max() + 1) + parts)
-                parts = parts if keep_small else self._without_small(parts, whole)
-                yield from self._levels(parts, whole, 0.5, k)
+                parts = self._without_small(parts, least, whole)
+                for level in self._levels(parts, whole, 0.5, k):
+                    yield level, least
                 resolution *= _FINER
-        yield np.arange(len(self.links))
+            least //= 2
+        yield np.arange(len(self.links)), 1
 
     def _levels(
         self, start: np.ndarray, within: np.ndarray, exponent: float, k: int

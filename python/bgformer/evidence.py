@@ -1,4 +1,4 @@
-"""Evidence for each cluster: how far its nearest neighbour is, and which genes tell them apart."""
+"""Evidence for each cluster: what separates it from the one nearest to it, in held-out counts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import binom, false_discovery_control, norm
 
-from bgformer.anchors import anchor_weights
+from bgformer.anchors import anchor_weights, heaviest
 from bgformer.counts import rows_of_values, with_size_factors
 from bgformer.embedding import embed
 from bgformer.heads import head_anchors, head_columns
@@ -30,6 +30,11 @@ tells two clusters apart: at least twice as high (log2), detected in this share 
 with this relative difference of the shares, at this false discovery rate."""
 _NAMED = 5
 """Marker genes that are named."""
+_WINDOW = 1 / 8
+"""Half the width of the windows in which cells are counted for a gap, as a share of the way from
+the middle of one cluster to that of the other."""
+_PLACES = 9
+"""Places between two clusters where the gap is sought."""
 
 
 class Profiles(NamedTuple):
@@ -43,11 +48,26 @@ class Profiles(NamedTuple):
         Sum of each gene's counts per 10,000 over these cells, m x g float32.
     detected
         Cells of these in which the gene is seen, m x g float32.
+    nearest
+        Anchor nearest to each of the s cells that the profiles are taken from, shape (s,).
+    first, second
+        Where these cells lie by the first half of their counts, which `nearest` is from, and by
+        the second, s x d float16: columns of the latent that the linear head looks at.
     """
 
     cells: np.ndarray
     total: np.ndarray
     detected: np.ndarray
+    nearest: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+
+class Gap(NamedTuple):
+    """What lies between two clusters."""
+
+    depth: float
+    p: float
 
 
 def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) -> Profiles:
@@ -73,12 +93,13 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
     one.data = rng.binomial(one.data.astype(np.int64), 0.5).astype(np.float32)
     other.data -= one.data
     other.eliminate_zeros()
-    latent = embed(network, with_size_factors(one, sample.batch, sample.median_counts))
-    columns, own = head_columns(latent.shape[1])[0], head_anchors(len(anchors))[0]
-    weights = anchor_weights(latent[:, columns], anchors[own, columns], n_heads=1)
-    width = np.diff(weights.indptr)[0]
-    heaviest = weights.data.reshape(-1, width).argmax(axis=1)
-    nearest = weights.indices.reshape(-1, width)[np.arange(len(heaviest)), heaviest]
+    columns, own = head_columns(anchors.shape[1])[0], head_anchors(len(anchors))[0]
+    first, second = (
+        embed(network, with_size_factors(half, sample.batch, sample.median_counts))[:, columns]
+        for half in (one, other)
+    )
+    weights = anchor_weights(first, anchors[own, columns], n_heads=1)
+    nearest = heaviest(weights)
     of_anchors = sparse.csr_matrix(
         (np.ones(len(nearest), dtype=np.float32), (nearest, np.arange(len(nearest)))),
         shape=(weights.shape[1], len(nearest)),
@@ -90,6 +111,9 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
         np.bincount(nearest, minlength=weights.shape[1]).astype(np.float32),
         (of_anchors @ other).toarray(),
         detected,
+        nearest.astype(np.int32),
+        first.astype(np.float16),
+        second.astype(np.float16),
     )
 
 
@@ -109,9 +133,10 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
     -------
     A row for each cluster: "cluster", "n_cells", "nearest" (the cluster with most links to it),
     "links" (their share of links, see `communities.ISLAND`: near 0 across a gap, .15 and more
-    between halves of a single type), "n_markers" (genes that tell the two apart in counts that
-    were held out, see `_FOLD`) and "markers" (names of the first five of those that the cluster
-    has more of).
+    between halves of a single type), "gap" and "gap_p" (how deep the gap between the two is, 0
+    none, 1 empty, and the p-value of there being none; see `gap`), "n_markers" (genes that tell
+    the two apart in counts that were held out, see `_FOLD`) and "markers" (names of the first five
+    of those that the cluster has more of). With a single cluster there is no gap: nan.
     """
     n_clusters = found.n_clusters
     clusters = found.anchor_clusters[: len(held_out.cells)]
@@ -126,15 +151,59 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
         n_markers.append(int(np.count_nonzero(z)))
         best = np.argsort(-z, kind="stable")[:_NAMED]
         names.append(", ".join(str(genes[gene]) for gene in best if z[gene] > 0))
+    of_cells = clusters[held_out.nearest]
+    gaps = [
+        gap(held_out, of_cells == one, of_cells == other)
+        for one, other in enumerate(found.nearest)
+    ]
     return pd.DataFrame(
         {
             "cluster": [str(cluster) for cluster in range(n_clusters)],
             "n_cells": np.bincount(found.labels, minlength=n_clusters),
             "nearest": [str(cluster) for cluster in found.nearest],
             "links": found.links,
+            "gap": [between.depth for between in gaps],
+            "gap_p": [between.p for between in gaps],
             "n_markers": n_markers,
             "markers": names,
         }
+    )
+
+
+def gap(held_out: Profiles, one: np.ndarray, other: np.ndarray) -> Gap:
+    """Return how deep the gap between two groups of cells is, and whether chance would make it.
+
+    The first half of the counts says which cells are of which group, the line through the middles
+    of both, and where on it cells are fewest. The second half, whose noise is independent, says
+    how many cells lie there, and how many in windows of the same width at the middles. The depth
+    is 1 minus the ratio of the number in the gap to the smaller of those at the middles, 0 at
+    least. If cells were as dense there as at the smaller middle, either number would be as likely
+    to be the larger: the p-value is the binomial probability that no more lie in the gap.
+
+    Parameters
+    ----------
+    held_out
+        From `profiles`.
+    one, other
+        True for the cells of each group, shape (s,).
+    """
+    if not one.any() or not other.any() or np.array_equal(one, other):
+        return Gap(np.nan, np.nan)
+    first, second = held_out.first.astype(np.float64), held_out.second.astype(np.float64)
+    middles = np.array([first[group].mean(axis=0) for group in (other, one)])
+    axis = middles[1] - middles[0]
+    axis /= max(axis @ axis, 1e-12)  # the middles are at 0 and 1
+    either = one | other
+    along, again = ((half - middles[0]) @ axis for half in (first, second))
+    low, high = np.median(along[other]), np.median(along[one])
+    width = _WINDOW * (high - low)
+    places = np.linspace(low + 2 * width, high - 2 * width, _PLACES)
+    near = np.abs(along[either, None] - places) < 2 * width
+    at = [places[near.sum(axis=0).argmin()], low, high]
+    in_gap, *in_middles = (np.abs(again[either, None] - at) < width).sum(axis=0)
+    smaller = min(in_middles)
+    return Gap(
+        max(0.0, 1 - in_gap / max(smaller, 1)), float(binom.cdf(in_gap, in_gap + smaller, 0.5))
     )
 
 

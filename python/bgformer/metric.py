@@ -26,7 +26,7 @@ _SHARE = 0.05
 _LEAST_SHARE = 0.01
 """An axis of nothing but noise keeps this much, so that cells never all fall onto one point."""
 _ROUNDS = 2
-"""The neighbours are sought again in the metric that the first ones gave."""
+"""Times that neighbours are sought."""
 _HALVINGS = 4
 """Ways to halve the cells of a single batch; which one is drawn moves clusters, so several are."""
 _FLOOR = 0.02
@@ -34,7 +34,7 @@ _FLOOR = 0.02
 hardly differ must not be blown up."""
 
 
-def calibrate(network: Network, data: CountData, seed: int) -> None:
+def calibrate(network: Network, data: CountData, seed: int, *, trained: bool = False) -> None:
     """Set the metric of both heads, so that like cells are one unit apart.
 
     Parameters
@@ -45,19 +45,30 @@ def calibrate(network: Network, data: CountData, seed: int) -> None:
         The training cells.
     seed
         Seeds the choice of cells and of halves.
+    trained
+        Set that of the learned head alone: training does not move the linear one.
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
     for name, output in zip(("linear", "learned"), raw_heads(network, sample), strict=True):
-        centre, to_units = units(output.astype(np.float64), sample.batch, rng)
+        rounds = groupings(sample.batch, rng)
+        if trained and name == "linear":
+            continue
+        centre, to_units = units(output.astype(np.float64), rounds)
         with torch.no_grad():
             getattr(network, f"{name}_centre").copy_(torch.as_tensor(centre))
             getattr(network, f"{name}_map").copy_(torch.as_tensor(to_units))
 
 
-def units(
-    output: np.ndarray, batch: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def groupings(batch: np.ndarray, rng: np.random.Generator) -> list[list[np.ndarray]]:
+    """Return the ways to group the cells in each round: by batch, or in halves if there is one."""
+    if len(np.unique(batch)) > 1:
+        return [[batch]] * _ROUNDS
+    halves = np.arange(len(batch)) % 2
+    return [[rng.permutation(halves) for _ in range(_HALVINGS)] for _ in range(_ROUNDS)]
+
+
+def units(output: np.ndarray, rounds: list[list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre (d,) and the map (d x d) that put a head's output into units.
 
     Like cells are mutual nearest neighbours between batches (Haghverdi et al. 2018,
@@ -75,20 +86,15 @@ def units(
     ----------
     output
         Output of a head, n x d.
-    batch
-        Batch codes, shape (n,).
-    rng
-        Deals the cells to halves.
+    rounds
+        For each round the ways to group the cells, shape (n,) each. The neighbours are sought
+        again in the metric that those of the round before gave.
     """
     centre = output.mean(axis=0)
     to_units = np.eye(len(centre))
-    for _ in range(_ROUNDS):
-        groupings = [batch]
-        if len(np.unique(batch)) == 1:
-            halves = np.arange(len(output)) % 2
-            groupings = [rng.permutation(halves) for _ in range(_HALVINGS)]
+    for ways in rounds:
         in_units = (output - centre) @ to_units
-        spread = np.mean([_spread(in_units, group) for group in groupings], axis=0)
+        spread = np.mean([_spread(in_units, group) for group in ways], axis=0)
         to_units = to_units @ _inverse_root(spread)
     variance, directions = np.linalg.eigh(np.cov((output - centre) @ to_units, rowvar=False))
     between = np.clip((variance - 1) / np.maximum(variance, 1e-12), _LEAST_SHARE, 1)

@@ -82,6 +82,8 @@ class BGFormer:
         Clusters of the training cells: labels, confidence, anchor_clusters, resolution.
     weights_
         Weights of the training cells on the anchors of the graph, CSR n x m.
+    links_
+        Links between the anchors of the graph: the weights that cells have on both, CSR m x m.
     latent_
         Latent of the training cells, n x n_latent float32, in units of the spread of like cells
         (see `metric`).
@@ -243,7 +245,7 @@ class BGFormer:
                     progress=progress,
                     n_threads=n_threads,
                 )
-            calibrate(self.network_, data, self.seed)
+            calibrate(self.network_, data, self.seed, trained=True)
             self.anchors_ = anchor_graph.centres(self.network_, data, self.seed)
             self._place(sample, places, n_threads)
             if ranks.index() > 0:
@@ -278,12 +280,18 @@ class BGFormer:
         for part in parts:
             places.add(part.latent, part.weights)
         self.latent_, self.weights_ = places.end()
+        self.links_ = communities.anchor_links(self.weights_)
         self._partition(self.resolution, None if self.n_clusters == "auto" else self.n_clusters)
 
     def _partition(self, resolution: float | None, n_clusters: int | None) -> None:
         """Cluster the anchors."""
         self.partition_ = communities.partition(
-            self.weights_, resolution, n_clusters, seed=self.seed, min_cells=self.min_cells
+            self.weights_,
+            resolution,
+            n_clusters,
+            seed=self.seed,
+            min_cells=self.min_cells,
+            links=self.links_,
         )
 
     def _refine(self, sample: Sample, places: Places, n_threads: int) -> None:
@@ -524,6 +532,7 @@ class BGFormer:
             weights, found.anchor_clusters, found.anchor_support
         )
         self.latent_, self.weights_ = latent, weights
+        self.links_ = communities.anchor_links(weights)
         self.partition_ = found._replace(labels=labels, confidence=confidence)
         self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
 

@@ -248,8 +248,9 @@ def evidence(
 
     Each cluster is a circle whose area grows with its cells. Two clusters that are nearest to each
     other are in one place; of any other the nearest follows in brackets. To the left of the dashed
-    line the two are apart, with hardly a cell between them; to the right of the dotted one, they
-    are split only because a resolution or a number of clusters asked for it.
+    line the two are apart, with hardly a cell between them. To the right of the dotted one, they
+    are split only because a resolution or a number of clusters asked for it. The darker a circle,
+    the deeper the gap between the two in held-out counts.
 
     Parameters
     ----------
@@ -281,7 +282,17 @@ def evidence(
     axis.axvline(ISLAND, color="0.6", linestyle="--", linewidth=1)
     axis.axvline(ONE_TYPE, color="0.6", linestyle=":", linewidth=1)
     area = 30 + 600 * table["n_cells"] / max(table["n_cells"].sum(), 1)
-    axis.scatter(table["links"], table["n_markers"], s=area, alpha=0.6, edgecolor="none")
+    points = axis.scatter(
+        table["links"],
+        table["n_markers"],
+        s=area,
+        c=table["gap"],
+        cmap="viridis_r",
+        vmin=0,
+        vmax=1,
+    )
+    points.set(alpha=0.7, edgecolor="none")
+    axis.figure.colorbar(points, ax=axis, label="depth of the gap", shrink=0.6)
     nearest = dict(zip(table["cluster"], table["nearest"], strict=True))
     for one, x, y in zip(table["cluster"], table["links"], table["n_markers"], strict=True):
         mutual = nearest[nearest[one]] == one  # two clusters are then in one place

@@ -49,4 +49,4 @@ def refine(
         progress=progress,
         centroids=np.stack(centroids).astype(np.float32),
     )
-    calibrate(network, data, seed)
+    calibrate(network, data, seed, trained=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-FORMAT = 2
+FORMAT = 3
 """Version of the format; raised when what is written changes, so that a model is never misread."""
 _DAMAGE = (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)
 """What reading a damaged file has been seen to raise."""

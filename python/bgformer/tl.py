@@ -97,7 +97,8 @@ def cluster(
     ``adata.uns[key_added]``
         "params", "version", "seed", "resolution", "n_clusters", "n_considered" (clusters before
         splits without evidence were refused), "n_cells", "history" (loss and terms at each step),
-        "anchors" (m x n_latent), "anchor_clusters" (m), "genes", "profiles" (held-out counts of
+        "anchors" (m x n_latent), "links" between them (sparse m x m: the weights that cells have
+        on both), "anchor_clusters" (m), "genes", "profiles" (held-out counts of
         each anchor of the linear head, see :class:`bgformer.evidence.Profiles`) and "evidence", a
         table of what sets each cluster apart from the one nearest to it (see
         :func:`bgformer.evidence.evidence`).
@@ -166,6 +167,7 @@ def described(
         "seed": model.seed,
         "history": model.history_,
         "anchors": model.anchors_,
+        "links": model.links_,
         "genes": model.genes_.astype(object),
         "n_cells": model.latent_.shape[0],
         "profiles": model.profiles_._asdict(),
@@ -226,6 +228,7 @@ def recluster(
             None if n_clusters == "auto" else n_clusters,
             seed=int(stored["seed"]),
             min_cells=int(stored["params"]["min_cells"]),
+            links=_links_of_all(adata, stored),
         )
     adata = _copy(adata) if copy else adata
     if beside:
@@ -269,6 +272,11 @@ def resolutions(
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     with one_thread():
         return over_resolutions(weights, wanted, int(stored["seed"]))
+
+
+def _links_of_all(adata: AnnData, stored: dict[str, Any]) -> sparse.csr_matrix | None:
+    """Return the stored links between anchors, or None if `adata` has a part of the cells only."""
+    return sparse.csr_matrix(stored["links"]) if adata.n_obs == stored["n_cells"] else None
 
 
 def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:

@@ -85,6 +85,9 @@
 #'   * `nearest`: the cluster with most links to it;
 #'   * `links`: their share of links. It is near 0 across a gap, below 0.08 if the two are apart,
 #'     and 0.15 or more between two halves of a single type (`NaN` if there is only one cluster);
+#'   * `gap`, `gap_p`: how deep the gap between the two is, from 0 (none) to 1 (empty), and the
+#'     p-value of there being none. One half of each cell's counts says where the gap should be; the
+#'     other half is used to count the cells there, and those in the middle of each cluster;
 #'   * `n_markers`: number of genes that tell the two apart. One half of each cell's counts is
 #'     tested; the other half places the cells among the anchors;
 #'   * `markers`: up to five of these genes that the cluster expresses more than the other.

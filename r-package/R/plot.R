@@ -189,15 +189,15 @@ whole_breaks <- function(limits) {
 #'
 #' Clusters left of the dashed line are apart from their nearest cluster: hardly a cell lies between
 #' them. Clusters right of the dotted line are split only because you asked for a number or a
-#' resolution; with few marker genes, they may be parts of one type.
+#' resolution; with few marker genes and no gap (a pale point), they may be parts of one type.
 #'
 #' @inheritParams BGFormerPlot
 #'
 #' @return A ggplot object, whose `data` is the table of evidence with the names of the clusters. It
 #'   has one point per cluster. From left to right: the share of links with the nearest cluster, 0
 #'   if no cell lies between them. From bottom to top: the number of genes that tell the two apart,
-#'   on a square root scale. The area is the number of cells. The label reads "cluster > nearest
-#'   cluster".
+#'   on a square root scale. The area is the number of cells, the colour the depth of the gap. The
+#'   label reads "cluster > nearest cluster".
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -224,9 +224,9 @@ EvidencePlot <- function(object, label = TRUE) {
                         linetype = c("dashed", "dotted"), colour = "grey30") +
     ggplot2::annotate("text", x = gap_share, y = Inf, label = "apart ", hjust = 1, vjust = -0.4,
                       colour = "grey30") +
-    ggplot2::geom_point(ggplot2::aes(size = .data$n_cells, fill = .data$cluster), shape = 21,
+    ggplot2::geom_point(ggplot2::aes(size = .data$n_cells, fill = .data$gap), shape = 21,
                         colour = "white", stroke = 0.3, alpha = 0.8) +
-    ggplot2::scale_fill_manual(values = cluster_colours(table$cluster), guide = "none") +
+    ggplot2::scale_fill_viridis_c(limits = c(0, 1), direction = -1, name = "Depth of\nthe gap") +
     ggplot2::scale_size_area(max_size = 9, name = "Cells",
                              guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
     ggplot2::scale_x_continuous(limits = c(0, max(table$links, one_type_share))) +

@@ -46,10 +46,33 @@ def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, ask
     at_once = parted(**asked)
     monkeypatch.setattr(anchors, "BLOCK", 64)
     monkeypatch.setattr(communities, "_LINK_BLOCK", 150)
-    monkeypatch.setattr(communities, "_LOOK_BLOCK", 10)
     in_blocks = parted(**asked)
     for found, expected in zip(in_blocks, at_once, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 5.0}, {"n_clusters": 7}])
+def test_clusters_have_as_many_cells_as_they_must(parted, asked):
+    assert np.bincount(parted(**asked, min_cells=15).labels).min() >= 15
+
+
+def test_a_number_that_needs_small_clusters_is_met(parted):
+    assert parted(n_clusters=12, min_cells=N_CELLS // 10).n_clusters == 12
+
+
+@pytest.mark.parametrize("asked", [{"resolution": 2.0}, {"n_clusters": 9}])
+def test_some_cells_of_each_anchor_show_which_clusters_win_any(parted, monkeypatch, asked):
+    all_asked = parted(**asked, min_cells=5)
+    monkeypatch.setattr(communities, "_LOOK_AT_ALL", N_CELLS // 3)
+    some_asked = parted(**asked, min_cells=5)
+    np.testing.assert_array_equal(some_asked.labels, all_asked.labels)
+
+
+def test_links_at_hand_are_not_computed_again(parted, weights):
+    links = communities.anchor_links(weights)
+    assert links.sum() == pytest.approx(N_CELLS)
+    with_links = parted(n_clusters=4, links=links)
+    np.testing.assert_array_equal(with_links.labels, parted(n_clusters=4).labels)
 
 
 def check(found, n_cells=N_CELLS):

@@ -8,7 +8,7 @@ from scipy import sparse
 
 import bgformer as bgf
 from bgformer.counts import with_size_factors
-from bgformer.evidence import profiles
+from bgformer.evidence import Profiles, gap, profiles
 
 
 def test_each_cluster_has_its_evidence(clustered):
@@ -72,6 +72,9 @@ def held_out(model, _pbmc700):
 
 def test_profiles_hold_each_cell_once(model, held_out):
     assert held_out.cells.sum() == 700
+    np.testing.assert_array_equal(
+        np.bincount(held_out.nearest, minlength=len(held_out.cells)), held_out.cells
+    )
     assert (held_out.detected <= held_out.cells[:, None]).all()
 
 
@@ -81,3 +84,50 @@ def test_a_cell_has_at_most_10000_held_out_counts(held_out):
 
 def test_profiles_are_those_of_the_fit(model, held_out):
     np.testing.assert_array_equal(held_out.total, model.profiles_.total)
+
+
+def along_a_line(places, noise=0.3, seed=0):
+    """Return the profiles of cells at these places of a line, in two halves of counts."""
+    rng = np.random.default_rng(seed)
+    first, second = (
+        np.column_stack([places + noise * rng.normal(size=len(places)), np.zeros(len(places))])
+        for _ in range(2)
+    )
+    nothing = np.zeros(0)
+    return Profiles(nothing, nothing, nothing, nothing, first, second)
+
+
+def test_two_types_with_nothing_between_them_have_a_deep_gap():
+    side = np.repeat([True, False], 200)
+    found = gap(along_a_line(np.where(side, 4.0, 0.0)), side, ~side)
+    assert found.depth > 0.9
+    assert found.p < 1e-6
+
+
+def test_one_type_cut_in_two_has_no_gap():
+    values = [
+        gap(cells, cells.first[:, 0] > 0, cells.first[:, 0] <= 0)
+        for seed in range(20)
+        for cells in [along_a_line(np.random.default_rng(seed).normal(size=400), seed=seed)]
+    ]
+    assert np.mean([found.depth for found in values]) < 0.1
+    assert min(found.p for found in values) > 0.01
+
+
+def test_a_rare_type_far_away_has_a_gap():
+    side = np.arange(412) < 12
+    found = gap(along_a_line(np.where(side, 6.0, 0.0)), side, ~side)
+    assert found.depth > 0.9
+    assert found.p < 0.01
+
+
+def test_a_single_cluster_has_no_gap(one_type):
+    found = bgf.tl.cluster(one_type, max_steps=20, n_clusters=1, verbose=False, copy=True)
+    assert found.uns["bgformer"]["evidence"][["links", "gap", "gap_p"]].isna().all(axis=None)
+
+
+def test_types_of_blood_have_gaps(clustered):
+    table = clustered.uns["bgformer"]["evidence"]
+    assert table["gap"].between(0, 1).all()
+    assert table["gap_p"].between(0, 1).all()
+    assert (table["gap_p"] < 0.05).mean() > 0.5

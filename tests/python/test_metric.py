@@ -10,7 +10,7 @@ from bgformer import counts as cm
 from bgformer import metric
 from bgformer.embedding import embed
 from bgformer.initialise import network_for
-from bgformer.metric import calibrate, units
+from bgformer.metric import calibrate, groupings, units
 
 N_LATENT = 12
 TYPE_AXES, NOISE_AXES = slice(0, 3), slice(3, 20)
@@ -35,7 +35,7 @@ def whitened(simulated, monkeypatch):
 
 def maps(output, batch=None, seed=0):
     batch = np.zeros(len(output), dtype=np.int64) if batch is None else batch
-    return units(output, batch, np.random.default_rng(seed))
+    return units(output, groupings(batch, np.random.default_rng(seed)))
 
 
 def in_units(output, batch=None, seed=0):

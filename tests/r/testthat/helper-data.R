@@ -54,7 +54,8 @@ error_of <- function(call) {
 expect_evidence <- function(results, clusters) {
   table <- results$evidence
   testthat::expect_s3_class(table, "data.frame")
-  testthat::expect_named(table, c("cluster", "n_cells", "nearest", "links", "n_markers", "markers"))
+  testthat::expect_named(table, c("cluster", "n_cells", "nearest", "links", "gap", "gap_p",
+                                  "n_markers", "markers"))
   testthat::expect_identical(table$cluster, levels(clusters))
   testthat::expect_identical(table$n_cells, as.vector(table(clusters)))
   testthat::expect_true(all(table$nearest %in% table$cluster & table$nearest != table$cluster))

@@ -127,7 +127,7 @@ test_that("the evidence for each cluster is drawn, of every kind of object", {
   expect_equal(points$x, table$links)
   expect_equal(points$y, sqrt(table$n_markers))
   expect_identical(order(points$size), order(table$n_cells))
-  expect_length(unique(points$fill), nrow(table))
+  expect_length(unique(points$fill), length(unique(table$gap)))
   labels <- Filter(function(data) nrow(data) == nrow(table), layers_with(built, "label"))[[1]]
   expect_setequal(labels$label, paste(table$cluster, ">", table$nearest))
   expect_identical(layers_with(built, "xintercept")[[1]]$xintercept, c(0.08, 0.16))
