@@ -187,6 +187,7 @@ def resolution(
     adata: AnnData,
     resolutions: Sequence[float] = RESOLUTIONS,
     *,
+    n_fits: int = 0,
     key_added: str = "bgformer",
     show: bool | None = None,
     save: str | Path | None = None,
@@ -203,6 +204,8 @@ def resolution(
         With the results of :func:`bgformer.tl.cluster`.
     resolutions
         Resolutions to try; see :func:`bgformer.tl.resolutions` for their numbers.
+    n_fits
+        Models to train anew; a second line then shows how far their clusters agree.
     key_added
         Name of the results.
     show
@@ -222,7 +225,7 @@ def resolution(
         If there is no folder to write `save` into.
     """
     _check_folder(save)
-    table = tl.resolutions(adata, resolutions, key_added=key_added)
+    table = tl.resolutions(adata, resolutions, n_fits=n_fits, key_added=key_added)
     current = results(adata, key_added)["resolution"]
     axes = _panels(2, height=3.0)
     for axis, name in zip(axes, ("n_clusters", "stability"), strict=True):
@@ -232,7 +235,11 @@ def resolution(
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylim(0, None)
     axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[1].set_ylim(min(0.5, table["stability"].min()), 1.02)
+    if "retrained" in table:
+        axes[1].plot(table["resolution"], table["retrained"], marker="o", markersize=4)
+        lines = axes[1].lines[0], axes[1].lines[-1]
+        axes[1].legend(lines, ["cells drawn anew", "models trained anew"], fontsize=8)
+    axes[1].set_ylim(min(0.5, table.iloc[:, 2:].to_numpy().min()), 1.02)
     return _finish(axes, ax=None, show=show, save=save)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
 from bgformer.anchors import vote
-from bgformer.communities import AnchorGraph
+from bgformer.communities import MIN_CELLS, AnchorGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,25 @@ _CELLS = 20_000
 _DRAWS = 10
 
 
+class OtherFit(NamedTuple):
+    """A model trained anew: the graph of its anchors, and weights of the same cells on them."""
+
+    graph: AnchorGraph
+    weights: sparse.csr_matrix
+
+
+def sampled(n_cells: int, seed: int) -> np.ndarray:
+    """Return the cells that stability is measured on, ascending: all, or 20,000 of them."""
+    return np.sort(np.random.default_rng(seed).permutation(n_cells)[:_CELLS])
+
+
 def over_resolutions(
-    weights: sparse.csr_matrix, resolutions: Sequence[float], seed: int
+    weights: sparse.csr_matrix,
+    resolutions: Sequence[float],
+    seed: int,
+    others: Sequence[OtherFit] = (),
+    *,
+    min_cells: int = MIN_CELLS,
 ) -> pd.DataFrame:
     """Return the number and the stability of the clusters at each resolution.
 
@@ -31,7 +48,8 @@ def over_resolutions(
     when as many cells are drawn from them with replacement (Hennig 2007,
     doi:10.1016/j.csda.2006.11.025); 1 means that the same cells come together every time. It says
     how much of a partition is due to the cells that happened to be measured, not which of several
-    stable resolutions is the right one.
+    stable resolutions is the right one. Anchors and latent stay the same; what training adds, only
+    other fits can show.
 
     Parameters
     ----------
@@ -41,22 +59,37 @@ def over_resolutions(
         At which to cluster.
     seed
         Seeds the draws and Leiden.
+    others
+        Models trained anew, with the weights of the cells `sampled`.
+    min_cells
+        Fewest cells of a cluster, of those `sampled`.
 
     Returns
     -------
-    "resolution", "n_clusters" and "stability", a row for each resolution.
+    "resolution", "n_clusters" and "stability", a row for each resolution; with `others` also
+    "retrained", the mean adjusted Rand index with their clusters.
     """
-    rng = np.random.default_rng(seed)
-    sample = weights[np.sort(rng.permutation(weights.shape[0])[:_CELLS])]
+    sample = weights[sampled(weights.shape[0], seed)]
     n = sample.shape[0]
-    graph = AnchorGraph(sample, seed)
-    draws = [AnchorGraph(sample[np.sort(rng.integers(n, size=n))], seed) for _ in range(_DRAWS)]
+    rng = np.random.default_rng([seed, 1])
+    graph = AnchorGraph(sample, seed, min_cells)
+    draws = [
+        AnchorGraph(sample[np.sort(rng.integers(n, size=n))], seed, min_cells)
+        for _ in range(_DRAWS)
+    ]
     rows = []
     for resolution in resolutions:
-        labels = vote(sample, graph.communities(resolution))[0]
+        labels = vote(sample, graph.holding_cells(graph.communities(resolution), min_cells))[0]
         agreement = [
             adjusted_rand_score(labels, vote(sample, draw.communities(resolution))[0])
             for draw in draws
         ]
-        rows.append((float(resolution), int(labels.max()) + 1, float(np.mean(agreement))))
-    return pd.DataFrame(rows, columns=["resolution", "n_clusters", "stability"])
+        row = {"resolution": float(resolution), "n_clusters": int(labels.max()) + 1}
+        row["stability"] = float(np.mean(agreement))
+        if others:
+            found = [
+                vote(other.weights, other.graph.communities(resolution))[0] for other in others
+            ]
+            row["retrained"] = float(np.mean([adjusted_rand_score(labels, one) for one in found]))
+        rows.append(row)
+    return pd.DataFrame(rows)

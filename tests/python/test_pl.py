@@ -180,6 +180,13 @@ def test_resolution_shows_number_and_stability(clustered, unchanged):
         np.testing.assert_array_equal(curve.get_ydata(), table[column])
 
 
+def test_models_trained_anew_have_a_line_of_their_own(clustered):
+    number, stability = bgf.pl.resolution(clustered, [0.5, 1], n_fits=1)
+    texts = [text.get_text() for text in stability.get_legend().get_texts()]
+    assert texts == ["cells drawn anew", "models trained anew"]
+    assert len(stability.get_lines()) == len(number.get_lines()) + 1
+
+
 def test_a_line_is_at_the_resolution_of_the_clusters(clustered):
     bgf.tl.recluster(clustered, resolution=0.7)
     for axis in bgf.pl.resolution(clustered, [0.5, 1]):

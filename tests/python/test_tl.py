@@ -1,6 +1,7 @@
 """Results on AnnData: where they are, that they last, and that they are the same again."""
 
 import json
+import pickle
 
 import anndata
 import numpy as np
@@ -164,11 +165,10 @@ def test_reclustering_does_not_train(clustered, monkeypatch):
     ],
 )
 def test_a_request_that_cannot_be_met_changes_nothing(clustered, unchanged, request_, message):
-    stored = {k: np.copy(v) for k, v in clustered.uns["bgformer"].items() if k != "history"}
+    stored = pickle.dumps(clustered.uns["bgformer"])
     with unchanged(clustered), pytest.raises(ValueError, match=message):
         bgf.tl.recluster(clustered, **request_)
-    for name, value in stored.items():
-        np.testing.assert_array_equal(clustered.uns["bgformer"][name], value)
+    assert pickle.dumps(clustered.uns["bgformer"]) == stored
 
 
 def test_some_of_the_cells_can_be_reclustered(clustered):
@@ -353,6 +353,30 @@ def test_clusters_that_are_there_are_more_stable_than_those_that_are_not(single,
 def test_resolutions_are_the_same_again(clustered):
     one, two = (bgf.tl.resolutions(clustered, [1.0]) for _ in range(2))
     pd.testing.assert_frame_equal(one, two)
+
+
+def test_models_trained_anew_agree_less_than_draws_of_the_cells(clustered, unchanged):
+    with unchanged(clustered):
+        table = bgf.tl.resolutions(clustered, [0.1, 1], n_fits=2)
+    assert list(table.columns) == ["resolution", "n_clusters", "stability", "retrained"]
+    assert table["retrained"].between(0.2, 1).all()
+    assert table["retrained"].mean() < table["stability"].mean()
+    again = bgf.tl.resolutions(clustered, [0.1, 1], n_fits=2)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_models_trained_anew_need_counts(clustered):
+    clustered.X = clustered.X.astype(float) / 3
+    with pytest.raises(bgf.CountsError):
+        bgf.tl.resolutions(clustered, [1], n_fits=1)
+
+
+def test_models_can_be_trained_anew_from_a_file(clustered, tmp_path):
+    clustered.write_h5ad(tmp_path / "cells.h5ad")
+    there = bgf.tl.resolutions(clustered, [1], n_fits=1)
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    pd.testing.assert_frame_equal(bgf.tl.resolutions(backed, [1], n_fits=1), there)
+    backed.file.close()
 
 
 @pytest.mark.parametrize(
