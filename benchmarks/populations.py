@@ -1,10 +1,11 @@
-"""One population or several: groups where one cluster is right, and groups where more are.
+"""One population or several, and half of the cells: what holds when other cells are there.
 
     python benchmarks/populations.py --csv FILE [--seeds 0,1] [--peers ours,leiden] [--sets a,b]
     python benchmarks/populations.py --from-csv FILE [--write]
 
-Each group (see population_groups.py) is clustered on its own at a method's defaults, without
-labels, and so is each whole set, to see which of a group's types it finds. Data as in accuracy.py.
+Each group (see population_groups.py: of one population, or of more) is clustered on its own at a
+method's defaults, without labels. So is each whole set, to see which of a group's types it finds,
+and a random half of it, to see which of its types are found again. Data as in accuracy.py.
 --csv adds each run to a file and skips those that are there; with --write the tables replace those
 in docs/benchmarks.md.
 """
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from population_groups import Group
 
 RUN = ["set", "group", "method", "seed"]
-WHOLE = "whole set"
+WHOLE, HALF = "whole set", "random half"
 
 
 def clusters(counts: anndata.AnnData, method: Method, seed: int) -> np.ndarray:
@@ -46,11 +47,15 @@ def clusters(counts: anndata.AnnData, method: Method, seed: int) -> np.ndarray:
 def run(
     full: anndata.AnnData, name: str, groups: list[Group], seed: int, done: set[tuple], key: str
 ) -> Iterator[dict[str, object]]:
-    """Cluster a whole set and each of its groups with one method and seed."""
+    """Cluster a whole set, half of it, and each of its groups with one method and seed."""
     truth = full.obs["cell_type"].astype(str).to_numpy()
     everything = np.ones(len(truth), dtype=bool)
     # batches are given for the whole set only: a group is from one protocol
-    todo = [(WHOLE, WHOLE, everything, without_labels(full, name))]
+    half = np.isin(np.arange(len(truth)), np.random.default_rng(seed).permutation(len(truth))[::2])
+    todo = [
+        (WHOLE, WHOLE, everything, without_labels(full, name)),
+        (HALF, HALF, half, without_labels(full[half], name)),
+    ]
     todo += [
         (group.name, group.kind, cells, without_labels(full[cells], ""))
         for group in groups
@@ -119,7 +124,7 @@ def judged(runs: pd.DataFrame) -> pd.DataFrame:
         (row["set"], row["method"], row["seed"]): json.loads(row["F1"])
         for _, row in runs[runs["kind"] == WHOLE].iterrows()
     }
-    judged = runs[runs["kind"] != WHOLE].copy()
+    judged = runs[~runs["kind"].isin([WHOLE, HALF])].copy()
     marks = []
     for _, row in judged.iterrows():
         f1 = json.loads(row["F1"])
@@ -182,6 +187,25 @@ def summary_table(runs: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def half_table(runs: pd.DataFrame) -> str:
+    """Return a table of the types that whole sets find, and of these found again in a half."""
+    lines = header("method", "set", "types found in the whole set", "of these in a random half")
+    f1 = runs[runs["kind"].isin([WHOLE, HALF])].set_index(["method", "set", "seed", "kind"])["F1"]
+    counts = []
+    for run, pair in f1.groupby(level=["method", "set", "seed"], sort=False):
+        if len(pair) == 2:
+            whole, half = (json.loads(pair[(*run, kind)]) for kind in (WHOLE, HALF))
+            found = [t for t, value in whole.items() if value >= FOUND_F1 and t in half]
+            again = sum(half[t] >= FOUND_F1 for t in found)
+            counts.append({"method": run[0], "set": run[1], "found": len(found), "again": again})
+    for key, rows in pd.DataFrame(counts).groupby("method", sort=False):
+        for name, sums in rows.groupby("set", sort=False)[["found", "again"]].sum().iterrows():
+            lines.append(line(METHODS[key].title, name, str(sums["found"]), str(sums["again"])))
+        found, again = rows["found"].sum(), rows["again"].sum()
+        lines.append(line(METHODS[key].title, "all", str(found), f"{again} ({again / found:.0%})"))
+    return "\n".join(lines)
+
+
 def share(hits: pd.Series) -> str:
     """Return "hits of runs (percent)"."""
     hits = hits.astype(bool)
@@ -212,6 +236,7 @@ def main() -> None:
     tables = {
         "populations": f"{head}\n\n{summary_table(groups)}",
         "population groups": group_table(groups),
+        "halves": half_table(runs),
     }
     print(*tables.values(), sep="\n\n")
     if chosen.write:

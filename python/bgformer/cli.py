@@ -150,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
     cluster.add_argument(
         "--n-top-genes", type=int, metavar="N", help="highly variable genes to use", **given
     )
+    cluster.add_argument(
+        "--n-anchors", type=_whole_or_auto, metavar="N", help="number of anchors", **given
+    )
+    cluster.add_argument(
+        "--min-cells", type=int, metavar="N", help="fewest cells of a cluster", **given
+    )
     cluster.add_argument("--max-steps", type=int, metavar="N", help="training steps", **given)
     cluster.add_argument(
         "--save-model", type=Path, metavar="DIR", help="save the fitted model into this folder"
@@ -210,7 +216,15 @@ def _cluster(options: argparse.Namespace) -> None:
     from bgformer.model import BGFormer
     from bgformer.places import InMemoryPlaces
 
-    names = ("n_clusters", "resolution", "seed", "n_top_genes", "max_steps")
+    names = (
+        "n_clusters",
+        "resolution",
+        "seed",
+        "n_top_genes",
+        "n_anchors",
+        "min_cells",
+        "max_steps",
+    )
     settings = {name: value for name, value in vars(options).items() if name in names}
     what = {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
     with (

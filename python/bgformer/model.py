@@ -22,7 +22,7 @@ from bgformer.genes import cut_genes, match_genes, select_genes
 from bgformer.heads import LEAST_LATENT, N_HEADS
 from bgformer.initialise import network_for
 from bgformer.metric import calibrate
-from bgformer.network import Network
+from bgformer.network import NEIGHBOURS, Network
 from bgformer.passes import placements
 from bgformer.places import InMemoryPlaces
 from bgformer.progress import Progress, say
@@ -49,7 +49,8 @@ class BGFormer:
     Parameters
     ----------
     n_clusters
-        Number of clusters, or "auto" to find it from the anchor graph.
+        Number of clusters, or "auto" to find it from the anchor graph. Groups that stand apart are
+        the last to be merged, so of few clusters one can be very small.
     resolution
         Resolution of the Leiden clustering of the anchors, used when the number of clusters is
         not given; higher gives more clusters. None for the default, 0.8, with splits that have
@@ -60,7 +61,7 @@ class BGFormer:
     n_top_genes
         Highly variable genes to use.
     n_latent
-        Dimensions of the latent space.
+        Dimensions of the latent space, 4 at least; 5/8 of them are the linear head's.
     max_steps
         Training steps of 256 cells each. Of more cells than these steps can see, and more than
         20,000, training takes a random sample; all cells are then clustered.
@@ -212,6 +213,12 @@ class BGFormer:
             )
         n_anchors = anchor_graph.choose_number(cells.n_obs, self.n_anchors, self.n_clusters)
         batch, self.batches_ = count_matrix.read_batch(cells, batch_key)
+        if n_anchors <= N_HEADS * NEIGHBOURS < cells.n_obs and self.n_anchors != "auto":
+            warnings.warn(
+                f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if there "
+                f"are {NEIGHBOURS} or fewer, so clusters can hardly be told apart; use more.",
+                stacklevel=3,
+            )
         chosen = select_genes(source, self.n_top_genes, batch)
         self.genes_ = np.asarray(cells.var_names[chosen], dtype=str)
         seen = self.max_steps * Schedule.batch_size

@@ -49,7 +49,8 @@ def cluster(
         Cells x genes, with raw counts in ``X`` or in a layer. Of a backed AnnData, ``X`` is read a
         block of cells at a time; the results are in memory.
     n_clusters
-        Number of clusters, or "auto" to find it.
+        Number of clusters, or "auto" to find it. Groups that stand apart are the last to be
+        merged, so of few clusters one can be very small.
     resolution
         Resolution of the clustering when the number is not given; higher gives more clusters.
         None for the default, 0.8, with splits that have no evidence refused: cells of a single

@@ -161,7 +161,7 @@ def test_every_option_reaches_the_model(cells, tmp_path, out, capsys, asked):
     cells.write_h5ad(tmp_path / "cells.h5ad")
     options = "".join(f"--{name.replace('_', '-')} {value} " for name, value in asked.items()) + (
         "--batch-key donor --layer counts --seed 5 "
-        "--n-top-genes 100 --max-steps 5 --device cpu --quiet"
+        "--n-top-genes 100 --n-anchors 60 --min-cells 5 --max-steps 5 --device cpu --quiet"
     )
     assert main(["cluster", str(tmp_path / "cells.h5ad"), "-o", str(out), *options.split()]) == 0
     assert capsys.readouterr() == ("", "")
@@ -172,6 +172,8 @@ def test_every_option_reaches_the_model(cells, tmp_path, out, capsys, asked):
         "layer": "counts",
         "seed": 5,
         "n_top_genes": 100,
+        "n_anchors": 60,
+        "min_cells": 5,
         "max_steps": 5,
         "device": "cpu",
     }

@@ -54,6 +54,11 @@ def test_more_than_there_are_cells_or_anchors(cells, unchanged, settings, messag
         bgf.tl.cluster(cells, **settings, verbose=False)
 
 
+def test_so_few_anchors_that_every_cell_attends_to_all_are_warned_of(cells):
+    with pytest.warns(UserWarning, match="n_anchors is 8: every cell attends to all anchors"):
+        bgf.BGFormer(n_anchors=8, max_steps=2, resolution=1, verbose=False).fit(cells)
+
+
 def test_numpy_numbers_are_numbers(cells):
     fitted = bgf.BGFormer(
         n_clusters=np.int64(3), max_steps=np.float64(5), seed=np.int32(1), verbose=False
