@@ -64,4 +64,4 @@ docs: setup .setup/docs  ## the site with vignettes, R and Python reference, int
 	@tools/site.sh docs/site
 
 clean:  ## remove all that make has made in this folder
-	@rm -rf .setup .venv .Rlib dist demo/output docs/site
+	@rm -rf .setup .venv .Rlib dist demo/output docs/site docs/python/generated
