@@ -19,7 +19,7 @@ pkgdown::build_site(Sys.getenv("PACKAGE"), override = list(destination = Sys.get
                     preview = FALSE, install = FALSE, new_process = FALSE, devel = FALSE)
 R
 
-# The kernels that run pages keep their files in $work, and do not ask for encryption.
+# The kernels that run the tutorial keep their files in $work, and do not ask for encryption.
 export IPYTHONDIR="$work/ipython" JUPYTER_DATA_DIR="$work/jupyter" JUPYTER_CONFIG_DIR="$work/jupyter"
 mkdir -p "$IPYTHONDIR/profile_default"
 echo 'c.IPKernelApp.log_level = "ERROR"' >"$IPYTHONDIR/profile_default/ipython_kernel_config.py"

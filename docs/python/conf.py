@@ -1,6 +1,12 @@
 """How Sphinx builds the Python documentation; `make docs` does it, without a network."""
 
+import os
+from pathlib import Path
+
 from bgformer import __version__
+
+ROOT = Path(__file__).parents[2]
+os.environ["PYTHONPATH"] = str(ROOT / "demo")  # where the tutorial finds its cells
 
 project = "bgformer"
 author = "bgformer developers"
@@ -43,6 +49,8 @@ myst_url_schemes = {"http": None, "https": None, "site": "../{{path}}"}
 
 html_theme = "sphinx_book_theme"
 html_title = f"bgformer {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
