@@ -60,8 +60,8 @@ build: setup  ## the wheel, the Python source archive and the R archive, into di
 help-pages: setup  ## renew the R help pages and NAMESPACE from the comments in r-package/R
 	@Rscript -e 'roxygen2::roxygenise("r-package")'
 
-docs: setup .setup/docs  ## the site with vignettes, R and Python reference, into docs/site
+docs: setup .setup/docs  ## the site with vignettes, the Python tutorial and both references, into docs/site
 	@tools/site.sh docs/site
 
 clean:  ## remove all that make has made in this folder
-	@rm -rf .setup .venv .Rlib dist demo/output docs/site
+	@rm -rf .setup .venv .Rlib dist demo/output docs/site docs/python/generated

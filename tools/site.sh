@@ -18,7 +18,14 @@ if (!bgformer::bgformer_available()) {
 pkgdown::build_site(Sys.getenv("PACKAGE"), override = list(destination = Sys.getenv("SITE")),
                     preview = FALSE, install = FALSE, new_process = FALSE, devel = FALSE)
 R
-.venv/bin/python tools/reference.py "$work/site/python"
+
+# The kernels that run the tutorial keep their files in $work, and do not ask for encryption.
+export IPYTHONDIR="$work/ipython" JUPYTER_DATA_DIR="$work/jupyter" JUPYTER_CONFIG_DIR="$work/jupyter"
+mkdir -p "$IPYTHONDIR/profile_default"
+echo 'c.IPKernelApp.log_level = "ERROR"' >"$IPYTHONDIR/profile_default/ipython_kernel_config.py"
+rm -rf docs/python/generated
+.venv/bin/python -m sphinx -q -W --keep-going -d "$work/doctrees" docs/python "$work/python"
+mv "$work/python" "$work/site/python"
 rm -rf "$1"
 mkdir -p "$(dirname "$1")"
 mv "$work/site" "$1"

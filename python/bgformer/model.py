@@ -147,7 +147,7 @@ class BGFormer:
 
     @property
     def labels_(self) -> np.ndarray:
-        """Cluster of each training cell, shape (n,): ``partition_.labels``."""
+        """Cluster of each training cell, shape (n,), as in ``partition_.labels``."""
         self._check_fitted()
         return self.partition_.labels
 
