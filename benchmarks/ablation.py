@@ -28,17 +28,22 @@ from labelled import SETS_WITH_BATCHES, labelled_sets
 from scores import against_labels
 from sklearn.metrics import adjusted_rand_score
 
-from bgformer import anchors, communities, losses, metric
-from bgformer import counts as count_matrix
-from bgformer.communities import AnchorGraph
-from bgformer.devices import one_thread
-from bgformer.genes import select_genes
-from bgformer.heads import head_anchors, head_columns
-from bgformer.initialise import network_for
-from bgformer.network import LEARNED_SCALE
-from bgformer.progress import Progress
-from bgformer.refinement import refine
-from bgformer.training import Objective, Schedule, set_tokens, train
+from bgformer.data import checks
+from bgformer.data.counts import CountData, with_size_factors
+from bgformer.data.genes import select_genes
+from bgformer.fit import metric
+from bgformer.fit.dec import refine
+from bgformer.fit.embedding import embed
+from bgformer.fit.initialise import network_for
+from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.graph import anchors, communities
+from bgformer.graph.anchor_graph import AnchorGraph
+from bgformer.graph.placement import Placement
+from bgformer.network import attention, losses
+from bgformer.network.heads import head_anchors, head_columns
+from bgformer.network.network import LEARNED_SCALE
+from bgformer.runtime.devices import one_thread
+from bgformer.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
     import torch
     from scipy import sparse
 
-    from bgformer.network import Network
+    from bgformer.network.network import Network
 
 SCORES = {"ARI": 3, "types found": 1, "rare found": 1, "ARI, true K": 3}
 """Columns of the table, with their digits."""
@@ -137,9 +142,9 @@ ARMS = {
 
 def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> list[np.ndarray]:
     """Return the clusters at the default resolution, and those with the number given."""
-    counts = count_matrix.read_counts(adata)
+    counts = checks.read_counts(adata)
     batch = np.zeros(adata.n_obs, dtype=np.int64)
-    data = count_matrix.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
+    data = with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
     with ExitStack() as changes:
         changes.enter_context(one_thread())
         for (where, name), value in arm.instead.items():
@@ -151,9 +156,7 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
         ]
 
 
-def trained(
-    data: count_matrix.CountData, seed: int, arm: Arm, dec_clusters: int | None
-) -> sparse.csr_matrix:
+def trained(data: CountData, seed: int, arm: Arm, dec_clusters: int | None) -> sparse.csr_matrix:
     """Train as `BGFormer.fit` does, and return the weights of the cells on the anchors.
 
     DEC, if it is part of the arm, starts from `dec_clusters` clusters, or from those at the
@@ -178,23 +181,28 @@ def trained(
     train(network, data, **how)
     if arm.metric:
         metric.calibrate(network, data, seed, trained=True)
-    weights = anchors.place(network, data, seed).weights
+    weights = placed(network, data, seed).weights
     if arm.tokens:
         weights = on_tokens(network, data, seed)
     if arm.objective.dec:
         found = communities.partition(weights, n_clusters=dec_clusters, seed=seed)
         refine(network, data, found.labels, **how)
-        weights = anchors.place(network, data, seed).weights
+        weights = placed(network, data, seed).weights
     return weights
 
 
-def on_tokens(network: Network, data: count_matrix.CountData, seed: int) -> sparse.csr_matrix:
+def placed(network: Network, data: CountData, seed: int) -> Placement:
+    """Set the anchors, and put all cells among them."""
+    centres, latent = anchors.centres(network, data, seed), embed(network, data)
+    return Placement(latent, centres, attention.anchor_weights(latent, centres))
+
+
+def on_tokens(network: Network, data: CountData, seed: int) -> sparse.csr_matrix:
     """Return the weights with the tokens, as training left them, as the learned head's anchors."""
-    placed = anchors.place(network, data, seed)
-    columns = head_columns(placed.latent.shape[1])[1]
-    own = head_anchors(len(placed.anchors))[1]
-    placed.anchors[own, columns] = LEARNED_SCALE * network.anchors.detach().numpy()
-    return anchors.anchor_weights(placed.latent, placed.anchors)
+    latent, centres, _ = placed(network, data, seed)
+    columns, own = head_columns(latent.shape[1])[1], head_anchors(len(centres))[1]
+    centres[own, columns] = LEARNED_SCALE * network.anchors.detach().numpy()
+    return attention.anchor_weights(latent, centres)
 
 
 def run(paths: list[Path], seeds: list[int], arms: list[str], csv: Path | None) -> pd.DataFrame:

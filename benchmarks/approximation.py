@@ -44,11 +44,11 @@ from matplotlib import pyplot as plt
 from torch.profiler import ProfilerActivity, profile
 
 import bgformer as bgf
-from bgformer import counts as count_matrix
-from bgformer.codebook import kmeans_centres
-from bgformer.devices import dense, one_thread
-from bgformer.heads import head_anchors, head_columns
-from bgformer.network import NEIGHBOURS, attention
+from bgformer.data import checks
+from bgformer.fit.kmeans import kmeans_centres
+from bgformer.network.heads import head_anchors, head_columns
+from bgformer.network.network import NEIGHBOURS, attention
+from bgformer.runtime.devices import dense, one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +84,8 @@ def trained(path: Path) -> tuple[list[Head], torch.Tensor]:
     """Train on a set and return both heads, and the scaled log counts of the cells (n x g)."""
     adata = anndata.read_h5ad(path)
     model = bgf.BGFormer(seed=0, verbose=False, device="cpu").fit(adata)
-    counts = count_matrix.read_counts(adata)[:, adata.var_names.get_indexer(model.genes_)]
-    data = count_matrix.with_size_factors(counts, np.zeros(adata.n_obs, dtype=np.int64))
+    counts = checks.read_counts(adata)[:, adata.var_names.get_indexer(model.genes_)]
+    data = counts.with_size_factors(counts, np.zeros(adata.n_obs, dtype=np.int64))
     size_factors = torch.from_numpy(data.size_factors)[:, None]
     heads = []
     for columns, own in zip(

@@ -20,19 +20,19 @@ import numpy as np
 import torch
 from labelled import labelled_sets
 
-from bgformer import counts as count_matrix
-from bgformer.anchors import choose_number
-from bgformer.devices import one_thread, pick_device
-from bgformer.genes import select_genes
-from bgformer.initialise import network_for
-from bgformer.metric import calibrate
-from bgformer.progress import Progress
-from bgformer.training import Objective, Schedule, set_tokens, train
+from bgformer.data import checks
+from bgformer.data.genes import select_genes
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate
+from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.graph.anchors import choose_number
+from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bgformer.network import Network
+    from bgformer.network.network import Network
 
 HOW = ("as it is", "compiled", "bfloat16")
 
@@ -77,9 +77,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     chosen = parser.parse_args()
     (path,) = labelled_sets("pbmc4k_top2000")
-    counts = count_matrix.read_counts(anndata.AnnData(anndata.read_h5ad(path).X))
+    counts = checks.read_counts(anndata.AnnData(anndata.read_h5ad(path).X))
     batch = np.zeros(counts.shape[0], dtype=np.int64)
-    data = count_matrix.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
+    data = counts.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
     device = pick_device(chosen.device)
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
     lines = [

@@ -38,7 +38,8 @@ Stages = dict[str, float]
 
 def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
     """Cluster by bgformer at its defaults; the stages are those of its `fit`."""
-    from bgformer import anchors, model
+    from bgformer import model
+    from bgformer.graph import anchors
 
     stages: Stages = {}
     originals = {

@@ -7,7 +7,7 @@ from bgformer._version import __version__
 
 if TYPE_CHECKING:
     from bgformer import pl, tl
-    from bgformer.counts import CountsError
+    from bgformer.data.checks import CountsError
     from bgformer.model import BGFormer
 
 __all__ = ["BGFormer", "CountsError", "__version__", "pl", "tl"]
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> object:
     if name in ("pl", "tl"):
         return import_module(f"bgformer.{name}")
     if name in ("BGFormer", "CountsError"):
-        module = import_module("bgformer.model" if name == "BGFormer" else "bgformer.counts")
+        module = import_module("bgformer.model" if name == "BGFormer" else "bgformer.data.checks")
         return getattr(module, name)
     raise AttributeError(f"module 'bgformer' has no attribute '{name}'")
 

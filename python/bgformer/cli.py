@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-    from bgformer.source import StoredCells
+    from bgformer.data.source import StoredCells
 
 _INPUT = (
     "an .h5ad file, a .zarr store, a 10x .h5 file, or a folder with matrix.mtx, barcodes.tsv and "
@@ -212,9 +212,12 @@ def _cluster(options: argparse.Namespace) -> None:
     _check_target(options.output, options.input, force=options.force)
     if options.save_model is not None:
         _check_model_target(options.save_model, force=options.force)
-    from bgformer import files, ranks, source, tl
+    from bgformer import tl
+    from bgformer.data import source
     from bgformer.model import BGFormer
-    from bgformer.places import InMemoryPlaces
+    from bgformer.runtime import ranks
+    from bgformer.store import files
+    from bgformer.store.places import InMemoryPlaces
 
     names = (
         "n_clusters",
@@ -261,8 +264,9 @@ def _predict(options: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
 
-    from bgformer import files, source
+    from bgformer.data import source
     from bgformer.model import BGFormer
+    from bgformer.store import files
 
     model = BGFormer.load(options.model, device=options.device)
     n_clusters = model.partition_.n_clusters
@@ -312,22 +316,23 @@ def _check_target(output: Path, cells: Path, *, force: bool) -> None:
 
 def _check_model_target(folder: Path, *, force: bool) -> None:
     """Raise before any work unless the model can be saved there."""
-    from bgformer import storage
+    from bgformer.store import persistence
 
     if folder.exists() and not force:
         raise FileExistsError(f"'{folder}' exists; give another name, or --force to replace it.")
-    storage.check_target(folder, overwrite=force)
+    persistence.check_target(folder, overwrite=force)
 
 
 def _info(options: argparse.Namespace) -> None:
     """Print what is installed, or what a file or a model holds."""
-    from bgformer import source, storage
+    from bgformer.data import source
+    from bgformer.store import persistence
 
     if options.path is None:
         _print_versions()
-    elif storage.holds_model(options.path):
-        tensors, description = storage.read(options.path)
-        with storage.damage_reported(options.path):
+    elif persistence.holds_model(options.path):
+        tensors, description = persistence.read(options.path)
+        with persistence.damage_reported(options.path):
             lines = [
                 f"a model of bgformer {description['version']}",
                 f"fitted to {len(tensors['latent'])} cells x {len(description['genes'])} genes",
@@ -362,7 +367,7 @@ def _print_versions() -> None:
     """Print the versions of what results depend on, and the device that "auto" means."""
     from importlib.metadata import version
 
-    from bgformer.devices import pick_device
+    from bgformer.runtime.devices import pick_device
 
     print(f"bgformer {__version__}")
     print(f"python {sys.version.split()[0]}")

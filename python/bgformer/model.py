@@ -10,26 +10,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bgformer import anchors as anchor_graph
-from bgformer import communities, ranks, storage
-from bgformer import counts as count_matrix
 from bgformer._version import __version__
 from bgformer.arguments import not_both, positive, whole, whole_or_auto
-from bgformer.devices import one_thread, pick_device
-from bgformer.embedding import embed
-from bgformer.evidence import Profiles, evidence, profiles
-from bgformer.genes import cut_genes, match_genes, select_genes
-from bgformer.heads import LEAST_LATENT, N_HEADS
-from bgformer.initialise import network_for
-from bgformer.metric import calibrate
-from bgformer.network import NEIGHBOURS, Network
-from bgformer.passes import placements
-from bgformer.places import InMemoryPlaces
-from bgformer.progress import Progress, say
-from bgformer.refinement import refine
-from bgformer.sample import Sample
-from bgformer.source import opened, source_of
-from bgformer.training import Objective, Schedule, set_tokens, train
+from bgformer.data import checks
+from bgformer.data.counts import cell_totals, with_size_factors
+from bgformer.data.genes import cut_genes, match_genes, select_genes
+from bgformer.data.sample import Sample
+from bgformer.data.source import opened, source_of
+from bgformer.fit.dec import refine
+from bgformer.fit.embedding import embed
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate
+from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.graph import anchor_graph, anchors, communities, votes
+from bgformer.graph.evidence import Profiles, evidence, profiles
+from bgformer.graph.placement import gathered, placements
+from bgformer.network import attention
+from bgformer.network.heads import LEAST_LATENT, N_HEADS
+from bgformer.network.network import NEIGHBOURS, Network
+from bgformer.runtime import ranks
+from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.runtime.progress import Progress, say
+from bgformer.store import persistence
+from bgformer.store.places import InMemoryPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +41,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from scipy import sparse
 
-    from bgformer.communities import Partition
-    from bgformer.places import Places
-    from bgformer.source import StoredCells
+    from bgformer.data.source import StoredCells
+    from bgformer.graph.communities import Partition
+    from bgformer.store.places import Places
 
 
 class BGFormer:
@@ -114,7 +117,7 @@ class BGFormer:
         n_top_genes: int = 2000,
         n_latent: int = 32,
         max_steps: int = Schedule.max_steps,
-        min_cells: int = communities.MIN_CELLS,
+        min_cells: int = anchor_graph.MIN_CELLS,
         device: str = "auto",
         seed: int = 0,
         objective: Objective | None = None,
@@ -211,8 +214,8 @@ class BGFormer:
             raise ValueError(
                 f"n_clusters is {self.n_clusters}, but there are only {cells.n_obs} cells."
             )
-        n_anchors = anchor_graph.choose_number(cells.n_obs, self.n_anchors, self.n_clusters)
-        batch, self.batches_ = count_matrix.read_batch(cells, batch_key)
+        n_anchors = anchors.choose_number(cells.n_obs, self.n_anchors, self.n_clusters)
+        batch, self.batches_ = checks.read_batch(cells, batch_key)
         if n_anchors <= N_HEADS * NEIGHBOURS < cells.n_obs and self.n_anchors != "auto":
             warnings.warn(
                 f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if there "
@@ -223,7 +226,7 @@ class BGFormer:
         self.genes_ = np.asarray(cells.var_names[chosen], dtype=str)
         seen = self.max_steps * Schedule.batch_size
         sample = Sample(source, chosen, batch, seen, self.seed)
-        count_matrix.warn_blank(sample.totals, len(chosen), cells.obs_names)
+        checks.warn_blank(sample.totals, len(chosen), cells.obs_names)
         data = sample.data
         self.median_counts_ = data.median_counts
         with one_thread() as n_threads:
@@ -253,7 +256,7 @@ class BGFormer:
                     n_threads=n_threads,
                 )
             calibrate(self.network_, data, self.seed, trained=True)
-            self.anchors_ = anchor_graph.centres(self.network_, data, self.seed)
+            self.anchors_ = anchors.centres(self.network_, data, self.seed)
             self._place(sample, places, n_threads)
             if ranks.index() > 0:
                 return  # the first rank has all results
@@ -270,7 +273,7 @@ class BGFormer:
             warnings.warn(
                 f"one cluster, because no group of cells is separated from the others by a gap; "
                 f"{found.n_considered} clusters without such evidence were considered: "
-                f"resolution={communities.DEFAULT_RESOLUTION} returns them.",
+                f"resolution={anchor_graph.DEFAULT_RESOLUTION} returns them.",
                 stacklevel=4,
             )
         plural = "" if found.n_clusters == 1 else "s"
@@ -287,7 +290,7 @@ class BGFormer:
         for part in parts:
             places.add(part.latent, part.weights)
         self.latent_, self.weights_ = places.end()
-        self.links_ = communities.anchor_links(self.weights_)
+        self.links_ = anchor_graph.anchor_links(self.weights_)
         self._partition(self.resolution, None if self.n_clusters == "auto" else self.n_clusters)
 
     def _partition(self, resolution: float | None, n_clusters: int | None) -> None:
@@ -313,7 +316,7 @@ class BGFormer:
                 seed=self.seed,
                 progress=progress,
             )
-        self.anchors_ = anchor_graph.centres(self.network_, sample.data, self.seed)
+        self.anchors_ = anchors.centres(self.network_, sample.data, self.seed)
         self._place(sample, places, n_threads)
 
     def recluster(
@@ -376,15 +379,15 @@ class BGFormer:
         def blocks() -> Iterator[np.ndarray]:
             for start, counts in source.blocks():
                 cut = cut_genes(counts, at)
-                totals[start : start + cut.shape[0]] = count_matrix.cell_totals(cut)
+                totals[start : start + cut.shape[0]] = cell_totals(cut)
                 batch = np.zeros(cut.shape[0], dtype=np.int64)  # only the decoder needs it
-                data = count_matrix.with_size_factors(cut, batch, share * self.median_counts_)
+                data = with_size_factors(cut, batch, share * self.median_counts_)
                 with one_thread():
                     latent = embed(self.network_, data, None if measured.all() else measured)
                 yield latent
 
-        yield from anchor_graph.gathered(blocks())
-        count_matrix.warn_blank(totals, len(at), cells.obs_names)
+        yield from gathered(blocks())
+        checks.warn_blank(totals, len(at), cells.obs_names)
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell as an integer, shape (n,), by the fitted anchors."""
@@ -400,9 +403,9 @@ class BGFormer:
     def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return cluster and confidence, both (n,), of cells that `embed` gave the latent of."""
         self._check_fitted()
-        weights = anchor_graph.anchor_weights(latent, self.anchors_)
+        weights = attention.anchor_weights(latent, self.anchors_)
         found = self.partition_
-        return anchor_graph.vote(weights, found.anchor_clusters, found.anchor_support)
+        return votes.vote(weights, found.anchor_clusters, found.anchor_support)
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write the model into a folder: tensors as safetensors, the rest as JSON.
@@ -423,7 +426,7 @@ class BGFormer:
         FileExistsError
             If `directory` exists, and is not a model to be replaced.
         """
-        storage.write(directory, *self.state(), overwrite=overwrite)
+        persistence.write(directory, *self.state(), overwrite=overwrite)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return all that `from_state` makes this model from again: tensors, and a description.
@@ -474,8 +477,8 @@ class BGFormer:
             If a file is damaged, or was written by an older or newer version.
         """
         pick_device(device)  # a wrong one is not the files' fault
-        tensors, description = storage.read(directory)
-        with storage.damage_reported(directory):
+        tensors, description = persistence.read(directory)
+        with persistence.damage_reported(directory):
             return cls.from_state(tensors, description, device=device)
 
     @classmethod
@@ -499,12 +502,14 @@ class BGFormer:
         model.profiles_ = Profiles(
             *(tensors[f"profiles.{name}"].numpy() for name in Profiles._fields)
         )
-        network = Network.from_state(storage.section(tensors, "network"), len(tensors["anchors"]))
+        network = Network.from_state(
+            persistence.section(tensors, "network"), len(tensors["anchors"])
+        )
         model.network_ = network.to(pick_device(device))
-        history = storage.section(tensors, "history")
+        history = persistence.section(tensors, "history")
         model.history_ = {name: values.numpy() for name, values in history.items()}
         model.anchors_ = tensors["anchors"].numpy()
-        weights = anchor_graph.weights_from_parts(
+        weights = attention.weights_from_parts(
             *(tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr")),
             n_anchors=len(model.anchors_),
         )
@@ -535,11 +540,11 @@ class BGFormer:
         if len(latent) != weights.shape[0]:
             raise ValueError("latent and weights are of different numbers of cells")
         found = self.partition_
-        labels, confidence = anchor_graph.vote_in_blocks(
+        labels, confidence = votes.vote_in_blocks(
             weights, found.anchor_clusters, found.anchor_support
         )
         self.latent_, self.weights_ = latent, weights
-        self.links_ = communities.anchor_links(weights)
+        self.links_ = anchor_graph.anchor_links(weights)
         self.partition_ = found._replace(labels=labels, confidence=confidence)
         self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
 

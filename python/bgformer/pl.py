@@ -14,11 +14,12 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from bgformer import counts as count_matrix
 from bgformer import tl
-from bgformer.communities import ISLAND, ONE_TYPE
+from bgformer.data import checks
+from bgformer.data.counts import log_normalised, with_size_factors
+from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
+from bgformer.graph.stability import RESOLUTIONS
 from bgformer.model import BGFormer
-from bgformer.stability import RESOLUTIONS
 from bgformer.tl import results
 
 if TYPE_CHECKING:
@@ -415,9 +416,9 @@ def _expression(adata: AnnData, genes: list[str], layer: str | None) -> AnnData:
     """Return the log-normalised values of some genes in an AnnData of their own."""
     import anndata as ad
 
-    counts = count_matrix.read_counts(adata, layer, min_cells=1)
+    counts = checks.read_counts(adata, layer, min_cells=1)
     batch = np.zeros(adata.n_obs, dtype=np.int64)  # of no matter here
-    values = count_matrix.log_normalised(count_matrix.with_size_factors(counts, batch))
+    values = log_normalised(with_size_factors(counts, batch))
     return ad.AnnData(
         values[:, adata.var_names.get_indexer(genes)],
         obs=pd.DataFrame(index=adata.obs_names),
@@ -431,7 +432,7 @@ def _with_expression(adata: AnnData, genes: list[str], key: str) -> AnnData:
         return adata
     try:
         shown = _expression(adata, genes, adata.uns[key]["params"].get("layer"))
-    except count_matrix.CountsError:
+    except checks.CountsError:
         return adata
     shown.obsm[f"X_{key}_umap"] = adata.obsm[f"X_{key}_umap"]
     return shown

@@ -10,14 +10,15 @@ from anndata import AnnData
 from scipy import sparse
 
 from bgformer._version import __version__
-from bgformer.anchors import anchor_weights
 from bgformer.arguments import positive, whole, whole_or_auto
-from bgformer.communities import DEFAULT_RESOLUTION, MIN_CELLS, AnchorGraph, Partition, partition
-from bgformer.devices import one_thread
-from bgformer.evidence import Profiles, evidence
+from bgformer.fit.trainer import Objective, Schedule
+from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, MIN_CELLS, AnchorGraph
+from bgformer.graph.communities import Partition, partition
+from bgformer.graph.evidence import Profiles, evidence
+from bgformer.graph.stability import RESOLUTIONS, OtherFit, over_resolutions, sampled
 from bgformer.model import BGFormer
-from bgformer.stability import RESOLUTIONS, OtherFit, over_resolutions, sampled
-from bgformer.training import Objective, Schedule
+from bgformer.network.attention import anchor_weights
+from bgformer.runtime.devices import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

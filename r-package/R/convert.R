@@ -140,7 +140,7 @@ send_counts <- function(found, ask) {
   ask_python(function(python) ask(python, "counts"))
 }
 
-# A fitted model as bgformer.rbridge takes it; arrays, because reticulate would turn plain vectors
+# A fitted model as bgformer.r.bridge takes it; arrays, because reticulate would turn plain vectors
 # into lists.
 for_python <- function(fitted) {
   list(model = fitted$model, anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),

@@ -1,7 +1,7 @@
 # A run in a Python process of its own. R's process loads neither Python nor torch, and survives
 # whatever happens to the other.
 
-# Runs bgformer.rprocess on a folder with counts; progress is shown as it comes, and an interrupt
+# Runs bgformer.r.process on a folder with counts; progress is shown as it comes, and an interrupt
 # ends the process.
 ask_process <- function(folder) {
   need_package("processx", "install.packages(\"processx\")")
@@ -9,7 +9,7 @@ ask_process <- function(folder) {
   source <- system.file("python", package = "bgformer", mustWork = TRUE)
   path <- c(source, Sys.getenv("PYTHONPATH"))
   child <- processx::process$new(
-    python, c("-m", "bgformer.rprocess", folder),
+    python, c("-m", "bgformer.r.process", folder),
     stdin = "|", # closes when R ends, and then Python ends too
     stderr = "|",
     wd = folder, # Python looks for modules there first, and so not among the user's files

@@ -2,7 +2,7 @@
 
 environment_name <- "r-bgformer"
 
-session <- new.env(parent = emptyenv()) # holds bgformer.rbridge once it is loaded
+session <- new.env(parent = emptyenv()) # holds bgformer.r.bridge once it is loaded
 
 # What Python must have, as in pyproject.toml, within what this R and this reticulate can use.
 python_requirements <- function(r = getRversion(),
@@ -120,15 +120,15 @@ can_require <- function() {
   "py_require" %in% getNamespaceExports("reticulate")
 }
 
-# The module bgformer.rbridge, in a Python that has been checked.
+# The module bgformer.r.bridge, in a Python that has been checked.
 python_bridge <- function() {
-  if (is.null(session$rbridge)) {
+  if (is.null(session$bridge)) {
     start_python()
     check_python()
     # an interrupt in reticulate's import can end the process
-    session$rbridge <- suspendInterrupts(load_bridge())
+    session$bridge <- suspendInterrupts(load_bridge())
   }
-  session$rbridge
+  session$bridge
 }
 
 start_python <- function() {
@@ -179,7 +179,7 @@ load_bridge <- function() {
     stop("Python's bgformer ", version, " is loaded already, and this R package is version ",
          utils::packageVersion("bgformer"), "; restart R.", call. = FALSE)
   }
-  load_module("bgformer.rbridge")
+  load_module("bgformer.r.bridge")
 }
 
 load_module <- function(name) {
@@ -213,7 +213,7 @@ load_torch <- function() {
   load_module("torch")
 }
 
-# Lets `ask` call one function of bgformer.rbridge; its errors and warnings become R's.
+# Lets `ask` call one function of bgformer.r.bridge; its errors and warnings become R's.
 ask_python <- function(ask) {
   bridge <- python_bridge()
   # R's collector must not find dead Python objects while rpy2 calls R, because rpy2 lets go of

@@ -1,4 +1,4 @@
-# Counts on disk for Python, in a folder of plain arrays that bgformer.rstore describes. They are
+# Counts on disk for Python, in a folder of plain arrays that bgformer.r.store describes. They are
 # cut and written a block of cells at a time, so that a matrix that is on disk, or in a form that
 # Python cannot read, is never in memory as a whole.
 

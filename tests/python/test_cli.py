@@ -16,7 +16,7 @@ from bgformer.cli import main
 # Writes in full and then lingers, as a large file does on a slow disk.
 LINGERING_WRITE = """
 import sys, time
-from bgformer import files
+from bgformer.store import files
 write = files.StoredResults.label
 def lingering(self, *results):
     write(self, *results)
@@ -70,12 +70,11 @@ def test_clustering_a_file_is_clustering_in_python(cells, cells_file, out, capsy
 @pytest.fixture
 def from_a_sample(monkeypatch):
     """A training on some of the 150 cells, and results that come in several blocks."""
-    for module in ("counts", "source", "sample", "embedding"):
-        monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
-    monkeypatch.setattr("bgformer.sample.LEAST", 64)
-    monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
-    monkeypatch.setattr("bgformer.passes.CELLS_AT_ONCE", 64)
-    monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.COUNTS", 32)
+    monkeypatch.setattr("bgformer.data.sample.LEAST", 64)
+    monkeypatch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.PLACED", 64)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.WEIGHTS", 64)
 
 
 @pytest.fixture
@@ -310,7 +309,7 @@ def test_a_write_that_fails_leaves_nothing(cells_file, out, tmp_path, capsys, mo
     def full(self, *places):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("bgformer.files.StoredResults.add", full)
+    monkeypatch.setattr("bgformer.store.files.StoredResults.add", full)
     command = ["cluster", cells_file, "-o", out, "--max-steps", "3", "--quiet"]
     status = main([str(word) for word in [*command, "--save-model", tmp_path / "model"]])
     assert status == 2

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
-from bgformer.codebook import kmeans_centres
+from bgformer.fit.kmeans import kmeans_centres
 
 GROUPS, DIMENSIONS = 6, 8
 

@@ -9,10 +9,13 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
-from bgformer import anchors, communities
-from bgformer.anchors import anchor_weights, vote
-from bgformer.communities import MIN_CELLS, AnchorGraph, assign, partition
-from bgformer.heads import head_anchors
+from bgformer.graph import anchor_graph
+from bgformer.graph.anchor_graph import MIN_CELLS, AnchorGraph
+from bgformer.graph.communities import assign, partition
+from bgformer.graph.votes import vote
+from bgformer.network.attention import anchor_weights
+from bgformer.network.heads import head_anchors
+from bgformer.runtime import block_sizes
 
 N_CELLS, N_ANCHORS, GROUPS = 400, 60, 5
 
@@ -44,8 +47,8 @@ def parted(weights):
 @pytest.mark.parametrize("asked", [{"resolution": 1.0}, {"n_clusters": 7}])
 def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, asked):
     at_once = parted(**asked)
-    monkeypatch.setattr(anchors, "BLOCK", 64)
-    monkeypatch.setattr(communities, "_LINK_BLOCK", 150)
+    monkeypatch.setattr(block_sizes, "WEIGHTS", 64)
+    monkeypatch.setattr(block_sizes, "LINKS", 150)
     in_blocks = parted(**asked)
     for found, expected in zip(in_blocks, at_once, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
@@ -63,13 +66,13 @@ def test_a_number_that_needs_small_clusters_is_met(parted):
 @pytest.mark.parametrize("asked", [{"resolution": 2.0}, {"n_clusters": 9}])
 def test_some_cells_of_each_anchor_show_which_clusters_win_any(parted, monkeypatch, asked):
     all_asked = parted(**asked, min_cells=5)
-    monkeypatch.setattr(communities, "_LOOK_AT_ALL", N_CELLS // 3)
+    monkeypatch.setattr(anchor_graph, "_LOOK_AT_ALL", N_CELLS // 3)
     some_asked = parted(**asked, min_cells=5)
     np.testing.assert_array_equal(some_asked.labels, all_asked.labels)
 
 
 def test_links_at_hand_are_not_computed_again(parted, weights):
-    links = communities.anchor_links(weights)
+    links = anchor_graph.anchor_links(weights)
     assert links.sum() == pytest.approx(N_CELLS)
     with_links = parted(n_clusters=4, links=links)
     np.testing.assert_array_equal(with_links.labels, parted(n_clusters=4).labels)

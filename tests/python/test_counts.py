@@ -7,7 +7,8 @@ from anndata import AnnData
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer import counts as cm
+from bgformer.data import checks
+from bgformer.data.counts import CountData, log_moments, log_normalised
 
 
 def bad(change):
@@ -259,13 +260,16 @@ def test_counts_on_disk_give_the_same_clusters(cells, expected, kind, tmp_path):
 def test_normalised_and_rounded_counts_are_noticed(cells):
     cells.X = sparse.csr_matrix(np.round(cells.X / cells.X.sum(axis=1) * 1e4))
     with pytest.warns(UserWarning, match="all cells have about 100.. counts, as after norm"):
-        cm.read_counts(cells)
+        checks.read_counts(cells)
 
 
 def test_a_matrix_the_wrong_way_round_is_noticed(cells, unchanged):
     turned = cells.T.copy()
-    with unchanged(turned), pytest.raises(cm.CountsError, match="wrong way round; transpose it"):
-        cm.read_counts(turned)
+    with (
+        unchanged(turned),
+        pytest.raises(checks.CountsError, match="wrong way round; transpose it"),
+    ):
+        checks.read_counts(turned)
 
 
 def test_a_layer_gives_the_same_clusters_as_x(cells, expected):
@@ -277,7 +281,7 @@ def test_a_layer_gives_the_same_clusters_as_x(cells, expected):
 
 def test_read_counts_is_canonical(cells):
     with_stored_zeros(cells)
-    counts = cm.read_counts(cells)
+    counts = checks.read_counts(cells)
     assert counts.dtype == np.float32
     assert counts.has_canonical_format
     assert counts.data.all()
@@ -285,12 +289,12 @@ def test_read_counts_is_canonical(cells):
 
 
 def test_log_moments_are_those_of_the_dense_matrix(cells):
-    counts = cm.read_counts(cells)
+    counts = checks.read_counts(cells)
     size = np.random.default_rng(0).uniform(0.5, 2, cells.n_obs).astype(np.float32)
-    data = cm.CountData(counts, size, np.zeros(cells.n_obs, dtype=np.int64), 1.0)
+    data = CountData(counts, size, np.zeros(cells.n_obs, dtype=np.int64), 1.0)
     dense = np.log1p(counts.toarray() / size[:, None].astype(np.float64))
-    np.testing.assert_allclose(cm.log_normalised(data).toarray(), dense, rtol=1e-5)
-    mean, scale = cm.log_moments(data)
+    np.testing.assert_allclose(log_normalised(data).toarray(), dense, rtol=1e-5)
+    mean, scale = log_moments(data)
     np.testing.assert_allclose(mean, dense.mean(0), rtol=1e-5)
     assert (scale > 0).all()
     varies = dense.std(0) > np.median(dense.std(0))

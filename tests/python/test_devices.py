@@ -9,8 +9,8 @@ import torch
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.devices import Portions, dense, pick_device
-from bgformer.network import Network
+from bgformer.network.network import Network
+from bgformer.runtime.devices import Portions, dense, pick_device
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "meta", ""])

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from bgformer import counts as cm
-from bgformer import embedding
-from bgformer.embedding import embed, learned_units, raw_heads
-from bgformer.heads import head_columns
-from bgformer.initialise import network_for
-from bgformer.metric import calibrate
-from bgformer.network import LEARNED_SCALE
+from bgformer.data import checks
+from bgformer.data.counts import CountData, with_size_factors
+from bgformer.fit.embedding import embed, learned_units, raw_heads
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate
+from bgformer.network.heads import head_columns
+from bgformer.network.network import LEARNED_SCALE
+from bgformer.runtime import block_sizes
 
 LATENT = 16
 LINEAR, LEARNED = head_columns(LATENT)
@@ -17,8 +18,8 @@ LINEAR, LEARNED = head_columns(LATENT)
 
 @pytest.fixture(scope="module")
 def data(_pbmc700):
-    counts = cm.read_counts(_pbmc700)[:150]
-    return cm.with_size_factors(counts, np.zeros(150, dtype=np.int64))
+    counts = checks.read_counts(_pbmc700)[:150]
+    return with_size_factors(counts, np.zeros(150, dtype=np.int64))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_embedding_in_blocks_is_embedding_at_once(network, data, monkeypatch):
     at_once = embed(network, data)
     assert at_once.shape == (150, LATENT)
     assert at_once.dtype == np.float32
-    monkeypatch.setattr(embedding, "BLOCK", 64)
+    monkeypatch.setattr(block_sizes, "COUNTS", 64)
     np.testing.assert_allclose(embed(network, data), at_once, rtol=1e-4, atol=1e-4)
 
 
@@ -49,7 +50,7 @@ def test_genes_that_were_not_measured_have_no_influence(network, data):
     keep = np.arange(data.n_genes) >= 60
     changed = data.counts.tolil()
     changed[:, :60] = 50
-    other = cm.CountData(changed.tocsr(), data.size_factors, data.batch, data.median_counts)
+    other = CountData(changed.tocsr(), data.size_factors, data.batch, data.median_counts)
     np.testing.assert_array_equal(embed(network, other, keep), embed(network, data, keep))
     assert not np.allclose(embed(network, other), embed(network, data))
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.counts import with_size_factors
-from bgformer.evidence import Profiles, gap, profiles
+from bgformer.data.counts import with_size_factors
+from bgformer.graph.evidence import Profiles, gap, profiles
 
 
 def test_each_cluster_has_its_evidence(clustered):

@@ -3,14 +3,13 @@
 import numpy as np
 from scipy import sparse
 
-from bgformer import counts as cm
-from bgformer import genes
+from bgformer.data import checks, genes
 
 
 def test_residual_variance_is_scanpys(pbmc700):
     import scanpy as sc
 
-    counts = cm.read_counts(pbmc700)
+    counts = checks.read_counts(pbmc700)
     sc.experimental.pp.highly_variable_genes(
         pbmc700, flavor="pearson_residuals", n_top_genes=100, theta=100
     )
@@ -27,7 +26,7 @@ def test_residual_variance_of_a_gene_that_varies_by_counting_alone_is_one():
 
 
 def test_residual_variance_of_a_gene_without_counts_is_zero(cells):
-    counts = cm.read_counts(cells)
+    counts = checks.read_counts(cells)
     blank = sparse.csr_matrix((counts.shape[0], 1), dtype=np.float32)
     assert genes.residual_variance(sparse.hstack([counts, blank]).tocsr())[-1] == 0
 
@@ -55,18 +54,18 @@ def test_genes_that_differ_between_batches_alone_are_not_chosen():
 
 
 def test_blocks_of_cells_change_no_choice(pbmc700, monkeypatch):
-    counts = cm.read_counts(pbmc700)
+    counts = checks.read_counts(pbmc700)
     batch = np.random.default_rng(0).integers(0, 3, counts.shape[0])
     variance = genes.residual_variance(counts)
     chosen = [genes.select_genes(counts, 100), genes.select_genes(counts, 100, batch)]
-    monkeypatch.setattr("bgformer.source.BLOCK", 64)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.COUNTS", 64)
     np.testing.assert_allclose(genes.residual_variance(counts), variance, rtol=1e-12)
     np.testing.assert_array_equal(genes.select_genes(counts, 100), chosen[0])
     np.testing.assert_array_equal(genes.select_genes(counts, 100, batch), chosen[1])
 
 
 def test_genes_seen_in_too_few_cells_change_no_choice(pbmc700):
-    counts = cm.read_counts(pbmc700)
+    counts = checks.read_counts(pbmc700)
     rare = sparse.csr_matrix(([500.0], ([3], [0])), shape=(700, 1), dtype=np.float32)
     with_rare = sparse.hstack([counts, rare]).tocsr()
     chosen = genes.select_genes(with_rare, 100)
@@ -74,7 +73,7 @@ def test_genes_seen_in_too_few_cells_change_no_choice(pbmc700):
 
 
 def test_all_usable_genes_are_kept_when_they_are_few(cells):
-    counts = cm.read_counts(cells)
+    counts = checks.read_counts(cells)
     seen_in = np.diff(counts.tocsc().indptr)
     chosen = genes.select_genes(counts, 10_000)
     np.testing.assert_array_equal(chosen, np.flatnonzero(seen_in >= genes.MIN_CELLS_PER_GENE))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bgformer.heads import LEAST_LATENT, N_HEADS, head_anchors, head_columns
+from bgformer.network.heads import LEAST_LATENT, N_HEADS, head_anchors, head_columns
 
 
 @pytest.mark.parametrize("n_latent", [*range(LEAST_LATENT, 70), 512])

@@ -6,15 +6,16 @@ import torch
 from scipy import sparse
 from sklearn.decomposition import PCA
 
-from bgformer import counts as cm
-from bgformer.embedding import embed, raw_heads
-from bgformer.initialise import network_for
-from bgformer.metric import calibrate
+from bgformer.data import checks
+from bgformer.data.counts import log_normalised, with_size_factors
+from bgformer.fit.embedding import embed, raw_heads
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate
 
 
 def counted(adata, batch=None):
     batch = np.zeros(adata.n_obs, dtype=np.int64) if batch is None else batch
-    return cm.with_size_factors(cm.read_counts(adata), batch)
+    return with_size_factors(checks.read_counts(adata), batch)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def start(data, seed=0, n_batches=1, **sizes):
 
 
 def test_the_linear_head_is_the_pca_of_scaled_log_counts(data):
-    scaled = cm.log_normalised(data, 1e4).toarray()
+    scaled = log_normalised(data, 1e4).toarray()
     scaled = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0, ddof=1)
     expected = PCA(3, svd_solver="full").fit_transform(scaled.clip(-10, 10))
     linear, _ = raw_heads(start(data), data)
@@ -66,7 +67,7 @@ def test_the_offset_of_a_batch_is_the_log_ratio_of_its_counts(two_types):
     counts = two_types.X.toarray()
     stronger = counts.sum(axis=0).argmax()  # one gene of many, so that totals hardly change
     counts[batch == 1, stronger] *= 4
-    data = cm.with_size_factors(sparse.csr_matrix(counts), batch)
+    data = with_size_factors(sparse.csr_matrix(counts), batch)
     offset = start(data, n_batches=2).batch_offset.numpy()
     assert offset.shape == (2, two_types.n_vars)
     assert offset[1, stronger] - offset[0, stronger] == pytest.approx(np.log(4), abs=0.3)
@@ -79,7 +80,7 @@ def test_a_gene_that_a_batch_has_hardly_seen_keeps_a_small_offset(two_types):
     counts = two_types.X.toarray()
     counts[:, 7] = 0
     counts[0, 7] = 1  # in batch 0 alone
-    data = cm.with_size_factors(sparse.csr_matrix(counts), batch)
+    data = with_size_factors(sparse.csr_matrix(counts), batch)
     assert np.abs(start(data, n_batches=2).batch_offset[:, 7]).max() < np.log(2)
 
 

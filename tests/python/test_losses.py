@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import special, stats
 
-from bgformer import losses
+from bgformer.network import losses
 
 RNG = np.random.default_rng(0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bgformer.mergers import link_values, links_between, mergers, numbered, without_leaving
+from bgformer.graph.mergers import link_values, links_between, mergers, numbered, without_leaving
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import torch
 from scipy import sparse
 from scipy.spatial.distance import cdist
 
-from bgformer import counts as cm
-from bgformer import metric
-from bgformer.embedding import embed
-from bgformer.initialise import network_for
-from bgformer.metric import calibrate, groupings, units
+from bgformer.data.counts import with_size_factors
+from bgformer.fit import metric
+from bgformer.fit.embedding import embed
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate, groupings, units
 
 N_LATENT = 12
 TYPE_AXES, NOISE_AXES = slice(0, 3), slice(3, 20)
@@ -139,7 +139,7 @@ def shifted(two_types, batch):
 
 def calibrated(counts, batch):
     """Return the latent of a network that is not trained, so that it is a projection."""
-    data = cm.with_size_factors(counts, batch)
+    data = with_size_factors(counts, batch)
     network = network_for(data, n_batches=2, n_anchors=20, n_latent=N_LATENT, seed=0)
     calibrate(network.eval(), data, seed=0)
     return embed(network, data)
@@ -166,7 +166,7 @@ def test_batches_come_together_and_types_stay_apart(aware, blind, batch, two_typ
 
 
 def test_the_unit_of_the_learned_head_does_not_matter(two_types):
-    data = cm.with_size_factors(two_types.X, np.zeros(two_types.n_obs, dtype=np.int64))
+    data = with_size_factors(two_types.X, np.zeros(two_types.n_obs, dtype=np.int64))
     found = []
     for unit in (1.0, 20.0):
         network = network_for(data, n_batches=1, n_anchors=20, n_latent=N_LATENT, seed=0).eval()

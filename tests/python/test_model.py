@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.communities import partition
+from bgformer.graph.communities import partition
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(cells, pbmc700, monkeypatch
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bgformer.anchors.embed", stop)
+    monkeypatch.setattr("bgformer.graph.anchors.embed", stop)
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(pbmc700[200:, :500].copy())
     monkeypatch.undo()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bgformer.anchors import anchor_weights
-from bgformer.network import LEARNED_SCALE, NEIGHBOURS, Network, attention
+from bgformer.network.attention import anchor_weights
+from bgformer.network.network import LEARNED_SCALE, NEIGHBOURS, Network, attention
 
 GENES, ANCHORS, LATENT, MEDIAN = 30, 17, 16, 25.0
 LINEAR, LEARNED = 10, 6

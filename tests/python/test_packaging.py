@@ -31,7 +31,10 @@ def test_r_and_python_have_the_same_version(wheel):
 
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     in_wheel = {n for n in wheel.namelist() if ".dist-info/" not in n}
-    in_source = {f"bgformer/{p.name}" for p in (ROOT / "python/bgformer").glob("*.py")}
+    in_source = {
+        f"bgformer/{p.relative_to(ROOT / 'python/bgformer').as_posix()}"
+        for p in (ROOT / "python/bgformer").rglob("*.py")
+    }
     assert in_wheel == in_source
 
 

@@ -9,11 +9,11 @@ import sys
 import pytest
 
 import bgformer as bgf
-from bgformer.progress import Progress
+from bgformer.runtime.progress import Progress
 
 STEPS = """
 import time
-from bgformer.progress import Progress
+from bgformer.runtime.progress import Progress
 with Progress(40) as line:
     for step in range(1, {last} + 1):
         time.sleep(0.02)

@@ -13,8 +13,9 @@ import pytest
 # As `python -m bgformer`, but with blocks and samples small enough for some hundred cells.
 SMALL = """
 import sys
-from bgformer import passes, sample, source
-sample.LEAST, passes.CELLS_AT_ONCE, source.BLOCK = 0, 128, 64
+from bgformer.data import sample
+from bgformer.runtime import block_sizes
+sample.LEAST, block_sizes.PLACED, block_sizes.COUNTS = 0, 128, 64
 from bgformer.cli import main
 sys.exit(main(sys.argv[1:]))
 """

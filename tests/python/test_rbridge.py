@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 import bgformer as bgf
-from bgformer import rbridge
+from bgformer.r import bridge
 
 
 @pytest.fixture
 def held(model):
     """What R holds of the model, as R sends it back."""
-    return rbridge.results(model)
+    return bridge.results(model)
 
 
 def test_results_are_plain_and_complete(model):
-    answer = rbridge.results(model, batch_key="donor")
+    answer = bridge.results(model, batch_key="donor")
     n, m = model.weights_.shape
     np.testing.assert_array_equal(answer["labels"], model.partition_.labels)
     assert answer["levels"] == [str(i) for i in range(model.partition_.labels.max() + 1)]
@@ -29,7 +29,7 @@ def test_results_are_plain_and_complete(model):
 
 
 def test_a_model_that_went_through_r_is_the_same_on_disk(model, held, pbmc700, tmp_path):
-    answer = rbridge.save(
+    answer = bridge.save(
         held, held["embedding"], held["weights"], str(tmp_path / "reference"), False
     )
     assert answer["error"] is None
@@ -41,7 +41,7 @@ def test_a_model_that_went_through_r_is_the_same_on_disk(model, held, pbmc700, t
     assert (loaded.weights_ != model.weights_).nnz == 0
     assert loaded.settings() == model.settings()
     np.testing.assert_array_equal(loaded.history_["loss"], model.history_["loss"])
-    again = rbridge.load(str(tmp_path / "reference"))
+    again = bridge.load(str(tmp_path / "reference"))
     assert {name for name in again if again[name] is None} == {"error"}
     np.testing.assert_array_equal(again["labels"], held["labels"])
 
@@ -52,17 +52,17 @@ def test_clusters_of_part_of_the_cells_keep_their_numbers(held, model, tmp_path)
     cells = np.sort(np.r_[np.flatnonzero(labels == labels.max()), np.flatnonzero(labels == 0)[:2]])
     weights = model.weights_[cells].tocsc()
     parts = {name: getattr(weights, name) for name in ("data", "indices", "indptr", "shape")}
-    answer = rbridge.save(held, held["embedding"][cells], parts, str(tmp_path / "part"), False)
+    answer = bridge.save(held, held["embedding"][cells], parts, str(tmp_path / "part"), False)
     assert answer["error"] is None
     loaded = bgf.BGFormer.load(tmp_path / "part")
     np.testing.assert_array_equal(loaded.partition_.labels, labels[cells])
 
 
 def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
-    answer = rbridge.recluster(held["weights"], None, 3, model.seed, held["model"])
+    answer = bridge.recluster(held["weights"], None, 3, model.seed, held["model"])
     assert answer["levels"] == ["0", "1", "2"]
     np.testing.assert_array_equal(np.unique(answer["labels"]), [0, 1, 2])
-    rbridge.save(held | answer, held["embedding"], held["weights"], str(tmp_path / "three"), False)
+    bridge.save(held | answer, held["embedding"], held["weights"], str(tmp_path / "three"), False)
     expected = copy.copy(model)
     expected.recluster(n_clusters=3)
     loaded = bgf.BGFormer.load(tmp_path / "three")
@@ -73,7 +73,7 @@ def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
 def test_a_folder_that_is_no_model_is_not_replaced(held, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
-    answer = rbridge.save(held, held["embedding"], held["weights"], str(tmp_path / "notes"), False)
+    answer = bridge.save(held, held["embedding"], held["weights"], str(tmp_path / "notes"), False)
     assert "exists and is not a saved model; choose another name" in answer["error"]
     assert [path.name for path in tmp_path.rglob("*")] == ["notes", "a.txt"]
 
@@ -83,7 +83,7 @@ def test_a_folder_that_is_no_model_is_not_replaced(held, tmp_path):
 )
 def test_damaged_bytes_are_said_to_be_damaged(held, damage, tmp_path):
     held |= {"model": damage(bytes(held["model"]))}
-    answer = rbridge.save(
+    answer = bridge.save(
         held, held["embedding"], held["weights"], str(tmp_path / "reference"), False
     )
     assert "the model in 'this object' is damaged" in answer["error"]
@@ -94,13 +94,13 @@ def test_resolutions_are_those_of_the_tool(clustered):
     expected = bgf.tl.resolutions(clustered, [0.5, 2])
     weights = clustered.obsm["bgformer_anchors"].tocsc()
     parts = {name: getattr(weights, name) for name in ("data", "indices", "indptr", "shape")}
-    answer = rbridge.resolutions(parts, [0.5, 2.0], 0)
+    answer = bridge.resolutions(parts, [0.5, 2.0], 0)
     for name in expected:
         np.testing.assert_array_equal(answer[name], expected[name])
-    assert rbridge.resolutions(parts, 0.5, 0)["resolution"] == [0.5]  # one number from R
+    assert bridge.resolutions(parts, 0.5, 0)["resolution"] == [0.5]  # one number from R
 
 
 def test_weights_come_back_from_the_latent(held, model):
-    answer = rbridge.weights_again(held["embedding"], held["anchors"])
+    answer = bridge.weights_again(held["embedding"], held["anchors"])
     for name in ("data", "indices", "indptr", "shape"):
         np.testing.assert_array_equal(answer["weights"][name], held["weights"][name])

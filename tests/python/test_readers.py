@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import io
 
-from bgformer import readers
+from bgformer.data import readers
 
 
 def write_lines(path, lines):

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 import bgformer as bgf
-from bgformer import counts as cm
-from bgformer.devices import one_thread
-from bgformer.embedding import embed, raw_heads
-from bgformer.metric import calibrate
-from bgformer.progress import Progress
-from bgformer.refinement import refine
-from bgformer.training import Objective, Schedule
+from bgformer.data import checks
+from bgformer.data.counts import with_size_factors
+from bgformer.fit.dec import refine
+from bgformer.fit.embedding import embed, raw_heads
+from bgformer.fit.metric import calibrate
+from bgformer.fit.trainer import Objective, Schedule
+from bgformer.runtime.devices import one_thread
+from bgformer.runtime.progress import Progress
 
 
 @pytest.fixture(scope="module")
 def data(model, _pbmc700):
     genes = _pbmc700.var_names.get_indexer(model.genes_)
-    counts = cm.read_counts(_pbmc700)[:, genes]
-    return cm.with_size_factors(counts, np.zeros(counts.shape[0], dtype=np.int64))
+    counts = checks.read_counts(_pbmc700)[:, genes]
+    return with_size_factors(counts, np.zeros(counts.shape[0], dtype=np.int64))
 
 
 def refined(model, data, dec):

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import bgformer as bgf
-from bgformer import rbridge, rstore
-from bgformer.counts import CountsError
-from bgformer.source import source_of
+from bgformer.data.checks import CountsError
+from bgformer.data.source import source_of
+from bgformer.r import bridge, store
 
 SETTINGS = {"max_steps": 3, "seed": 1, "verbose": False, "n_anchors": 20, "n_clusters": 3}
 
@@ -46,8 +46,8 @@ def read_array(folder, where):
 
 
 def test_counts_are_read_a_block_at_a_time(folder, cells, monkeypatch):
-    monkeypatch.setattr("bgformer.source.BLOCK", 64)
-    stored = rstore.CellsFromR(folder)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.COUNTS", 64)
+    stored = store.CellsFromR(folder)
     blocks = dict(source_of(stored).blocks())
     assert list(blocks) == [0, 64, 128]
     for start, block in blocks.items():
@@ -57,7 +57,7 @@ def test_counts_are_read_a_block_at_a_time(folder, cells, monkeypatch):
 
 
 def test_answer_is_that_of_the_same_cells_in_memory(folder, cells):
-    answer = rbridge.run_stored(str(folder))
+    answer = bridge.run_stored(str(folder))
     assert answer["error"] is None
     bgf.tl.cluster(cells, **SETTINGS)
     assert [answer["levels"][code] for code in answer["labels"]] == list(cells.obs["bgformer"])
@@ -68,7 +68,7 @@ def test_answer_is_that_of_the_same_cells_in_memory(folder, cells):
 
 def test_batches_are_used(cells, tmp_path):
     cells.obs["donor"] = np.tile(["b", "a", "é"], 50)
-    answer = rbridge.run_stored(str(write(tmp_path, cells, cells.obs["donor"])))
+    answer = bridge.run_stored(str(write(tmp_path, cells, cells.obs["donor"])))
     bgf.tl.cluster(cells, batch_key="donor", **SETTINGS)
     np.testing.assert_array_equal(answer["embedding"], cells.obsm["X_bgformer"])
     assert answer["params"]["batch_key"] == "donor"
@@ -77,7 +77,7 @@ def test_batches_are_used(cells, tmp_path):
 def test_a_value_that_is_no_count_is_named(cells, tmp_path):
     cells.X = cells.X.astype(np.float32)
     cells.X.data[-1] = 0.5
-    source = source_of(rstore.CellsFromR(write(tmp_path, cells)))
+    source = source_of(store.CellsFromR(write(tmp_path, cells)))
     with pytest.raises(CountsError, match=rf"0\.5 in cell '{cells.obs_names[-1]}'"):
         list(source.blocks())
 
@@ -90,8 +90,8 @@ def test_answer_is_written_so_that_r_can_read_it(tmp_path):
         "nested": {"none": None, "one": 0.1, "not a number": float("nan"), "names": ["é"]},
         "model": b"\x00\xff",
     }
-    rstore.write_answer(tmp_path, answer)
-    written = json.loads((tmp_path / rstore.ANSWER).read_text("utf-8"))
+    store.write_answer(tmp_path, answer)
+    written = json.loads((tmp_path / store.ANSWER).read_text("utf-8"))
     np.testing.assert_array_equal(read_array(tmp_path, written["grid"]), grid)
     assert written["grid"]["shape"] == [2, 3]
     assert read_array(tmp_path, written["codes"]).tolist() == [2, 0]
@@ -103,7 +103,7 @@ def test_answer_is_written_so_that_r_can_read_it(tmp_path):
 
 def started(folder, environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "bgformer.rprocess", str(folder)],
+        [sys.executable, "-m", "bgformer.r.process", str(folder)],
         env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -111,9 +111,9 @@ def started(folder, environment):
 def test_process_answers_without_r(folder, environment):
     with started(folder, environment | {"R_HOME": "/nowhere"}) as process:
         assert (process.wait(timeout=300), process.stderr.read()) == (0, "")
-    written = json.loads((folder / rstore.ANSWER).read_text("utf-8"))
+    written = json.loads((folder / store.ANSWER).read_text("utf-8"))
     assert (written["error"], written["warnings"]) == (None, [])
-    answer = rbridge.run_stored(str(folder))
+    answer = bridge.run_stored(str(folder))
     np.testing.assert_array_equal(read_array(folder, written["labels"]), answer["labels"])
     np.testing.assert_array_equal(read_array(folder, written["embedding"]), answer["embedding"])
 
@@ -121,7 +121,7 @@ def test_process_answers_without_r(folder, environment):
 def test_error_is_an_answer(cells, tmp_path, environment):
     with started(write(tmp_path, cells, n_latent=3), environment) as process:
         assert process.wait(timeout=300) == 0
-    written = json.loads((tmp_path / rstore.ANSWER).read_text("utf-8"))
+    written = json.loads((tmp_path / store.ANSWER).read_text("utf-8"))
     assert "n_latent is 3" in written["error"]
 
 

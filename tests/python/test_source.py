@@ -8,8 +8,7 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer import counts as cm
-from bgformer import source
+from bgformer.data import checks, source
 
 pytestmark = pytest.mark.filterwarnings("ignore:one cluster, because")  # few anchors, few steps
 WRITES_ZARR_V2 = pytest.mark.filterwarnings("ignore:Writing zarr v2")
@@ -18,18 +17,17 @@ WRITES_ZARR_V2 = pytest.mark.filterwarnings("ignore:Writing zarr v2")
 @pytest.fixture
 def in_blocks(monkeypatch):
     """Blocks so small that 150 cells are several."""
-    for module in ("counts", "source", "sample", "embedding"):
-        monkeypatch.setattr(f"bgformer.{module}.BLOCK", 32)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.COUNTS", 32)
 
 
 @pytest.fixture
 def from_a_sample(in_blocks, monkeypatch):
     """A training that sees 64 cells, from which the anchors are set too."""
-    monkeypatch.setattr("bgformer.sample.LEAST", 64)
-    monkeypatch.setattr("bgformer.training.Schedule.batch_size", 8)
-    monkeypatch.setattr("bgformer.passes.CELLS_AT_ONCE", 64)
-    monkeypatch.setattr("bgformer.anchors.BLOCK", 64)
-    monkeypatch.setattr("bgformer.communities._LINK_BLOCK", 100)
+    monkeypatch.setattr("bgformer.data.sample.LEAST", 64)
+    monkeypatch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.PLACED", 64)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.WEIGHTS", 64)
+    monkeypatch.setattr("bgformer.runtime.block_sizes.LINKS", 100)
 
 
 @pytest.fixture
@@ -240,7 +238,7 @@ def test_a_folder_that_is_no_zarr_store(tmp_path):
 
 def test_blocks_are_the_matrix(donors, in_blocks, tmp_path):
     donors.write_h5ad(tmp_path / "cells.h5ad")
-    counts = cm.read_counts(donors)
+    counts = checks.read_counts(donors)
     with source.opened(tmp_path / "cells.h5ad") as cells:
         on_disk = source.source_of(cells)
         for one in (source.InMemory(counts), on_disk):

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import bgformer as bgf
-from bgformer import storage
+from bgformer.store import persistence
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def rewrite(saved, **changes):
 def test_a_model_is_tensors_and_json_alone(saved):
     assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
     description = json.loads((saved / "model.json").read_text())
-    assert description["format"] == storage.FORMAT
+    assert description["format"] == persistence.FORMAT
     assert description["version"] == bgf.__version__
     assert all(
         isinstance(t, torch.Tensor) for t in load_file(saved / "model.safetensors").values()
@@ -156,7 +156,7 @@ def test_an_older_format_is_refused_in_words(saved):
 
 
 def test_a_newer_format_is_not_called_damaged(saved):
-    rewrite(saved, format=storage.FORMAT + 1, settings="something new")
+    rewrite(saved, format=persistence.FORMAT + 1, settings="something new")
     with pytest.raises(
         ValueError, match=r"saved by a newer bgformer .*update bgformer to load it"
     ):
@@ -198,7 +198,7 @@ def test_a_save_that_fails_leaves_nothing_and_loses_nothing(
         raise error
 
     before = {p.name: p.read_bytes() for p in saved.iterdir()}
-    monkeypatch.setattr(f"bgformer.storage.{step}", fail)
+    monkeypatch.setattr(f"bgformer.store.persistence.{step}", fail)
     for target in (saved, saved.with_name("new")):
         with pytest.raises(type(error)):
             model.save(target, overwrite=True)
@@ -216,7 +216,7 @@ def test_a_model_that_cannot_take_its_place_gives_the_old_one_back(model, saved,
             raise OSError("disk full")
         real(source, target)
 
-    monkeypatch.setattr("bgformer.storage.os.replace", second_fails)
+    monkeypatch.setattr("bgformer.store.persistence.os.replace", second_fails)
     with pytest.raises(OSError, match="disk full"):
         model.save(saved, overwrite=True)
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.communities import DEFAULT_RESOLUTION
+from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION
 
 THREADED_RUN = """
 import sys

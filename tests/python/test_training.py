@@ -8,23 +8,24 @@ import torch
 from scipy.spatial.distance import cdist
 
 import bgformer as bgf
-from bgformer import counts as cm
-from bgformer.anchors import anchor_weights
-from bgformer.devices import one_thread
-from bgformer.embedding import embed, learned_units
-from bgformer.initialise import network_for
-from bgformer.metric import calibrate
-from bgformer.network import Network
-from bgformer.progress import Progress
-from bgformer.training import Objective, Schedule, set_tokens, train
+from bgformer.data import checks
+from bgformer.data.counts import with_size_factors
+from bgformer.fit.embedding import embed, learned_units
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate
+from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.network.attention import anchor_weights
+from bgformer.network.network import Network
+from bgformer.runtime.devices import one_thread
+from bgformer.runtime.progress import Progress
 
 STEPS = 24
 
 
 @pytest.fixture(scope="module")
 def data(_pbmc700):
-    counts = cm.read_counts(_pbmc700)
-    return cm.with_size_factors(counts, np.zeros(counts.shape[0], dtype=np.int64))
+    counts = checks.read_counts(_pbmc700)
+    return with_size_factors(counts, np.zeros(counts.shape[0], dtype=np.int64))
 
 
 def untrained(data, n_anchors=60, n_latent=16):

@@ -7,9 +7,10 @@ import torch
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from bgformer.counts import CountData, log_moments
-from bgformer.devices import dense
-from bgformer.network import LOG_TOTAL, Network
+from bgformer.data.counts import CountData, log_moments
+from bgformer.data.scaling import LOG_TOTAL
+from bgformer.network.network import Network
+from bgformer.runtime.devices import dense
 
 _CELLS = 10_000
 """Cells that principal components are found on."""

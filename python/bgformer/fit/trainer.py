@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from bgformer import losses, ranks
-from bgformer.anchors import anchor_weights
-from bgformer.codebook import kmeans_centres
-from bgformer.devices import Portions, dense
-from bgformer.embedding import learned_units
+from bgformer.fit.embedding import learned_units
+from bgformer.fit.kmeans import kmeans_centres
+from bgformer.network import losses
+from bgformer.network.attention import anchor_weights
+from bgformer.runtime import ranks
+from bgformer.runtime.devices import Portions, dense
 
 if TYPE_CHECKING:
-    from bgformer.counts import CountData
-    from bgformer.network import Network
-    from bgformer.progress import Progress
+    from bgformer.data.counts import CountData
+    from bgformer.network.network import Network
+    from bgformer.runtime.progress import Progress
 
 _TOKEN_CELLS = 10_000
 """Cells that the anchor tokens are set from."""

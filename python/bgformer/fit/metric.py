@@ -10,11 +10,11 @@ from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from bgformer.embedding import raw_heads
+from bgformer.fit.embedding import raw_heads
 
 if TYPE_CHECKING:
-    from bgformer.counts import CountData
-    from bgformer.network import Network
+    from bgformer.data.counts import CountData
+    from bgformer.network.network import Network
 
 _CELLS = 10_000
 """Cells that the metric is measured on."""

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from scipy import sparse
 
-from bgformer import anchors as anchor_graph
-from bgformer import ranks
-from bgformer.anchors import Placement
-from bgformer.counts import BLOCK
-from bgformer.embedding import embed
-from bgformer.heads import head_anchors
-from bgformer.network import NEIGHBOURS
+from bgformer.fit.embedding import embed
+from bgformer.network.attention import anchor_weights
+from bgformer.network.heads import head_anchors
+from bgformer.network.network import NEIGHBOURS
+from bgformer.runtime import block_sizes, ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from bgformer.network import Network
-    from bgformer.sample import Sample
+    from bgformer.data.sample import Sample
+    from bgformer.network.network import Network
 
-CELLS_AT_ONCE = 8 * BLOCK
-"""Cells that a thread or process works on at a time."""
+
+class Placement(NamedTuple):
+    """Where the cells are among the anchors.
+
+    `latent` is n x d float32 and `anchors` m x d float32, both in units of the spread of like
+    cells, and `weights` (CSR n x m) the weights of the cells on the anchors.
+    """
+
+    latent: np.ndarray
+    anchors: np.ndarray
+    weights: sparse.csr_matrix
 
 
 def placements(
@@ -49,12 +56,12 @@ def placements(
     nothing.
     """
     n = len(sample.totals)
-    starts = range(0, n, CELLS_AT_ONCE)
+    starts = range(0, n, block_sizes.PLACED)
 
     def work(start: int) -> Placement:
-        blocks = sample.blocks(start, min(start + CELLS_AT_ONCE, n))
+        blocks = sample.blocks(start, min(start + block_sizes.PLACED, n))
         latent = np.concatenate([embed(network, block) for block in blocks])
-        return Placement(latent, anchors, anchor_graph.anchor_weights(latent, anchors))
+        return Placement(latent, anchors, anchor_weights(latent, anchors))
 
     if ranks.count() > 1:
         yield from _in_turn(work, starts, n, anchors)
@@ -77,7 +84,7 @@ def _in_turn(
             continue
         yield from found
         for rank, start in enumerate(starts[wave + 1 : wave + ranks.count()], start=1):
-            yield _received(rank, min(CELLS_AT_ONCE, n - start), anchors)
+            yield _received(rank, min(block_sizes.PLACED, n - start), anchors)
 
 
 def _send(placed: Placement) -> None:
@@ -97,3 +104,15 @@ def _received(rank: int, n_cells: int, anchors: np.ndarray) -> Placement:
     indptr = np.arange(0, n_cells * k + 1, k, dtype=np.int32)
     weights = sparse.csr_matrix((data, indices, indptr), shape=(n_cells, m))
     return Placement(latent, anchors, weights)
+
+
+def gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield rows that come in blocks in the larger ones that `anchor_weights` works in."""
+    waiting: list[np.ndarray] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= block_sizes.WEIGHTS:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)

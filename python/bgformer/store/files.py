@@ -13,7 +13,7 @@ import pandas as pd
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
-from bgformer import storage
+from bgformer.store import persistence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def written_beside(output: Path, *, write: bool = True) -> Iterator[Path]:
     try:
         yield partial
         if write:
-            storage.put(partial, target)
+            persistence.put(partial, target)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from bgformer import ranks
-from bgformer.counts import BLOCK, CountData, cell_totals, median_of, size_factors
-from bgformer.source import own_blocks
+from bgformer.data.counts import CountData, cell_totals, median_of, size_factors
+from bgformer.data.source import own_blocks
+from bgformer.runtime import block_sizes, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bgformer.source import InMemory, OnDisk
+    from bgformer.data.source import InMemory, OnDisk
 
 LEAST = 20_000
 """Cells that are taken however few the training steps: what anchors and metric are set from."""
@@ -81,8 +81,8 @@ class Sample:
         """Yield all cells, or those from `first` to before `last`, in blocks, in their order."""
         if self.holds_all:
             stop = len(self.totals) if last is None else last
-            for start in range(first, stop, BLOCK):
-                yield self.data.rows(slice(start, min(start + BLOCK, stop)))
+            for start in range(first, stop, block_sizes.COUNTS):
+                yield self.data.rows(slice(start, min(start + block_sizes.COUNTS, stop)))
             return
         for start, counts in self._source.blocks(first, last):
             rows = np.arange(start, start + counts.shape[0])

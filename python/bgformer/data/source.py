@@ -13,16 +13,10 @@ import pandas as pd
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
-from bgformer import ranks, readers
-from bgformer.counts import (
-    BLOCK,
-    MIN_CELLS,
-    Check,
-    as_csr,
-    find_counts,
-    read_counts,
-    row_block,
-)
+from bgformer.data import readers
+from bgformer.data.checks import MIN_CELLS, Check, find_counts, read_counts
+from bgformer.data.counts import as_csr, row_block
+from bgformer.runtime import block_sizes, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +51,8 @@ class InMemory:
         Of all cells, or of those from `first` to before `last`.
         """
         last = self.shape[0] if last is None else last
-        for start in range(first, last, BLOCK):
-            yield start, row_block(self.counts, start, min(start + BLOCK, last))
+        for start in range(first, last, block_sizes.COUNTS):
+            yield start, row_block(self.counts, start, min(start + block_sizes.COUNTS, last))
 
 
 class OnDisk:
@@ -90,8 +84,8 @@ class OnDisk:
             In the first pass: if a value is not a count, or a cell has none.
         """
         last = self.shape[0] if last is None else last
-        for start in range(first, last, BLOCK):
-            counts = self._rows(start, min(start + BLOCK, last))
+        for start in range(first, last, block_sizes.COUNTS):
+            counts = self._rows(start, min(start + block_sizes.COUNTS, last))
             if self.check:
                 self.check.block(start, counts)
             yield start, counts
@@ -111,7 +105,7 @@ class OnDisk:
 def own_blocks(source: InMemory | OnDisk) -> Iterator[tuple[int, sparse.csr_matrix]]:
     """Yield the blocks that are this rank's to read: an equal part of all, none twice."""
     n = source.shape[0]
-    each = -(-n // (BLOCK * ranks.count())) * BLOCK
+    each = -(-n // (block_sizes.COUNTS * ranks.count())) * block_sizes.COUNTS
     first = min(n, ranks.index() * each)
     yield from source.blocks(first, min(n, first + each))
 

@@ -1,7 +1,7 @@
 """The door for R: counts in through anndata2ri or a folder on disk, plain arrays out.
 
 The R package calls this inside its own process, where reticulate runs Python and rpy2 attaches to
-the R that is running; `rprocess` calls it in a process without R. What goes back is numbers,
+the R that is running; `process` calls it in a process without R. What goes back is numbers,
 strings, lists and dictionaries of these only, because older versions of reticulate cannot convert
 anything else. An error goes back as a sentence under ``"error"``, so that R shows it without
 Python's traceback, and an interrupt as ``"interrupted"``.
@@ -20,14 +20,17 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from bgformer import anchors, communities, storage, tl
-from bgformer.devices import one_thread, pick_device
-from bgformer.evidence import Profiles, evidence
+from bgformer import tl
+from bgformer.graph import communities
+from bgformer.graph.evidence import Profiles, evidence
+from bgformer.graph.stability import over_resolutions
 from bgformer.model import BGFormer
-from bgformer.places import InMemoryPlaces
-from bgformer.rsession import interrupts_for_python, r_attached
-from bgformer.rstore import CellsFromR
-from bgformer.stability import over_resolutions
+from bgformer.network import attention
+from bgformer.r.session import interrupts_for_python, r_attached
+from bgformer.r.store import CellsFromR
+from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.store import persistence
+from bgformer.store.places import InMemoryPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +96,7 @@ def run_stored(folder: str) -> dict[str, Any]:
     Parameters
     ----------
     folder
-        With counts and a request, see `rstore`.
+        With counts and a request, see `store`.
 
     Returns
     -------
@@ -137,7 +140,7 @@ def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
 
 @_answer
 def predict_stored(folder: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
-    """Do what :func:`predict` does, for cells that R wrote into a folder; see `rstore`."""
+    """Do what :func:`predict` does, for cells that R wrote into a folder; see `store`."""
     return _placed(CellsFromR(Path(folder)), fitted, device)
 
 
@@ -145,7 +148,7 @@ def _placed(cells: AnnData | CellsFromR, fitted: dict[str, Any], device: str) ->
     """Put cells among a model's anchors and return what R is told of them."""
     model = _model(fitted, device)
     latent = np.concatenate(list(model.embed_cells(cells)))
-    model.set_cells(latent, anchors.anchor_weights(latent, model.anchors_))
+    model.set_cells(latent, attention.anchor_weights(latent, model.anchors_))
     return results(model)
 
 
@@ -211,10 +214,10 @@ def recluster(
     :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
     """
     where = "the object"
-    tensors, description = storage.unpacked(bytes(model), where)
-    with storage.damage_reported(where):
+    tensors, description = persistence.unpacked(bytes(model), where)
+    with persistence.damage_reported(where):
         held_out = Profiles(
-            **{k: v.numpy() for k, v in storage.section(tensors, "profiles").items()}
+            **{k: v.numpy() for k, v in persistence.section(tensors, "profiles").items()}
         )
         genes = np.array(description["genes"], dtype=str)
         min_cells = description["settings"]["min_cells"]
@@ -242,7 +245,7 @@ def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str,
     rows, centres = (
         np.array(part, dtype=np.float32, order="C") for part in (latent, anchors_of_graph)
     )
-    return {"weights": _by_anchor(anchors.anchor_weights(rows, centres))}
+    return {"weights": _by_anchor(attention.anchor_weights(rows, centres))}
 
 
 @_answer
@@ -300,7 +303,7 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
         "version": str(stored["version"]),
         "seed": int(model.seed),
         # reticulate makes R's bytes of a bytearray alone
-        "model": bytearray(storage.packed(tensors, description)),
+        "model": bytearray(persistence.packed(tensors, description)),
         **_clusters(model.partition_, model.evidence_),
     }
 
@@ -352,7 +355,7 @@ def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
     """Make the model again that R holds, without its cells."""
     pick_device(device)  # a wrong one is not the object's fault
     where = "this object"
-    tensors, description = storage.unpacked(bytes(fitted["model"]), where)
+    tensors, description = persistence.unpacked(bytes(fitted["model"]), where)
     n_anchors, n_latent = tensors["anchors"].shape
     no_cells = sparse.csr_matrix((0, n_anchors))
     arrays = {  # copies, because R's own memory is not writable
@@ -366,7 +369,7 @@ def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
         "links": np.array(np.atleast_1d(fitted["links"]), dtype=np.float64),
     }
     resolution = fitted["resolution"]
-    with storage.damage_reported(where):
+    with persistence.damage_reported(where):
         return BGFormer.from_state(
             tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
             description

@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from bgformer import ranks
-from bgformer.counts import CountsError, cell_totals, rows_of_values
-from bgformer.source import InMemory, own_blocks
+from bgformer.data.checks import CountsError
+from bgformer.data.counts import cell_totals, rows_of_values
+from bgformer.data.scaling import THETA
+from bgformer.data.source import InMemory, own_blocks
+from bgformer.runtime import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
 
-    from bgformer.source import OnDisk
+    from bgformer.data.source import OnDisk
 
 MIN_CELLS_PER_GENE = 3
 """A gene seen in fewer cells carries no information on groups of cells."""
-THETA = 100.0
-"""Dispersion of the null model of gene selection: what counts vary by without biology, as measured
-by its authors on control RNA."""
 _MIN_SHARED = 0.5
 """Share of the model's genes that new cells must have."""
 

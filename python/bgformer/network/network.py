@@ -9,15 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
-from bgformer.counts import MAX_STANDARDISED
-from bgformer.devices import Portions
-from bgformer.genes import THETA
-from bgformer.heads import head_anchors, head_columns
+from bgformer.data.scaling import LOG_TOTAL, MAX_STANDARDISED, THETA
+from bgformer.network.heads import head_anchors, head_columns
+from bgformer.runtime.devices import Portions
 
 NEIGHBOURS = 5
 """Anchors of each head that a cell attends to."""
-LOG_TOTAL = 1e4
-"""Counts that every cell is scaled to before the logarithm, as scanpy and Seurat do."""
 LEARNED_SCALE = 0.5
 """What the learned head's part of the latent is multiplied by. Attention does not see it, since
 its bandwidth is the cell's own; it keeps the latent's distances to those that name types best."""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bgformer.embedding import learned_units
-from bgformer.metric import calibrate
-from bgformer.training import train
+from bgformer.fit.embedding import learned_units
+from bgformer.fit.metric import calibrate
+from bgformer.fit.trainer import train
 
 if TYPE_CHECKING:
-    from bgformer.counts import CountData
-    from bgformer.network import Network
-    from bgformer.progress import Progress
-    from bgformer.training import Objective, Schedule
+    from bgformer.data.counts import CountData
+    from bgformer.fit.trainer import Objective, Schedule
+    from bgformer.network.network import Network
+    from bgformer.runtime.progress import Progress
 
 
 def refine(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bgformer.counts import BLOCK
-from bgformer.devices import dense
+from bgformer.runtime import block_sizes
+from bgformer.runtime.devices import dense
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bgformer.counts import CountData
-    from bgformer.network import Network
+    from bgformer.data.counts import CountData
+    from bgformer.network.network import Network
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
@@ -63,7 +63,7 @@ def _pass(
     return np.concatenate(
         [
             part
-            for start in range(0, data.n_cells, BLOCK)
-            for part in network.portions.each(work, cells[start : start + BLOCK])
+            for start in range(0, data.n_cells, block_sizes.COUNTS)
+            for part in network.portions.each(work, cells[start : start + block_sizes.COUNTS])
         ]
     )

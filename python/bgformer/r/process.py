@@ -1,6 +1,6 @@
-"""The process that R starts for one run: ``python -m bgformer.rprocess FOLDER``.
+"""The process that R starts for one run: ``python -m bgformer.r.process FOLDER``.
 
-Counts and request are in the folder, and the answer is written there (see `rstore`). R is not
+Counts and request are in the folder, and the answer is written there (see `store`). R is not
 needed. Progress goes to standard error. Standard input is a pipe: when R's end closes, R has gone,
 and this process removes the folder and ends too.
 """
@@ -18,9 +18,9 @@ def main() -> None:
     """Answer the request in the folder that the command names."""
     folder = Path(sys.argv[1])
     threading.Thread(target=_end_with_r, args=(folder,), daemon=True).start()
-    from bgformer import rbridge, rstore
+    from bgformer.r import bridge, store
 
-    rstore.write_answer(folder, rbridge.run_stored(str(folder)))
+    store.write_answer(folder, bridge.run_stored(str(folder)))
 
 
 def _end_with_r(folder: Path) -> None:

@@ -9,16 +9,16 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import binom, false_discovery_control, norm
 
-from bgformer.anchors import anchor_weights, heaviest
-from bgformer.counts import rows_of_values, with_size_factors
-from bgformer.embedding import embed
-from bgformer.heads import head_anchors, head_columns
-from bgformer.network import LOG_TOTAL
+from bgformer.data.counts import rows_of_values, with_size_factors
+from bgformer.data.scaling import LOG_TOTAL
+from bgformer.fit.embedding import embed
+from bgformer.network.attention import anchor_weights, heaviest
+from bgformer.network.heads import head_anchors, head_columns
 
 if TYPE_CHECKING:
-    from bgformer.communities import Partition
-    from bgformer.counts import CountData
-    from bgformer.network import Network
+    from bgformer.data.counts import CountData
+    from bgformer.graph.communities import Partition
+    from bgformer.network.network import Network
 
 _CELLS = 20_000
 """Cells that the profiles are taken from."""

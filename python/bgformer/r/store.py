@@ -110,7 +110,7 @@ def write_answer(folder: Path, answer: dict[str, Any]) -> None:
     folder
         Where R will look.
     answer
-        As from a function of `rbridge`.
+        As from a function of `bridge`.
     """
     files = itertools.count()
 

@@ -1,95 +1,33 @@
-"""Counts in: check them, attach size factors, log-normalise."""
+"""What counts, names and batches must be, and the sentences for those that are not."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from bgformer.data.counts import as_csr, cell_totals, row_block
+from bgformer.runtime import block_sizes
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
+
 MIN_CELLS = 20
 """Fewer cells than this cannot say anything about clusters."""
-
-MAX_STANDARDISED = 10.0
-"""Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
-otherwise outweigh every marker in those three."""
-
 _CELLS_PER_BATCH = 10
 """With fewer on average, a column names cells and not batches."""
 _MANY_CELLS, _MANY_COUNTS, _ALIKE = 50, 100, 1.02
 """So many cells of so many counts do not have totals this much alike by chance."""
 _BARCODE, _SOME_NAMES = r"(.*[_-])?[ACGT]{12,}([._-].*)?", 100
 """What 10x and its like call a cell."""
-BLOCK = 2048
-"""Cells per block of a pass over all cells, wherever they are: so that no sum and no product of
-matrices depends on whether the cells are in memory or on disk."""
 
 
 class CountsError(ValueError):
     """The count matrix, or the names that go with it, cannot be used."""
-
-
-@dataclass(frozen=True)
-class CountData:
-    """Counts of the model's genes, ready for minibatches.
-
-    Attributes
-    ----------
-    counts
-        Raw counts, n cells x g genes, CSR float32.
-    size_factors
-        Counts per cell in these genes over their median in the training cells, shape (n,).
-    batch
-        Batch of each cell as a code from 0, shape (n,).
-    median_counts
-        The median that the size factors are relative to.
-    """
-
-    counts: sparse.csr_matrix
-    size_factors: np.ndarray
-    batch: np.ndarray
-    median_counts: float
-
-    def rows(self, index: np.ndarray | slice) -> CountData:
-        """Return some of the cells, with the size factors that they have."""
-        return replace(
-            self,
-            counts=(
-                row_block(self.counts, *index.indices(self.n_cells)[:2])
-                if isinstance(index, slice)
-                else self.counts[index]
-            ),
-            size_factors=self.size_factors[index],
-            batch=self.batch[index],
-        )
-
-    @property
-    def n_cells(self) -> int:
-        """Number of cells."""
-        return self.counts.shape[0]
-
-    @property
-    def n_genes(self) -> int:
-        """Number of genes."""
-        return self.counts.shape[1]
-
-
-def row_block(matrix: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
-    """Return the rows from `start` to before `stop`, which share the matrix's memory."""
-    stop = min(stop, matrix.shape[0])
-    first, last = matrix.indptr[start], matrix.indptr[stop]
-    parts = (
-        matrix.data[first:last],
-        matrix.indices[first:last],
-        matrix.indptr[start : stop + 1] - first,
-    )
-    return sparse.csr_matrix(parts, shape=(stop - start, matrix.shape[1]))
 
 
 def read_counts(
@@ -118,8 +56,8 @@ def read_counts(
     """
     counts = as_csr(find_counts(adata, layer, min_cells))
     check = Check(adata, layer)
-    for start in range(0, adata.n_obs, BLOCK):
-        check.block(start, row_block(counts, start, start + BLOCK))
+    for start in range(0, adata.n_obs, block_sizes.COUNTS):
+        check.block(start, row_block(counts, start, start + block_sizes.COUNTS))
     check.end()
     return counts
 
@@ -156,26 +94,6 @@ def find_counts(adata: AnnData, layer: str | None, min_cells: int) -> object:
             f"wrong way round; transpose it."
         )
     return matrix
-
-
-def as_csr(matrix: object) -> sparse.csr_matrix:
-    """Return any matrix an AnnData can hold as canonical CSR float32, which is only to be read."""
-    if hasattr(matrix, "to_memory"):  # a backed sparse data set
-        matrix = matrix.to_memory()
-    if sparse.issparse(matrix):
-        counts = sparse.csr_matrix(matrix)
-    else:
-        counts = sparse.csr_matrix(np.asarray(matrix))
-    if counts.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
-            values = counts.data.astype(np.float32)
-        counts = sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
-    if counts.has_canonical_format and counts.data.all():
-        return counts  # read only from here on, so the caller's memory can be shared
-    counts = counts.copy()
-    counts.sum_duplicates()
-    counts.eliminate_zeros()
-    return counts
 
 
 class Check:
@@ -301,46 +219,6 @@ def read_batch(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[
     return codes.astype(np.int32), [str(name) for name in names]
 
 
-def with_size_factors(
-    counts: sparse.csr_matrix, batch: np.ndarray, median_counts: float | None = None
-) -> CountData:
-    """Attach size factors: each cell's counts in these genes over the median of cells with any.
-
-    Parameters
-    ----------
-    counts
-        n cells x g genes.
-    batch
-        Batch codes, shape (n,).
-    median_counts
-        The training cells' median, for new cells; None to take the median of these.
-    """
-    totals = cell_totals(counts)
-    if median_counts is None:
-        median_counts = median_of(totals)
-    return CountData(counts, size_factors(totals, median_counts), batch, median_counts)
-
-
-def cell_totals(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the counts of each cell, shape (n,), summed in double precision."""
-    return counts @ np.ones(counts.shape[1])
-
-
-def rows_of_values(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the row of every stored value, in the order of the values."""
-    return np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-
-
-def median_of(totals: np.ndarray) -> float:
-    """Return the median count of the cells that have any."""
-    return float(np.median(totals[totals > 0]))
-
-
-def size_factors(totals: np.ndarray, median_counts: float) -> np.ndarray:
-    """Return size factors, shape (n,), of cells with these counts."""
-    return (np.maximum(totals, 1) / median_counts).astype(np.float32)
-
-
 def warn_blank(totals: np.ndarray, n_genes: int, names: pd.Index) -> None:
     """Report cells without any count in the model's genes, given their counts there, (n,)."""
     blank = np.flatnonzero(totals == 0)
@@ -350,36 +228,6 @@ def warn_blank(totals: np.ndarray, n_genes: int, names: pd.Index) -> None:
             f"'{names[blank[0]]}'); their clusters mean nothing: consider removing them.",
             stacklevel=3,
         )
-
-
-def log_normalised(data: CountData, total: float | None = None) -> sparse.csr_matrix:
-    """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts.
-
-    With `total`, cells are scaled to this many counts instead of to the median.
-    """
-    counts = data.counts
-    values = np.repeat(data.size_factors, np.diff(counts.indptr))
-    np.divide(counts.data, values, out=values)
-    if total is not None:
-        values *= np.float32(total / data.median_counts)
-    np.log1p(values, out=values)
-    return sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
-
-
-def log_moments(data: CountData, total: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and scale of each gene's log-normalised counts, both (g,).
-
-    The scale is the standard deviation, kept off zero for a gene that hardly varies. `total` is
-    as in `log_normalised`.
-    """
-    mean, square = np.zeros(data.n_genes), np.zeros(data.n_genes)
-    for start in range(0, data.n_cells, BLOCK):
-        block = log_normalised(data.rows(slice(start, start + BLOCK)), total)
-        values = block.data.astype(np.float64)
-        mean += np.bincount(block.indices, values, data.n_genes) / data.n_cells
-        square += np.bincount(block.indices, values**2, data.n_genes) / data.n_cells
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    return mean, np.maximum(deviation, 1e-3)
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -1,0 +1,1 @@
+"""Cells in: counts, their checks, genes, readers, and the cells that training sees."""

@@ -1,0 +1,1 @@
+"""Training: where it starts, its steps, the metric of the latent, and DEC."""

@@ -1,0 +1,1 @@
+"""Cells among the anchors, the graph of the anchors, and the clusters that it has."""

@@ -1,0 +1,64 @@
+"""Clusters of cells from those of their anchors: each cell goes with most of its weight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from bgformer.data.counts import row_block
+from bgformer.runtime import block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
+    """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time.
+
+    Of no cells there is one block, which is empty.
+    """
+    for start in range(0, max(1, weights.shape[0]), size):
+        stop = min(start + size, weights.shape[0])
+        in_memory = sparse.issparse(weights)
+        yield row_block(weights, start, stop) if in_memory else weights[start:stop]
+
+
+def vote(
+    weights: sparse.csr_matrix,
+    anchor_clusters: np.ndarray,
+    anchor_support: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cell's heaviest cluster and the confidence in it, both (n,).
+
+    The confidence is the cell's weight on the anchors of that cluster, each times its support,
+    ``sum_j w_ij s_j [j in the cluster]``; without `anchor_support`, the share of its weight.
+    """
+    n, k = weights.shape[0], int(anchor_clusters.max()) + 1
+    cell = np.repeat(np.arange(n), np.diff(weights.indptr))
+    cluster = anchor_clusters[weights.indices]
+    # counted and not multiplied: a product of sparse matrices takes ten times as long
+    share = np.bincount(cell * k + cluster, weights.data, minlength=n * k).reshape(n, k)
+    labels = share.argmax(axis=1).astype(np.int32)  # of many cells: half the memory
+    if anchor_support is None:
+        return labels, _within_0_and_1(share[np.arange(n), labels])
+    supported = weights.data * anchor_support[weights.indices] * (cluster == labels[cell])
+    return labels, _within_0_and_1(np.bincount(cell, supported, minlength=n))
+
+
+def _within_0_and_1(confidence: np.ndarray) -> np.ndarray:
+    """Take off what rounding adds."""
+    return np.clip(confidence, 0, 1).astype(np.float32)
+
+
+def vote_in_blocks(
+    weights: Any, anchor_clusters: np.ndarray, anchor_support: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `vote` does, for weights in memory or on disk (see `partition`)."""
+    votes = [
+        vote(block, anchor_clusters, anchor_support)
+        for block in weight_blocks(weights, block_sizes.WEIGHTS)
+    ]
+    labels, confidence = zip(*votes, strict=True)
+    return np.concatenate(labels), np.concatenate(confidence)

@@ -1,0 +1,1 @@
+"""Results and models, in AnnData and in files."""
