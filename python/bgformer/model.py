@@ -1,52 +1,43 @@
-"""BGFormer, the estimator: fit, predict, embed, confidence, recluster."""
+"""BGFormer, the estimator: fit, predict, embed, confidence, recluster, save, load."""
 
 from __future__ import annotations
 
-import copy
-import warnings
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
-from bgformer._version import __version__
-from bgformer.arguments import not_both, positive, whole, whole_or_auto
-from bgformer.data import checks
-from bgformer.data.counts import cell_totals, with_size_factors
-from bgformer.data.genes import cut_genes, match_genes, select_genes
-from bgformer.data.sample import Sample
-from bgformer.data.source import opened, source_of
-from bgformer.fit.dec import refine
-from bgformer.fit.embedding import embed
-from bgformer.fit.initialise import network_for
-from bgformer.fit.metric import calibrate
-from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
-from bgformer.graph import anchor_graph, anchors, communities, votes
-from bgformer.graph.evidence import Profiles, evidence, profiles
-from bgformer.graph.placement import gathered, placements
-from bgformer.network import attention
-from bgformer.network.heads import LEAST_LATENT, N_HEADS
-from bgformer.network.network import NEIGHBOURS, Network
-from bgformer.runtime import ranks
-from bgformer.runtime.devices import one_thread, pick_device
-from bgformer.runtime.progress import Progress, say
-from bgformer.store import persistence
-from bgformer.store.places import InMemoryPlaces
+from bgformer.data.source import opened
+from bgformer.fit.trainer import Objective, Schedule
+from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.pipeline.fitting import fit_model
+from bgformer.pipeline.places import InMemoryPlaces
+from bgformer.pipeline.settings import Settings
+from bgformer.runtime.devices import pick_device
+from bgformer.store import persistence, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from anndata import AnnData
-    from scipy import sparse
 
-    from bgformer.data.source import StoredCells
     from bgformer.graph.communities import Partition
-    from bgformer.store.places import Places
+    from bgformer.pipeline.fitted import Fitted
 
 
-class BGFormer:
+class _Found:
+    """An attribute that is there once the model is fitted."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: BGFormer | None, _: type) -> Any:
+        """Return what the fit found."""
+        return self if model is None else getattr(model._found(), self.name)
+
+
+class BGFormer(BaseEstimator):
     """Cluster cells through a bipartite attention between cells and anchors.
 
     Parameters
@@ -117,42 +108,47 @@ class BGFormer:
         n_top_genes: int = 2000,
         n_latent: int = 32,
         max_steps: int = Schedule.max_steps,
-        min_cells: int = anchor_graph.MIN_CELLS,
+        min_cells: int = MIN_CELLS,
         device: str = "auto",
         seed: int = 0,
         objective: Objective | None = None,
         verbose: bool = True,
     ) -> None:
-        self.n_clusters = whole_or_auto("n_clusters", n_clusters)
-        self.n_anchors = whole_or_auto("n_anchors", n_anchors, least=N_HEADS)
-        self.resolution = None if resolution is None else positive("resolution", resolution)
-        self.n_top_genes = whole("n_top_genes", n_top_genes)
-        self.n_latent = whole("n_latent", n_latent, least=LEAST_LATENT)
-        self.max_steps = whole("max_steps", max_steps)
-        self.min_cells = whole("min_cells", min_cells)
+        self.n_clusters = n_clusters
+        self.resolution = resolution
+        self.n_anchors = n_anchors
+        self.n_top_genes = n_top_genes
+        self.n_latent = n_latent
+        self.max_steps = max_steps
+        self.min_cells = min_cells
         self.device = device
-        self.seed = whole("seed", seed, least=0, most=2**32 - 1)
-        self.objective = objective or Objective()
+        self.seed = seed
+        self.objective = objective
         self.verbose = verbose
-        not_both(self.resolution, self.n_clusters)
-        if "auto" not in (self.n_clusters, self.n_anchors) and self.n_clusters > self.n_anchors:
-            raise ValueError(
-                f"n_clusters is {self.n_clusters}, but n_anchors only {self.n_anchors}: clusters "
-                f"are made of anchors, so ask for fewer clusters or more anchors."
-            )
 
-    def __repr__(self) -> str:
-        """Return what is fitted, in one line."""
-        if not hasattr(self, "weights_"):
-            return "BGFormer, not fitted"
-        (n, m), k = self.weights_.shape, self.partition_.n_clusters
-        return f"BGFormer, fitted: {n} cells, clusters: {k}, anchors: {m}"
+    partition_ = _Found("partition")
+    weights_ = _Found("weights")
+    links_ = _Found("links")
+    latent_ = _Found("latent")
+    anchors_ = _Found("anchors")
+    evidence_ = _Found("evidence")
+    profiles_ = _Found("profiles")
+    genes_ = _Found("genes")
+    batches_ = _Found("batches")
+    history_ = _Found("history")
+    network_ = _Found("network")
 
     @property
     def labels_(self) -> np.ndarray:
-        """Cluster of each training cell, shape (n,), as in ``partition_.labels``."""
-        self._check_fitted()
-        return self.partition_.labels
+        """Cluster of each training cell, shape (n,): ``partition_.labels``."""
+        return self._found().partition.labels
+
+    def __repr__(self) -> str:
+        """Return what is fitted, in one line."""
+        if self.__sklearn_is_fitted__():
+            (n, m), k = self.weights_.shape, self.partition_.n_clusters
+            return f"BGFormer, fitted: {n} cells, clusters: {k}, anchors: {m}"
+        return "BGFormer, not fitted"
 
     def fit(
         self,
@@ -183,141 +179,18 @@ class BGFormer:
         CountsError, ValueError
             If the counts or a setting cannot be used; see the message.
         """
+        settings = self._settings()
         with opened(adata) as cells:
-            self.fit_cells(cells, InMemoryPlaces(), layer=layer, batch_key=batch_key)
-        return self
-
-    def fit_cells(
-        self,
-        cells: AnnData | StoredCells,
-        places: Places,
-        *,
-        layer: str | None = None,
-        batch_key: str | None = None,
-    ) -> None:
-        """Do what `fit` does, and keep the cells' latent and weights where `places` keeps them."""
-        fitted = copy.copy(self)  # a fit that fails or is interrupted leaves this model as it was
-        fitted._fit(cells, places, layer, batch_key)
-        self.__dict__ = fitted.__dict__
-
-    def _fit(
-        self,
-        cells: AnnData | StoredCells,
-        places: Places,
-        layer: str | None,
-        batch_key: str | None,
-    ) -> None:
-        """Fit, setting one attribute after the other."""
-        device = pick_device(self.device)
-        source = source_of(cells, layer)
-        if self.n_clusters != "auto" and self.n_clusters > cells.n_obs:
-            raise ValueError(
-                f"n_clusters is {self.n_clusters}, but there are only {cells.n_obs} cells."
-            )
-        n_anchors = anchors.choose_number(cells.n_obs, self.n_anchors, self.n_clusters)
-        batch, self.batches_ = checks.read_batch(cells, batch_key)
-        if n_anchors <= N_HEADS * NEIGHBOURS < cells.n_obs and self.n_anchors != "auto":
-            warnings.warn(
-                f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if there "
-                f"are {NEIGHBOURS} or fewer, so clusters can hardly be told apart; use more.",
-                stacklevel=3,
-            )
-        chosen = select_genes(source, self.n_top_genes, batch)
-        self.genes_ = np.asarray(cells.var_names[chosen], dtype=str)
-        seen = self.max_steps * Schedule.batch_size
-        sample = Sample(source, chosen, batch, seen, self.seed)
-        checks.warn_blank(sample.totals, len(chosen), cells.obs_names)
-        data = sample.data
-        self.median_counts_ = data.median_counts
-        with one_thread() as n_threads:
-            self.network_ = network_for(
-                data,
-                n_batches=len(self.batches_),
-                n_anchors=n_anchors,
-                n_latent=self.n_latent,
-                seed=self.seed,
-            ).to(device)
-            part = "" if sample.holds_all else f", trained on {data.n_cells} of the cells"
-            say(
-                f"{cells.n_obs} cells x {data.n_genes} genes, {n_anchors} anchors, "
-                f"{device.type}{part}",
+            fitted = fit_model(
+                settings,
+                cells,
+                InMemoryPlaces(),
+                layer=layer,
+                batch_key=batch_key,
                 verbose=self.verbose,
             )
-            calibrate(self.network_, data, self.seed)
-            set_tokens(self.network_, data, self.seed)
-            with Progress(self.max_steps, verbose=self.verbose) as progress:
-                self.history_ = train(
-                    self.network_,
-                    data,
-                    objective=self.objective,
-                    schedule=replace(Schedule(), max_steps=self.max_steps),
-                    seed=self.seed,
-                    progress=progress,
-                    n_threads=n_threads,
-                )
-            calibrate(self.network_, data, self.seed, trained=True)
-            self.anchors_ = anchors.centres(self.network_, data, self.seed)
-            self._place(sample, places, n_threads)
-            if ranks.index() > 0:
-                return  # the first rank has all results
-            if self.objective.dec and self.partition_.n_clusters > 1:
-                self._refine(sample, places, n_threads)
-            self.profiles_ = profiles(self.network_, data, self.anchors_, self.seed)
-            self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
-        self._say_found()
-
-    def _say_found(self) -> None:
-        """Say how many clusters there are, and warn if it is one for want of evidence."""
-        found = self.partition_
-        if found.n_clusters == 1 < found.n_considered:
-            warnings.warn(
-                f"one cluster, because no group of cells is separated from the others by a gap; "
-                f"{found.n_considered} clusters without such evidence were considered: "
-                f"resolution={anchor_graph.DEFAULT_RESOLUTION} returns them.",
-                stacklevel=4,
-            )
-        plural = "" if found.n_clusters == 1 else "s"
-        say(f"{found.n_clusters} cluster{plural}", verbose=self.verbose)
-
-    def _place(self, sample: Sample, places: Places, n_threads: int) -> None:
-        """Put all cells among the anchors, and cluster them."""
-        parts = placements(self.network_, sample, self.anchors_, n_threads)
-        if ranks.index() > 0:
-            for _ in parts:  # each has gone to the first rank
-                pass
-            return
-        places.start(len(sample.totals), self.n_latent, len(self.anchors_))
-        for part in parts:
-            places.add(part.latent, part.weights)
-        self.latent_, self.weights_ = places.end()
-        self.links_ = anchor_graph.anchor_links(self.weights_)
-        self._partition(self.resolution, None if self.n_clusters == "auto" else self.n_clusters)
-
-    def _partition(self, resolution: float | None, n_clusters: int | None) -> None:
-        """Cluster the anchors."""
-        self.partition_ = communities.partition(
-            self.weights_,
-            resolution,
-            n_clusters,
-            seed=self.seed,
-            min_cells=self.min_cells,
-            links=self.links_,
-        )
-
-    def _refine(self, sample: Sample, places: Places, n_threads: int) -> None:
-        """Refine network and clusters by DEC."""
-        with Progress(self.max_steps, verbose=self.verbose) as progress:
-            refine(
-                self.network_,
-                sample.data,
-                self.partition_.labels[sample.rows],
-                objective=self.objective,
-                schedule=replace(Schedule(), max_steps=self.max_steps),
-                seed=self.seed,
-                progress=progress,
-            )
-        self.anchors_ = anchors.centres(self.network_, sample.data, self.seed)
-        self._place(sample, places, n_threads)
+        self._fitted = fitted
+        return self
 
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None
@@ -335,14 +208,10 @@ class BGFormer:
         -------
         The new partition of the training cells, which `predict` uses from now on.
         """
-        self._check_fitted()
+        fitted = self._found()
         if resolution is None and n_clusters is None:
-            if self.n_clusters == "auto":
-                resolution = self.resolution
-            else:
-                n_clusters = self.n_clusters
-        self._partition(resolution, n_clusters)
-        self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
+            resolution, n_clusters = fitted.settings.resolution, fitted.settings.wanted_clusters
+        self._fitted = fitted.reclustered(resolution, n_clusters)
         return self.partition_
 
     def embed(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
@@ -360,52 +229,20 @@ class BGFormer:
         ValueError
             If the model is not fitted, or too few of its genes are there.
         """
-        self._check_fitted()
         with opened(adata) as cells:
-            return np.concatenate(list(self.embed_cells(cells, layer=layer)))
-
-    def embed_cells(
-        self, cells: AnnData | StoredCells, *, layer: str | None = None
-    ) -> Iterator[np.ndarray]:
-        """Yield what `embed` returns, many cells at a time."""
-        source = source_of(cells, layer, min_cells=1)
-        at = match_genes(cells.var_names, self.genes_)
-        measured = at >= 0
-        # Cells with fewer genes are compared with the training cells' median in those genes.
-        expected = self.network_.gene_mean.cpu().numpy()
-        share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
-        totals = np.zeros(cells.n_obs)
-
-        def blocks() -> Iterator[np.ndarray]:
-            for start, counts in source.blocks():
-                cut = cut_genes(counts, at)
-                totals[start : start + cut.shape[0]] = cell_totals(cut)
-                batch = np.zeros(cut.shape[0], dtype=np.int64)  # only the decoder needs it
-                data = with_size_factors(cut, batch, share * self.median_counts_)
-                with one_thread():
-                    latent = embed(self.network_, data, None if measured.all() else measured)
-                yield latent
-
-        yield from gathered(blocks())
-        checks.warn_blank(totals, len(at), cells.obs_names)
+            return np.concatenate(list(self._found().embed(cells, layer=layer)))
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell as an integer, shape (n,), by the fitted anchors."""
-        return self.assign(self.embed(adata, layer=layer))[0]
+        return self._found().assign(self.embed(adata, layer=layer))[0]
 
     def confidence(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return how likely each cell is of its cluster's main type, shape (n,), 0..1.
 
-        See `anchors.vote` and `anchors.Partition` for the formula.
+        It is the cell's weight on the anchors of its cluster, each times that anchor's support;
+        see ``partition_``.
         """
-        return self.assign(self.embed(adata, layer=layer))[1]
-
-    def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return cluster and confidence, both (n,), of cells that `embed` gave the latent of."""
-        self._check_fitted()
-        weights = attention.anchor_weights(latent, self.anchors_)
-        found = self.partition_
-        return votes.vote(weights, found.anchor_clusters, found.anchor_support)
+        return self._found().assign(self.embed(adata, layer=layer))[1]
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write the model into a folder: tensors as safetensors, the rest as JSON.
@@ -426,44 +263,7 @@ class BGFormer:
         FileExistsError
             If `directory` exists, and is not a model to be replaced.
         """
-        persistence.write(directory, *self.state(), overwrite=overwrite)
-
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return all that `from_state` makes this model from again: tensors, and a description.
-
-        Raises
-        ------
-        ValueError
-            If the model is not fitted.
-        """
-        self._check_fitted()
-        resolution = self.partition_.resolution
-        tensors = {f"network.{k}": v.cpu() for k, v in self.network_.state_dict().items()}
-        arrays = {
-            "latent": self.latent_,
-            "anchors": self.anchors_,
-            "anchor_clusters": self.partition_.anchor_clusters,
-            "anchor_support": self.partition_.anchor_support,
-            "nearest": self.partition_.nearest,
-            "links": self.partition_.links,
-            "weights.data": self.weights_.data,
-            "weights.indices": self.weights_.indices,
-            "weights.indptr": self.weights_.indptr,
-        }
-        arrays |= {f"history.{name}": values for name, values in self.history_.items()}
-        arrays |= {f"profiles.{k}": v for k, v in self.profiles_._asdict().items()}
-        tensors |= {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
-        description = {
-            "version": __version__,
-            "settings": self.settings(),
-            "median_counts": self.median_counts_,
-            "n_considered": self.partition_.n_considered,
-            # nan, where the number of clusters was set, is not JSON
-            "resolution": None if np.isnan(resolution) else resolution,
-            "genes": self.genes_.tolist(),
-            "batches": self.batches_,
-        }
-        return tensors, description
+        persistence.write(directory, *state.to_state(self._found()), overwrite=overwrite)
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> BGFormer:
@@ -479,92 +279,38 @@ class BGFormer:
         pick_device(device)  # a wrong one is not the files' fault
         tensors, description = persistence.read(directory)
         with persistence.damage_reported(directory):
-            return cls.from_state(tensors, description, device=device)
+            return cls.of(state.from_state(tensors, description, device=device))
 
     @classmethod
-    def from_state(
-        cls,
-        tensors: dict[str, torch.Tensor],
-        description: dict[str, Any],
-        *,
-        device: str = "auto",
-    ) -> BGFormer:
-        """Make a model again from what `state` returned.
-
-        Clusters keep the numbers they have, whichever cells are there.
-        """
-        settings = dict(description["settings"])
-        objective = Objective(**settings.pop("objective"))
-        model = cls(**settings | {"device": device, "objective": objective})
-        model.genes_ = np.array(description["genes"], dtype=str)
-        model.batches_ = description["batches"]
-        model.median_counts_ = description["median_counts"]
-        model.profiles_ = Profiles(
-            *(tensors[f"profiles.{name}"].numpy() for name in Profiles._fields)
-        )
-        network = Network.from_state(
-            persistence.section(tensors, "network"), len(tensors["anchors"])
-        )
-        model.network_ = network.to(pick_device(device))
-        history = persistence.section(tensors, "history")
-        model.history_ = {name: values.numpy() for name, values in history.items()}
-        model.anchors_ = tensors["anchors"].numpy()
-        weights = attention.weights_from_parts(
-            *(tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr")),
-            n_anchors=len(model.anchors_),
-        )
-        resolution = description["resolution"]
-        model.partition_ = communities.Partition(
-            labels=np.empty(0, dtype=np.int32),
-            confidence=np.empty(0, dtype=np.float32),
-            anchor_clusters=tensors["anchor_clusters"].numpy(),
-            anchor_support=tensors["anchor_support"].numpy(),
-            resolution=np.nan if resolution is None else resolution,
-            nearest=tensors["nearest"].numpy(),
-            links=tensors["links"].numpy(),
-            n_considered=description["n_considered"],
-        )
-        model.set_cells(tensors["latent"].numpy(), weights)
+    def of(cls, fitted: Fitted) -> BGFormer:
+        """Return an estimator with a model that is fitted already."""
+        names = fitted.settings.__dataclass_fields__
+        model = cls(**{name: getattr(fitted.settings, name) for name in names})
+        model._fitted = fitted
         return model
 
-    def set_cells(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
-        """Put cells in the place of those that the model holds; anchors and clusters stay.
-
-        Parameters
-        ----------
-        latent
-            Of the cells, n x n_latent, from `embed`.
-        weights
-            Of the cells on the anchors, CSR n x m.
-        """
-        if len(latent) != weights.shape[0]:
-            raise ValueError("latent and weights are of different numbers of cells")
-        found = self.partition_
-        labels, confidence = votes.vote_in_blocks(
-            weights, found.anchor_clusters, found.anchor_support
-        )
-        self.latent_, self.weights_ = latent, weights
-        self.links_ = anchor_graph.anchor_links(weights)
-        self.partition_ = found._replace(labels=labels, confidence=confidence)
-        self.evidence_ = evidence(self.partition_, self.profiles_, self.genes_)
+    @property
+    def fitted(self) -> Fitted:
+        """All that the fit found, as one object."""
+        return self._found()
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that decide what this model finds."""
-        names = (
-            "n_clusters",
-            "resolution",
-            "n_anchors",
-            "n_top_genes",
-            "n_latent",
-            "max_steps",
-            "min_cells",
-            "device",
-            "seed",
-        )
-        return {name: getattr(self, name) for name in names} | {
-            "objective": asdict(self.objective)
-        }
+        """Return the arguments that decide what this model finds, checked."""
+        return self._settings().described()
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "weights_"):
-            raise ValueError("this model is not fitted yet; call fit(adata) first.")
+    def _settings(self) -> Settings:
+        """Return the arguments as they are now, checked."""
+        given = self.get_params(deep=False)
+        given["objective"] = given["objective"] or Objective()
+        del given["verbose"]
+        return Settings(**given)
+
+    def _found(self) -> Fitted:
+        """Return what the fit found, or raise NotFittedError, which is a ValueError."""
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError("this model is not fitted yet; call fit(adata) first.")
+        return self._fitted
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether there is a fitted model."""
+        return hasattr(self, "_fitted")

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from bgformer._version import __version__
 from bgformer.arguments import positive, whole, whole_or_auto
-from bgformer.fit.trainer import Objective, Schedule
-from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, MIN_CELLS, AnchorGraph
-from bgformer.graph.communities import Partition, partition
-from bgformer.graph.evidence import Profiles, evidence
-from bgformer.graph.stability import RESOLUTIONS, OtherFit, over_resolutions, sampled
-from bgformer.model import BGFormer
-from bgformer.network.attention import anchor_weights
+from bgformer.fit.trainer import Schedule
+from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.graph.communities import partition
+from bgformer.graph.stability import RESOLUTIONS, over_resolutions
+from bgformer.pipeline.fitting import fit_model
+from bgformer.pipeline.places import InMemoryPlaces
+from bgformer.pipeline.refits import fitted_to_half
+from bgformer.pipeline.settings import Settings
 from bgformer.runtime.devices import one_thread
+from bgformer.store.results import check_column, check_key, label, results, store, store_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    import pandas as pd
+
+__all__ = ["cluster", "recluster", "resolutions", "results"]
 
 
 def cluster(
@@ -90,7 +94,7 @@ def cluster(
     ``adata.obs[key_added]``
         Cluster of each cell, categorical, "0" the largest.
     ``adata.obs[key_added + "_confidence"]``
-        How likely the cell is of its cluster's main type, 0..1: its weight on the anchors of its
+        Probability that the cell is of its cluster's main type, 0..1: its weight on the anchors of its
         cluster, each counted by the share of resolutions, from a third to three times the one
         used, at which it stays with the largest part of the cluster.
     ``adata.obsm["X_" + key_added]``
@@ -99,7 +103,8 @@ def cluster(
         Weights of the cells on the anchors, sparse n x m, rows summing to 1.
     ``adata.uns[key_added]``
         "params", "version", "seed", "resolution", "n_clusters", "n_considered" (clusters before
-        splits without evidence were refused), "n_cells", "history" (loss and terms at each step),
+        splits without evidence were refused), "n_cells", "cells" (a number for each cell, by which
+        the results know their own), "history" (loss and terms at each step),
         "anchors" (m x n_latent), "links" between them (sparse m x m: the weights that cells have
         on both), "anchor_clusters" (m), "genes", "profiles" (held-out counts of
         each anchor of the linear head, see :class:`bgformer.evidence.Profiles`) and "evidence", a
@@ -113,8 +118,8 @@ def cluster(
     """
     if not isinstance(adata, AnnData):
         raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
-    _check_key(adata, key_added)
-    model = BGFormer(
+    check_key(adata, key_added)
+    settings = Settings(
         n_clusters=n_clusters,
         resolution=resolution,
         n_anchors=n_anchors,
@@ -124,58 +129,12 @@ def cluster(
         min_cells=min_cells,
         device=device,
         seed=seed,
-        verbose=verbose,
-    ).fit(adata, layer=layer, batch_key=batch_key)
+    )
+    what = {"layer": layer, "batch_key": batch_key}
+    fitted = fit_model(settings, adata, InMemoryPlaces(), **what, verbose=verbose)
     adata = _copy(adata) if copy else adata
-    store(adata, model, layer=layer, batch_key=batch_key, key_added=key_added)
+    store(adata, fitted, key_added, **what)
     return adata if copy else None
-
-
-def store(
-    adata: AnnData,
-    model: BGFormer,
-    *,
-    layer: str | None = None,
-    batch_key: str | None = None,
-    key_added: str = "bgformer",
-) -> None:
-    """Add the results of a model to the cells it was fitted to, as :func:`cluster` does.
-
-    Parameters
-    ----------
-    adata
-        The cells, in the order of the fit.
-    model
-        Fitted to them.
-    layer, batch_key
-        As given to the fit; noted among the parameters.
-    key_added
-        Name of the results.
-    """
-    adata.obsm[f"X_{key_added}"] = model.latent_
-    adata.obsm[f"{key_added}_anchors"] = model.weights_
-    adata.obsm.pop(f"X_{key_added}_umap", None)  # drawn from an earlier latent
-    adata.uns[key_added] = described(model, layer=layer, batch_key=batch_key)
-    _store(adata, key_added, model.partition_)
-
-
-def described(
-    model: BGFormer, *, layer: str | None = None, batch_key: str | None = None
-) -> dict[str, Any]:
-    """Return what :func:`store` puts into ``uns``."""
-    params = model.settings() | {"layer": layer, "batch_key": batch_key}
-    found: dict[str, Any] = {
-        "params": {name: value for name, value in params.items() if value is not None},
-        "version": __version__,
-        "seed": model.seed,
-        "history": model.history_,
-        "anchors": model.anchors_,
-        "links": model.links_,
-        "genes": model.genes_.astype(object),
-        "n_cells": model.latent_.shape[0],
-        "profiles": model.profiles_._asdict(),
-    }
-    return found | _clustering(model.partition_, model.profiles_, model.genes_)
 
 
 def recluster(
@@ -220,7 +179,7 @@ def recluster(
     stored = results(adata, key_added)
     beside = cluster_name not in (None, key_added)
     if beside:
-        _check_column(adata, cluster_name)
+        check_column(adata, cluster_name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
@@ -235,9 +194,9 @@ def recluster(
         )
     adata = _copy(adata) if copy else adata
     if beside:
-        _label(adata, cluster_name, found)
+        label(adata, cluster_name, found)
     else:
-        _store(adata, key_added, found)
+        store_clusters(adata, key_added, found)
     return adata if copy else None
 
 
@@ -282,7 +241,8 @@ def resolutions(
         raise ValueError("resolutions is empty; give at least one resolution.")
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     others = [
-        _fitted_to_half(adata, stored, draw) for draw in range(whole("n_fits", n_fits, least=0))
+        fitted_to_half(adata, stored["params"], draw)
+        for draw in range(whole("n_fits", n_fits, least=0))
     ]
     with one_thread():
         return over_resolutions(
@@ -294,115 +254,11 @@ def resolutions(
         )
 
 
-def _fitted_to_half(adata: AnnData, stored: dict[str, Any], draw: int) -> OtherFit:
-    """Train a model on a random half of the cells, with a seed of its own."""
-    params = dict(stored["params"])
-    layer, batch_key = params.pop("layer", None), params.pop("batch_key", None)
-    seed = int(stored["seed"])
-    drawn = np.random.SeedSequence([seed, draw]).generate_state(1)[0]
-    half = np.sort(np.random.default_rng(drawn).permutation(adata.n_obs)[: adata.n_obs // 2])
-    # the number or resolution of the results does not matter: each resolution is tried
-    given = params | {
-        "n_clusters": "auto",
-        "resolution": DEFAULT_RESOLUTION,
-        "objective": Objective(**params["objective"]),
-        "seed": int(drawn),
-        "verbose": False,
-    }
-    model = BGFormer(**given).fit(_copy(adata[half]), layer=layer, batch_key=batch_key)
-    sample = _copy(adata[sampled(adata.n_obs, seed)])
-    weights = anchor_weights(model.embed(sample, layer=layer), model.anchors_)
-    return OtherFit(AnchorGraph(model.weights_, seed, model.min_cells, model.links_), weights)
-
-
 def _links_of_all(adata: AnnData, stored: dict[str, Any]) -> sparse.csr_matrix | None:
     """Return the stored links between anchors, or None if `adata` has a part of the cells only."""
     return sparse.csr_matrix(stored["links"]) if adata.n_obs == stored["n_cells"] else None
 
 
-def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
-    """Return ``uns[key]``, what :func:`cluster` stored under this name.
-
-    Raises
-    ------
-    ValueError
-        If `adata` has no results under this name, or those of other cells.
-    """
-    if key not in adata.uns:
-        raise ValueError(
-            f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
-        )
-    for place, name in (("obs", key), ("obsm", f"X_{key}"), ("obsm", f"{key}_anchors")):
-        if name not in getattr(adata, place):
-            raise ValueError(
-                f"adata.{place}['{name}'], part of the results named '{key}', is missing; run "
-                f"bgformer.tl.cluster(adata) again."
-            )
-    stored = adata.uns[key]
-    if adata.obsm[f"{key}_anchors"].shape[1] != len(stored["anchors"]) or adata.n_obs > stored.get(
-        "n_cells", np.inf
-    ):
-        raise ValueError(
-            f"the results named '{key}' are of other cells, as after anndata.concat; run "
-            f"bgformer.tl.cluster(adata) again."
-        )
-    return stored
-
-
-def _check_key(adata: AnnData, key: str) -> None:
-    """Raise unless results may be stored under this name without covering something else."""
-    if not isinstance(key, str) or not key:
-        raise ValueError(f"key_added is {key!r}; give the name of the results as a string.")
-    taken = [name for name in (key, f"{key}_confidence") if name in adata.obs]
-    # anndata.concat keeps the columns of earlier results and drops what is in uns
-    earlier = len(taken) == 2 and f"X_{key}" in adata.obsm
-    if taken and key not in adata.uns and not earlier:
-        raise _foreign(taken[0], "key_added")
-
-
-def _check_column(adata: AnnData, name: str) -> None:
-    """Raise unless clusters may be stored in this column; its own confidence shows it is ours."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"cluster_name is {name!r}; give the name of a column as a string.")
-    there = [column for column in (name, f"{name}_confidence") if column in adata.obs]
-    if len(there) == 1:
-        raise _foreign(there[0], "cluster_name")
-
-
-def _foreign(column: str, argument: str) -> ValueError:
-    """Return the error that a column is somebody else's."""
-    return ValueError(
-        f"adata.obs has a column '{column}' that is not from bgformer and would be overwritten; "
-        f"choose another {argument}, or remove the column."
-    )
-
-
 def _copy(adata: AnnData) -> AnnData:
     """Return a copy in memory; AnnData copies a backed one only into another file."""
     return adata.to_memory() if adata.isbacked else adata.copy()
-
-
-def _store(adata: AnnData, key: str, found: Partition) -> None:
-    """Write a partition into obs and uns."""
-    _label(adata, key, found)
-    stored = adata.uns[key]
-    held_out = Profiles(**stored["profiles"])
-    stored.update(_clustering(found, held_out, np.asarray(stored["genes"])))
-
-
-def _label(adata: AnnData, name: str, found: Partition) -> None:
-    """Write a partition into obs."""
-    names = [str(i) for i in range(found.n_clusters)]
-    adata.obs[name] = pd.Categorical.from_codes(found.labels, categories=names)
-    adata.obs[f"{name}_confidence"] = found.confidence
-
-
-def _clustering(found: Partition, held_out: Profiles, genes: np.ndarray) -> dict[str, Any]:
-    """Return what ``uns`` holds of a partition."""
-    return {
-        "anchor_clusters": np.asarray(found.anchor_clusters),
-        "resolution": found.resolution,
-        "n_clusters": found.n_clusters,
-        "n_considered": found.n_considered,
-        "evidence": evidence(found, held_out, genes),
-    }

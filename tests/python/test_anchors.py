@@ -196,6 +196,11 @@ def test_anchors_set_from_a_part_of_the_cells(network, data, monkeypatch):
     assert found.weights.shape == (data.n_cells, N_ANCHORS)
 
 
+def test_no_more_anchors_than_the_cells_that_they_are_set_from():
+    with pytest.raises(ValueError, match="n_anchors is 20001, but anchors are set from 20000"):
+        choose_number(100_000, 20_001, "auto")
+
+
 def test_blocks_of_rows_are_gathered_in_larger_ones(monkeypatch):
     monkeypatch.setattr(block_sizes, "WEIGHTS", 10)
     rows = np.arange(37 * 2).reshape(37, 2)

@@ -17,12 +17,12 @@ from bgformer.cli import main
 LINGERING_WRITE = """
 import sys, time
 from bgformer.store import files
-write = files.StoredResults.label
+write = files.StoredResults.describe
 def lingering(self, *results):
     write(self, *results)
     print("written", flush=True)
     time.sleep(120)
-files.StoredResults.label = lingering
+files.StoredResults.describe = lingering
 from bgformer.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -117,7 +117,8 @@ def test_results_written_in_blocks_are_those_of_memory(full, from_a_sample, tmp_
     found = read(new)
     pd.testing.assert_frame_equal(found.obs, full.obs)
     np.testing.assert_array_equal(found.obsm["X_bgformer"], loaded.embed(full))
-    assert list(found.uns) == ["note"]
+    bgf.tl.recluster(found, n_clusters=3)  # predicted cells have all results
+    assert found.uns["note"] == full.uns["note"]
     left = {before.name, after.name, new.name, "model"}
     assert {path.name for path in tmp_path.iterdir()} == left
 
@@ -287,6 +288,49 @@ def test_a_file_can_take_the_results_itself_with_force(cells_file):
     assert [p.name for p in cells_file.parent.iterdir()] == ["cells.h5ad"]
 
 
+def test_a_column_that_is_not_from_bgformer_is_never_overwritten(cells, out, capsys, tmp_path):
+    cells.obs["bgformer"] = "mine"
+    cells.write_h5ad(out)
+    before = out.read_bytes()
+    line = fails(capsys, "cluster", out, "-o", out, "--force", "--max-steps", 3)
+    assert "adata.obs has a column 'bgformer' that is not from bgformer" in line
+    assert "choose another --key-added, or remove it" in line
+    assert out.read_bytes() == before
+    assert (
+        main(
+            [
+                "cluster",
+                str(out),
+                "-o",
+                str(out),
+                "--force",
+                "--quiet",
+                "--max-steps",
+                "3",
+                "--key-added",
+                "ours",
+            ]
+        )
+        == 0
+    )
+    found = anndata.read_h5ad(out)
+    assert set(found.obs["bgformer"]) == {"mine"}
+    assert found.uns["ours"]["n_clusters"] == found.obs["ours"].nunique()
+
+
+def test_an_entry_of_uns_that_is_not_from_bgformer_is_never_overwritten(cells, out, capsys):
+    cells.uns["leiden"] = {"params": {"resolution": 1.0}}
+    cells.write_h5ad(out)
+    line = fails(capsys, "cluster", out, "-o", out, "--force", "--key-added", "leiden")
+    assert "adata.uns has an entry 'leiden' that is not from bgformer" in line
+
+
+def test_windows_is_told_where_to_run(monkeypatch, capsys):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert main(["info"]) == 2
+    assert "runs on Linux and macOS" in capsys.readouterr().err
+
+
 def test_a_link_stays_a_link(cells_file, tmp_path):
     link = tmp_path / "link.h5ad"
     link.symlink_to(cells_file)
@@ -366,7 +410,7 @@ def test_an_interrupted_training_says_so_and_leaves_nothing(cells_file, out, env
 def test_an_interrupt_that_a_destructor_swallows_is_not_lost(run_python):
     script = (
         "import os, signal, sys, time\n"
-        "from bgformer import cli\n"
+        "from bgformer.cli import info, main\n"
         "class Swallowing:\n"
         "    def __del__(self):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
@@ -374,8 +418,8 @@ def test_an_interrupt_that_a_destructor_swallows_is_not_lost(run_python):
         "def work(options):\n"
         "    Swallowing()\n"
         "    time.sleep(60)\n"
-        "cli._info = work\n"
-        "sys.exit(cli.main(['info']))\n"
+        "info.info = work\n"
+        "sys.exit(main(['info']))\n"
     )
     done = run_python("-c", script)
     assert done.returncode == 130

@@ -4,6 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import estimator_checks
 
 import bgformer as bgf
 from bgformer.graph.communities import partition
@@ -36,7 +39,7 @@ from bgformer.graph.communities import partition
 )
 def test_a_setting_that_cannot_be_meant(cells, unchanged, setting, value, message):
     with pytest.raises(ValueError, match=message):
-        bgf.BGFormer(**{setting: value})
+        bgf.BGFormer(**{setting: value}).fit(cells)
     with unchanged(cells), pytest.raises(ValueError, match=message):
         bgf.tl.cluster(cells, **{setting: value}, verbose=False)
 
@@ -131,6 +134,50 @@ def test_genes_that_seurat_renamed_are_found(pbmc700, cells):
     expected = model.predict(named)
     named.var_names = named.var_names.str.replace("_", "-")
     np.testing.assert_array_equal(model.predict(named), expected)
+
+
+def test_a_column_stands_for_one_gene(cells):
+    named = cells[:, :300].copy()
+    named.var_names = [f"g{i}" for i in range(298)] + ["A_B", "A-B"]
+    model = bgf.BGFormer(max_steps=3, verbose=False).fit(named)
+    assert {"A_B", "A-B"} <= set(model.genes_)
+    without = named[:, named.var_names != "A_B"].copy()
+    with pytest.warns(UserWarning, match=r"1 of the model's \d+ genes are missing .*'A_B'"):
+        model.predict(without)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_mixin_order,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_set_params,
+    ],
+)
+def test_it_is_an_estimator_of_scikit_learn(check):
+    check("BGFormer", bgf.BGFormer())
+
+
+def test_a_clone_has_the_settings_and_no_fit(model):
+    cloned = clone(model)
+    assert cloned.get_params() == model.get_params()
+    assert not hasattr(cloned, "partition_")
+    with pytest.raises(NotFittedError, match="this model is not fitted yet; call fit"):
+        cloned.recluster()
+
+
+def test_settings_may_change_until_the_fit_and_are_checked_there(cells):
+    model = bgf.BGFormer(max_steps=3, verbose=False).set_params(n_latent=3)
+    with pytest.raises(ValueError, match="n_latent is 3; it must be a whole number of at least 4"):
+        model.fit(cells)
+    model.n_latent = 30
+    assert model.fit(cells).latent_.shape == (150, 30)
+    model.n_latent = 20  # the fit is not of these settings, and stays as it is
+    assert model.predict(cells).shape == (150,)
+    assert model.embed(cells).shape == (150, 30)
 
 
 def test_a_model_says_what_it_is(model):

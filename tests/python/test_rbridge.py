@@ -10,11 +10,11 @@ from bgformer.r import bridge
 @pytest.fixture
 def held(model):
     """What R holds of the model, as R sends it back."""
-    return bridge.results(model)
+    return bridge.results(model.fitted)
 
 
 def test_results_are_plain_and_complete(model):
-    answer = bridge.results(model, batch_key="donor")
+    answer = bridge.results(model.fitted, batch_key="donor")
     n, m = model.weights_.shape
     np.testing.assert_array_equal(answer["labels"], model.partition_.labels)
     assert answer["levels"] == [str(i) for i in range(model.partition_.labels.max() + 1)]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.metrics import adjusted_rand_score
 
 import bgformer as bgf
 from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION
@@ -143,7 +144,7 @@ def test_reclustering_at_the_same_resolution_changes_nothing(clustered):
 
 def test_reclustering_does_not_train(clustered, monkeypatch):
     latent = clustered.obsm["X_bgformer"].copy()
-    monkeypatch.setattr("bgformer.model.train", None)
+    monkeypatch.setattr("bgformer.pipeline.fitting.train", None)
     bgf.tl.recluster(clustered, resolution=3.0)
     assert clustered.uns["bgformer"]["resolution"] == 3.0
     assert clustered.uns["bgformer"]["n_clusters"] == clustered.obs["bgformer"].nunique()
@@ -397,14 +398,57 @@ def test_resolutions_without_results(cells):
         bgf.tl.resolutions(cells)
 
 
+def test_parts_of_two_fits_are_not_clustered_again_as_one(clustered, pbmc700):
+    other = bgf.tl.cluster(pbmc700, max_steps=20, seed=1, verbose=False, copy=True)
+    both = anndata.concat([clustered[:200], other[200:400]], uns_merge="first")
+    message = "200 of 400 cells are of another fit than the results named 'bgformer'"
+    for use in (bgf.tl.recluster, bgf.tl.resolutions, bgf.pl.evidence, bgf.pl.embedding):
+        with pytest.raises(ValueError, match=message):
+            use(both)
+
+
+def test_cells_of_one_fit_are_known_in_any_order_and_from_a_file(clustered, tmp_path):
+    order = np.random.default_rng(0).permutation(clustered.n_obs)
+    turned = clustered[order].copy()
+    turned.obs_names = [f"cell{i}" for i in range(turned.n_obs)]
+    turned.write_h5ad(tmp_path / "turned.h5ad")
+    again = anndata.read_h5ad(tmp_path / "turned.h5ad")
+    bgf.tl.recluster(again, resolution=1.5)
+    bgf.tl.recluster(again[100:250].copy(), resolution=1.5)
+    bgf.tl.recluster(clustered, resolution=1.5)
+    labels = clustered.obs["bgformer"].to_numpy()[order]
+    assert adjusted_rand_score(labels, again.obs["bgformer"]) == 1
+
+
+def test_no_cells_are_said_to_be_none(clustered):
+    with pytest.raises(ValueError, match="adata has no cells; choose some"):
+        bgf.tl.recluster(clustered[:0].copy())
+
+
+def test_what_other_tools_have_stored_is_never_overwritten(cells, unchanged):
+    cells.obs["leiden"] = "0"
+    cells.uns["leiden"] = {"params": {"resolution": 1}}
+    message = "adata.obs has a column 'leiden' that is not from bgformer"
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, key_added="leiden", max_steps=3, verbose=False)
+    del cells.obs["leiden"]
+    message = "adata.uns has an entry 'leiden' that is not from bgformer"
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, key_added="leiden", max_steps=3, verbose=False)
+    cells.obsm["X_mine"] = np.zeros((cells.n_obs, 2))
+    message = "adata.obsm has an entry 'X_mine' that is not from bgformer"
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, key_added="mine", max_steps=3, verbose=False)
+
+
 def test_cells_of_two_fits_are_not_clustered_again_as_one(clustered):
     few, rest = clustered[:300].copy(), clustered[300:].copy()
     both = anndata.concat([few, rest, few], index_unique="-", uns_merge="first")
-    with pytest.raises(ValueError, match="are of other cells, as after anndata"):
+    with pytest.raises(ValueError, match="or there twice, as after anndata"):
         bgf.tl.recluster(both, resolution=1)
     fewer_anchors = clustered.copy()
     fewer_anchors.obsm["bgformer_anchors"] = clustered.obsm["bgformer_anchors"][:, :-5]
-    with pytest.raises(ValueError, match="are of other cells"):
+    with pytest.raises(ValueError, match="700 of 700 cells are of another fit"):
         bgf.tl.recluster(fewer_anchors, resolution=1)
 
 

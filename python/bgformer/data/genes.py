@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from bgformer.data.checks import CountsError
@@ -16,8 +17,6 @@ from bgformer.runtime import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pandas as pd
 
     from bgformer.data.source import OnDisk
 
@@ -231,7 +230,11 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
     if missing.any():
         plain = names.astype(str).str.replace("_", "-")  # as Seurat writes every name
         if plain.is_unique:
-            at[missing] = plain.get_indexer([name.replace("_", "-") for name in wanted[missing]])
+            renamed = pd.Index([name.replace("_", "-") for name in wanted[missing]])
+            found = plain.get_indexer(renamed)
+            # a column is one gene: not one that has its own name there, and not one of two
+            found[np.isin(found, at[at >= 0]) | renamed.duplicated(keep=False)] = -1
+            at[missing] = found
     measured = at >= 0
     if measured.mean() < _MIN_SHARED:
         raise ValueError(

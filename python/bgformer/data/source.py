@@ -163,13 +163,18 @@ class StoredCells:
         layers = store["layers"] if "layers" in store else {}
         self.layers = {name: _matrix(layers, name) for name in layers}
         self.raw = _Raw(_matrix(store, "raw/X")) if "raw/X" in store else None
+        self.obsm = list(store["obsm"]) if "obsm" in store else []
         self._uns = store["uns"] if "uns" in store else {}
 
     @property
     def uns(self) -> dict[str, Any]:
-        """The results of bgformer in ``uns``."""
-        groups = {name: self._uns[name] for name in self._uns if hasattr(self._uns[name], "keys")}
-        return {k: read_elem(group) for k, group in groups.items() if "anchor_clusters" in group}
+        """What is in ``uns`` by its names: the results of bgformer, and None for all else."""
+        return {
+            name: read_elem(entry)
+            if "anchor_clusters" in getattr(entry, "keys", tuple)()
+            else None
+            for name, entry in ((name, self._uns[name]) for name in self._uns)
+        }
 
 
 class _Raw:

@@ -30,11 +30,16 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
     Raises
     ------
     ValueError
-        If more anchors than cells are asked for.
+        If more anchors are asked for than there are cells, or cells that they are set from.
     """
     if n_anchors != "auto":
         if n_anchors > n_cells:
             raise ValueError(f"n_anchors is {n_anchors}, but there are only {n_cells} cells.")
+        if n_anchors > _ANCHOR_CELLS:
+            raise ValueError(
+                f"n_anchors is {n_anchors}, but anchors are set from {_ANCHOR_CELLS} cells; ask "
+                f"for no more than these."
+            )
         return n_anchors
     of_head = max(2, min(MAX_ANCHORS, n_cells // CELLS_PER_ANCHOR))
     if n_clusters != "auto":

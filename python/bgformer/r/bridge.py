@@ -20,22 +20,27 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from bgformer import tl
+from bgformer._version import __version__
 from bgformer.graph import communities
 from bgformer.graph.evidence import Profiles, evidence
 from bgformer.graph.stability import over_resolutions
 from bgformer.model import BGFormer
-from bgformer.network import attention
+from bgformer.network.attention import anchor_weights
+from bgformer.pipeline.fitting import fit_model
+from bgformer.pipeline.places import InMemoryPlaces
+from bgformer.pipeline.settings import Settings
 from bgformer.r.session import interrupts_for_python, r_attached
 from bgformer.r.store import CellsFromR
 from bgformer.runtime.devices import one_thread, pick_device
 from bgformer.store import persistence
-from bgformer.store.places import InMemoryPlaces
+from bgformer.store.state import from_state, to_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anndata import AnnData
+
+    from bgformer.pipeline.fitted import Fitted
 
 _NOT_FOR_R = {"objective"}
 _HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
@@ -111,9 +116,11 @@ def _fitted(
     cells: AnnData | CellsFromR, batch_key: str | None, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """Fit a model to cells and return what R is told of it."""
-    model = BGFormer(**arguments)
-    model.fit_cells(cells, InMemoryPlaces(), batch_key=batch_key)
-    return results(model, batch_key=batch_key)
+    given = dict(arguments)
+    verbose = given.pop("verbose", True)
+    places = InMemoryPlaces()
+    fitted = fit_model(Settings(**given), cells, places, batch_key=batch_key, verbose=verbose)
+    return results(fitted, batch_key=batch_key)
 
 
 @_answer
@@ -147,9 +154,8 @@ def predict_stored(folder: str, fitted: dict[str, Any], device: str) -> dict[str
 def _placed(cells: AnnData | CellsFromR, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     """Put cells among a model's anchors and return what R is told of them."""
     model = _model(fitted, device)
-    latent = np.concatenate(list(model.embed_cells(cells)))
-    model.set_cells(latent, attention.anchor_weights(latent, model.anchors_))
-    return results(model)
+    latent = np.concatenate(list(model.embed(cells)))
+    return results(model.with_cells(latent, anchor_weights(latent, model.anchors)))
 
 
 @_answer
@@ -175,16 +181,16 @@ def save(
     overwrite
         Replace a model that is there.
     """
-    model = _model(fitted)
-    model.set_cells(np.ascontiguousarray(latent, dtype=np.float32), _weights(weights))
-    model.save(path, overwrite=overwrite)
+    rows = np.ascontiguousarray(latent, dtype=np.float32)
+    model = _model(fitted).with_cells(rows, _weights(weights))
+    persistence.write(path, *to_state(model), overwrite=overwrite)
     return {}
 
 
 @_answer
 def load(path: str) -> dict[str, Any]:
     """Return what :func:`results` returns of a saved model; ``error`` and so on."""
-    return results(BGFormer.load(path))
+    return results(BGFormer.load(path).fitted)
 
 
 @_answer
@@ -245,7 +251,7 @@ def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str,
     rows, centres = (
         np.array(part, dtype=np.float32, order="C") for part in (latent, anchors_of_graph)
     )
-    return {"weights": _by_anchor(attention.anchor_weights(rows, centres))}
+    return {"weights": _by_anchor(anchor_weights(rows, centres))}
 
 
 @_answer
@@ -268,7 +274,7 @@ def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict
     return {name: column.to_numpy(np.float64) for name, column in table.items()}
 
 
-def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
+def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
     """Return all that R keeps of a fitted model, as plain things.
 
     Parameters
@@ -287,24 +293,24 @@ def results(model: BGFormer, *, batch_key: str | None = None) -> dict[str, Any]:
     ``evidence`` (columns of a table, see :func:`bgformer.evidence.evidence`) and ``model`` (bytes:
     what :func:`predict` and :func:`save` need besides).
     """
-    stored = tl.described(model, batch_key=batch_key)
-    tensors, description = model.state()
+    params = model.settings.described() | {"batch_key": batch_key}
+    tensors, description = to_state(model)
     for name in (*_HELD_BY_R, *_SET_BY_R):
         del tensors[name]
     return {
-        "embedding": np.asarray(model.latent_, dtype=np.float64),
-        "weights": _by_anchor(model.weights_),
-        "anchors": np.asarray(model.anchors_, dtype=np.float64),
-        "genes": [str(gene) for gene in model.genes_],
+        "embedding": np.asarray(model.latent, dtype=np.float64),
+        "weights": _by_anchor(model.weights),
+        "anchors": np.asarray(model.anchors, dtype=np.float64),
+        "genes": [str(gene) for gene in model.genes],
         "history": {
-            term: np.asarray(values, dtype=np.float64) for term, values in model.history_.items()
+            term: np.asarray(values, dtype=np.float64) for term, values in model.history.items()
         },
-        "params": {name: _plain(value) for name, value in stored["params"].items()},
-        "version": str(stored["version"]),
-        "seed": int(model.seed),
+        "params": {name: value for name, value in params.items() if value is not None},
+        "version": __version__,
+        "seed": model.settings.seed,
         # reticulate makes R's bytes of a bytearray alone
         "model": bytearray(persistence.packed(tensors, description)),
-        **_clusters(model.partition_, model.evidence_),
+        **_clusters(model.partition, model.evidence),
     }
 
 
@@ -351,7 +357,7 @@ def _weights(parts: dict[str, Any]) -> sparse.csr_matrix:
     return columns.tocsr()
 
 
-def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
+def _model(fitted: dict[str, Any], device: str = "auto") -> Fitted:
     """Make the model again that R holds, without its cells."""
     pick_device(device)  # a wrong one is not the object's fault
     where = "this object"
@@ -370,7 +376,7 @@ def _model(fitted: dict[str, Any], device: str = "auto") -> BGFormer:
     }
     resolution = fitted["resolution"]
     with persistence.damage_reported(where):
-        return BGFormer.from_state(
+        return from_state(
             tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
             description
             | {
@@ -391,11 +397,6 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
             f"RunBGFormer() has no argument '{unknown[0]}'; further arguments are "
             f"{', '.join(further)}."
         )
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter as a type that every version of reticulate converts."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _from_r(name: str) -> AnnData:

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import pandas as pd
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
 from bgformer.store import persistence
+from bgformer.store.results import latent_name, umap_name, weights_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_KEY = "bgformer"
 _CHUNK = 2**16
 """Values in a chunk of what is written."""
 
@@ -69,10 +68,17 @@ class StoredResults:
         Where the cells are.
     copy
         The copy to make.
+    key
+        Name of the results.
     """
 
-    def __init__(self, source: Path, copy: Path) -> None:
+    def __init__(self, source: Path, copy: Path, key: str) -> None:
         self._source, self._copy = source, copy
+        self._latent, self._weights, self._umap = (
+            latent_name(key),
+            weights_name(key),
+            umap_name(key),
+        )
         self._store: Any = None
 
     def __enter__(self) -> StoredResults:
@@ -86,64 +92,50 @@ class StoredResults:
         elif self._store is not None and kind is None:
             _consolidate(self._copy)
 
-    def start(self, n_cells: int, n_latent: int, n_anchors: int | None = None) -> None:
-        """Make room for the latent and, if there will be any, for weights on anchors."""
+    def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
+        """Make room for the latent and the weights on anchors."""
         if self._store is None:
             self._store = _copied(self._source, self._copy)
             for name in ("obsm", "uns"):
                 if name not in self._store:
                     write_elem(self._store, name, {})
         obsm = self._store["obsm"]
-        if f"X_{_KEY}_umap" in obsm:  # drawn from an earlier latent
-            del obsm[f"X_{_KEY}_umap"]
+        if self._umap in obsm:  # drawn from an earlier latent
+            del obsm[self._umap]
         # anndata writes what is empty, with all that says what it is, and it grows from there.
         room: dict[str, Any] = {"chunks": (max(1, _CHUNK // n_latent), n_latent)}
         if isinstance(self._store, h5py.File):
             room["maxshape"] = (None, n_latent)
         nothing = np.empty((0, n_latent), dtype=np.float32)
-        write_elem(obsm, f"X_{_KEY}", nothing, dataset_kwargs=room)
-        obsm[f"X_{_KEY}"].resize((n_cells, n_latent))
-        if n_anchors is not None:
-            nothing = sparse.csr_matrix((0, n_anchors))
-            write_elem(obsm, f"{_KEY}_anchors", nothing, dataset_kwargs={"chunks": (_CHUNK,)})
+        write_elem(obsm, self._latent, nothing, dataset_kwargs=room)
+        obsm[self._latent].resize((n_cells, n_latent))
+        nothing = sparse.csr_matrix((0, n_anchors))
+        write_elem(obsm, self._weights, nothing, dataset_kwargs={"chunks": (_CHUNK,)})
         self._n_written = 0
 
-    def add(self, latent: np.ndarray, weights: sparse.csr_matrix | None = None) -> None:
+    def add(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
         """Write the next cells, b x d and CSR b x m."""
         obsm = self._store["obsm"]
         stop = self._n_written + len(latent)
-        obsm[f"X_{_KEY}"][self._n_written : stop] = latent
-        if weights is not None:
-            sparse_dataset(obsm[f"{_KEY}_anchors"]).append(weights)
+        obsm[self._latent][self._n_written : stop] = latent
+        sparse_dataset(obsm[self._weights]).append(weights)
         self._n_written = stop
 
     def end(self) -> tuple[Any, Any]:
         """Return latent and weights, from which rows are read as from arrays."""
         obsm = self._store["obsm"]
-        return obsm[f"X_{_KEY}"], sparse_dataset(obsm[f"{_KEY}_anchors"])
+        return obsm[self._latent], sparse_dataset(obsm[self._weights])
 
-    def label(
-        self,
-        labels: np.ndarray,
-        confidence: np.ndarray,
-        n_clusters: int,
-        stored: dict[str, Any] | None = None,
-    ) -> None:
-        """Write cluster and confidence of each cell, (n,), and what goes into ``uns``."""
+    def describe(self, key: str, columns: dict[str, Any], stored: dict[str, Any]) -> None:
+        """Write columns of ``obs``, by their names, and an entry of ``uns``."""
         obs = self._store["obs"]
-        names = [str(i) for i in range(n_clusters)]
-        columns = {
-            _KEY: pd.Categorical.from_codes(labels, categories=names),
-            f"{_KEY}_confidence": confidence,
-        }
         order = [str(name) for name in obs.attrs["column-order"]]
         for name, values in columns.items():
             write_elem(obs, name, values)
         order += [name for name in columns if name not in order]
         is_hdf5 = isinstance(self._store, h5py.File)
         obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if is_hdf5 else order
-        if stored is not None:
-            write_elem(self._store["uns"], _KEY, stored)
+        write_elem(self._store["uns"], key, stored)
 
 
 def _copied(source: Path, copy: Path) -> Any:

@@ -1,0 +1,89 @@
+"""``bgformer info``: versions, or what a file or a model holds."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from bgformer._version import __version__
+
+# All else is imported where it is used: --help and a mistyped option need not wait for torch.
+if TYPE_CHECKING:
+    import argparse
+
+    from anndata import AnnData
+
+    from bgformer.data.source import StoredCells
+
+
+def info(options: argparse.Namespace) -> None:
+    """Print what is installed, or what a file or a model holds."""
+    from bgformer.data import source
+    from bgformer.store import persistence
+
+    if options.path is None:
+        _print_versions()
+    elif persistence.holds_model(options.path):
+        tensors, description = persistence.read(options.path)
+        with persistence.damage_reported(options.path):
+            lines = [
+                f"a model of bgformer {description['version']}",
+                f"fitted to {len(tensors['latent'])} cells x {len(description['genes'])} genes",
+                *_batches(description["batches"]),
+                f"clusters: {int(tensors['anchor_clusters'].max()) + 1}, "
+                f"from {len(tensors['anchors'])} anchors",
+                *(
+                    f"{name}: {_listed(value)}"
+                    for name, value in description["settings"].items()
+                    if value is not None
+                ),
+            ]
+        print("\n".join(lines))
+    else:
+        with source.opened(options.path) as cells:
+            _print_cells(cells)
+
+
+def _batches(names: list[str]) -> list[str]:
+    """Return a line on the batches, if there were any."""
+    return [f"batches: {', '.join(names)}"] if len(names) > 1 else []
+
+
+def _listed(value: object) -> str:
+    """Return a setting as text; the objective is several numbers."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part:g}" for name, part in value.items())
+    return str(value)
+
+
+def _print_versions() -> None:
+    """Print the versions of what results depend on, and the device that "auto" means."""
+    from importlib.metadata import version
+
+    from bgformer.runtime.devices import pick_device
+
+    print(f"bgformer {__version__}")
+    print(f"python {sys.version.split()[0]}")
+    for name in ("torch", "numpy", "scipy", "anndata", "scanpy", "igraph", "safetensors"):
+        print(f"{name} {version(name)}")
+    print(f"device {pick_device('auto').type}")
+
+
+def _print_cells(adata: AnnData | StoredCells) -> None:
+    """Print the size of a data set and the clusterings it holds."""
+    from bgformer.store.results import is_ours
+
+    print(f"{adata.n_obs} cells x {adata.n_vars} genes")
+    print(f"layers: {', '.join(adata.layers) or 'none'}")
+    print(f"columns of obs: {', '.join(adata.obs.columns) or 'none'}")
+    for key, stored in adata.uns.items():
+        if is_ours(stored) and key in adata.obs:
+            sizes = adata.obs[key].value_counts(sort=False)
+            resolution = float(stored["resolution"])
+            how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
+            print(
+                f"results '{key}' of bgformer {stored['version']}: {stored['n_clusters']} "
+                f"clusters of {', '.join(str(size) for size in sizes)} cells ({how}, seed "
+                f"{stored['seed']})"
+            )

@@ -1,0 +1,136 @@
+"""What the command and its parts can be given."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from bgformer._version import __version__
+from bgformer.cli import commands, info
+
+_INPUT = (
+    "an .h5ad file, a .zarr store, a 10x .h5 file, or a folder with matrix.mtx, barcodes.tsv and "
+    "features.tsv"
+)
+
+
+_Parts: TypeAlias = "argparse._SubParsersAction[_Parser]"
+"""To which the parsers of the parts are added."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
+        self.exit(2, f"bgformer: error: {message}; see {self.prog} --help.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command and its parts."""
+    whole = _Parser(
+        prog="bgformer",
+        description="Cluster single-cell RNA-seq data from raw counts.",
+        epilog="Example: bgformer cluster cells.h5ad -o clustered.h5ad",
+    )
+    whole.add_argument("--version", action="version", version=f"bgformer {__version__}")
+    parts = whole.add_subparsers(required=True, metavar="cluster | predict | info")
+    _add_cluster(parts)
+    _add_predict(parts)
+    _add_info(parts)
+    return whole
+
+
+def _add_cluster(parts: _Parts) -> None:
+    """Add ``bgformer cluster``."""
+    cluster = parts.add_parser(
+        "cluster", help="cluster cells", description="Cluster the cells of a file."
+    )
+    cluster.set_defaults(run=commands.cluster)
+    cluster.add_argument("input", metavar="IN", type=Path, help=_INPUT)
+    _add_output(cluster)
+    # Only what was given is passed on, so that the defaults stand in one place, tl.cluster.
+    given = {"default": argparse.SUPPRESS}
+    cluster.add_argument(
+        "--n-clusters", type=_whole_or_auto, metavar="N", help="number of clusters", **given
+    )
+    cluster.add_argument(
+        "--resolution",
+        type=float,
+        metavar="X",
+        help="higher gives more clusters, when their number is not given",
+        **given,
+    )
+    cluster.add_argument(
+        "--batch-key", metavar="COLUMN", help="column of obs with each cell's batch", **given
+    )
+    cluster.add_argument(
+        "--seed", type=int, metavar="N", help="seed of all that is drawn", **given
+    )
+    cluster.add_argument(
+        "--n-top-genes", type=int, metavar="N", help="highly variable genes to use", **given
+    )
+    cluster.add_argument(
+        "--n-anchors", type=_whole_or_auto, metavar="N", help="number of anchors", **given
+    )
+    cluster.add_argument(
+        "--min-cells", type=int, metavar="N", help="fewest cells of a cluster", **given
+    )
+    cluster.add_argument("--max-steps", type=int, metavar="N", help="training steps", **given)
+    cluster.add_argument(
+        "--save-model", type=Path, metavar="DIR", help="save the fitted model into this folder"
+    )
+
+
+def _add_predict(parts: _Parts) -> None:
+    """Add ``bgformer predict``."""
+    predict = parts.add_parser(
+        "predict",
+        help="label new cells with a saved model",
+        description="Give new cells the clusters of a saved model, by gene names.",
+    )
+    predict.set_defaults(run=commands.predict)
+    predict.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="folder that `bgformer cluster --save-model` made",
+    )
+    predict.add_argument("input", metavar="IN", type=Path, help=_INPUT)
+    _add_output(predict)
+
+
+def _add_info(parts: _Parts) -> None:
+    """Add ``bgformer info``."""
+    of = parts.add_parser(
+        "info",
+        help="versions and device, or what a file or a model holds",
+        description="Without a path: versions and device. With one: what the file or model holds.",
+    )
+    of.set_defaults(run=info.info)
+    of.add_argument("path", metavar="FILE or MODEL", type=Path, nargs="?")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command that writes has."""
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.h5ad", type=Path, required=True, help="file to write"
+    )
+    parser.add_argument(
+        "--key-added", metavar="NAME", default="bgformer", help="name of the results"
+    )
+    parser.add_argument("--layer", metavar="NAME", help="layer that holds the counts, if not X")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+
+
+def _whole_or_auto(text: str) -> int | str:
+    """Return "auto" or a whole number from the command line."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a number nor auto") from None

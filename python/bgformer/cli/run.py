@@ -1,0 +1,99 @@
+"""One run of the command: its arguments, and how errors and signals end it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from bgformer.cli.options import parser
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from types import FrameType
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments
+        What follows the command's name; None for those of this process.
+
+    Returns
+    -------
+    The exit status: 0; 2 for input that cannot be used, after one line on standard error; 128 and
+    the signal's number if interrupted.
+    """
+    if sys.platform == "win32":
+        print(
+            "bgformer: error: this command runs on Linux and macOS; on Windows, run it in the "
+            "Windows Subsystem for Linux.",
+            file=sys.stderr,
+        )
+        return 2
+    options = parser().parse_args(arguments)
+    try:
+        with _signals_raised(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _show_warning
+            options.run(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        reason = str(error).strip() or type(error).__name__
+        print(f"bgformer: error: {_with_options(reason, options)}", file=sys.stderr)
+        return 2
+    except InterruptedBySignalError as error:
+        print("bgformer: interrupted", file=sys.stderr)
+        return 128 + error.number
+    return 0
+
+
+def _with_options(reason: str, options: argparse.Namespace) -> str:
+    """Return a reason in one line, naming options as they are written in the shell."""
+    for name in vars(options):
+        if "_" in name:
+            reason = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", reason)
+    return " ".join(reason.split())
+
+
+class InterruptedBySignalError(BaseException):
+    """A signal asked the command to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raise SIGINT and SIGTERM as exceptions, so that nothing half-written is left behind.
+
+    Python swallows an exception that happens to be raised inside a destructor, of which torch has
+    many; so an alarm raises it again, until it has come through.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        signal.setitimer(signal.ITIMER_REAL, 2.0)
+        raise InterruptedBySignalError(received[0])
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """Print a warning as one line, without the source line it came from."""
+    print(f"bgformer: warning: {' '.join(str(message).split())}", file=sys.stderr)

@@ -1,0 +1,150 @@
+"""A fitted model: all that a fit found, and what it can be asked without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgformer.data.checks import warn_blank
+from bgformer.data.counts import cell_totals, with_size_factors
+from bgformer.data.genes import cut_genes, match_genes
+from bgformer.data.source import source_of
+from bgformer.fit.embedding import embed
+from bgformer.graph.anchor_graph import anchor_links
+from bgformer.graph.communities import partition
+from bgformer.graph.evidence import evidence
+from bgformer.graph.placement import gathered
+from bgformer.graph.votes import vote, vote_in_blocks
+from bgformer.network.attention import anchor_weights
+from bgformer.runtime.devices import one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from anndata import AnnData
+    from scipy import sparse
+
+    from bgformer.data.source import StoredCells
+    from bgformer.graph.communities import Partition
+    from bgformer.graph.evidence import Profiles
+    from bgformer.network.network import Network
+    from bgformer.pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit found.
+
+    Attributes
+    ----------
+    settings
+        Those of the fit.
+    genes
+        Names of the g genes used.
+    batches
+        Names of the batches; one if there are none.
+    median_counts
+        What size factors are relative to.
+    network
+        Trained.
+    history
+        Loss and its terms at every training step.
+    anchors
+        Anchors of the graph, m x n_latent float32.
+    profiles
+        What held-out counts say of each anchor; see `graph.evidence`.
+    latent, weights
+        Of the cells: n x n_latent float32, and CSR n x m; arrays, or what is sliced like them.
+    partition
+        Clusters of the cells and of the anchors.
+    links
+        Between the anchors, CSR m x m.
+    evidence
+        What sets each cluster apart from the one nearest to it.
+    """
+
+    settings: Settings
+    genes: np.ndarray
+    batches: list[str]
+    median_counts: float
+    network: Network
+    history: dict[str, np.ndarray]
+    anchors: np.ndarray
+    profiles: Profiles
+    latent: Any
+    weights: Any
+    partition: Partition
+    links: sparse.csr_matrix = field(default=None)
+    evidence: pd.DataFrame = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Compute what follows from the rest, where it was not given."""
+        if self.links is None:
+            object.__setattr__(self, "links", anchor_links(self.weights))
+        if self.evidence is None:
+            table = evidence(self.partition, self.profiles, self.genes)
+            object.__setattr__(self, "evidence", table)
+
+    def reclustered(self, resolution: float | None, n_clusters: int | None) -> Fitted:
+        """Return the model with other clusters: at a resolution, of a number, or by default."""
+        found = partition(
+            self.weights,
+            resolution,
+            n_clusters,
+            seed=self.settings.seed,
+            min_cells=self.settings.min_cells,
+            links=self.links,
+        )
+        return replace(self, partition=found, evidence=None)
+
+    def with_cells(self, latent: np.ndarray, weights: sparse.csr_matrix) -> Fitted:
+        """Return the model with other cells in the place of its own; clusters stay.
+
+        Parameters
+        ----------
+        latent
+            Of the cells, n x n_latent.
+        weights
+            Of the cells on the anchors, CSR n x m.
+        """
+        if latent.shape[0] != weights.shape[0]:
+            raise ValueError("latent and weights are of different numbers of cells")
+        found = self.partition
+        labels, confidence = vote_in_blocks(weights, found.anchor_clusters, found.anchor_support)
+        found = found._replace(labels=labels, confidence=confidence)
+        return replace(
+            self, latent=latent, weights=weights, partition=found, links=None, evidence=None
+        )
+
+    def embed(
+        self, cells: AnnData | StoredCells, *, layer: str | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the latent of cells, many at a time; see :meth:`bgformer.BGFormer.embed`."""
+        source = source_of(cells, layer, min_cells=1)
+        at = match_genes(cells.var_names, self.genes)
+        measured = at >= 0
+        # Cells with fewer genes are compared with the training cells' median in those genes.
+        expected = self.network.gene_mean.cpu().numpy()
+        share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
+        totals = np.zeros(cells.n_obs)
+
+        def blocks() -> Iterator[np.ndarray]:
+            for start, counts in source.blocks():
+                cut = cut_genes(counts, at)
+                totals[start : start + cut.shape[0]] = cell_totals(cut)
+                batch = np.zeros(cut.shape[0], dtype=np.int64)  # only the decoder needs it
+                data = with_size_factors(cut, batch, self.median_counts * share)
+                with one_thread():
+                    latent = embed(self.network, data, None if measured.all() else measured)
+                yield latent
+
+        yield from gathered(blocks())
+        warn_blank(totals, len(at), cells.obs_names)
+
+    def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return cluster and confidence, both (n,), of cells that `embed` gave the latent of."""
+        weights = anchor_weights(latent, self.anchors)
+        return vote(weights, self.partition.anchor_clusters, self.partition.anchor_support)

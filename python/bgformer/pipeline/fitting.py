@@ -1,0 +1,222 @@
+"""The fit, from counts to clusters: genes, network, metric, training, anchors, clusters."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgformer.data.checks import read_batch, warn_blank
+from bgformer.data.genes import select_genes
+from bgformer.data.sample import Sample
+from bgformer.data.source import source_of
+from bgformer.fit.dec import refine
+from bgformer.fit.initialise import network_for
+from bgformer.fit.metric import calibrate
+from bgformer.fit.trainer import Schedule, set_tokens, train
+from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, anchor_links
+from bgformer.graph.anchors import centres, choose_number
+from bgformer.graph.communities import partition
+from bgformer.graph.evidence import profiles
+from bgformer.graph.placement import placements
+from bgformer.network.heads import N_HEADS
+from bgformer.network.network import NEIGHBOURS
+from bgformer.pipeline.fitted import Fitted
+from bgformer.runtime import ranks
+from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.runtime.progress import Progress, say
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy import sparse
+
+    from bgformer.data.counts import CountData
+    from bgformer.data.source import StoredCells
+    from bgformer.graph.communities import Partition
+    from bgformer.network.network import Network
+    from bgformer.pipeline.places import Places
+    from bgformer.pipeline.settings import Settings
+
+
+def fit_model(
+    settings: Settings,
+    cells: AnnData | StoredCells,
+    places: Places,
+    *,
+    layer: str | None = None,
+    batch_key: str | None = None,
+    verbose: bool = True,
+) -> Fitted | None:
+    """Train on the counts of cells and cluster them.
+
+    Parameters
+    ----------
+    settings
+        What decides the result.
+    cells
+        Cells x genes with raw counts; not changed.
+    places
+        Where the cells' latent and weights are kept.
+    layer
+        Layer that holds the counts; None for ``X``.
+    batch_key
+        Column of ``obs`` with the batch of each cell.
+    verbose
+        Show progress.
+
+    Returns
+    -------
+    The model; None on all ranks but the first.
+
+    Raises
+    ------
+    CountsError, ValueError
+        If the counts or a setting cannot be used.
+    """
+    device = pick_device(settings.device)
+    if settings.objective.dec and ranks.count() > 1:
+        raise ValueError("DEC runs in one process only; set its weight to 0, or use one process.")
+    source = source_of(cells, layer)
+    n_anchors = _number_of_anchors(settings, cells.n_obs)
+    batch, batches = read_batch(cells, batch_key)
+    chosen = select_genes(source, settings.n_top_genes, batch)
+    seen = settings.max_steps * Schedule.batch_size
+    sample = Sample(source, chosen, batch, seen, settings.seed)
+    data = sample.data
+    warn_blank(sample.totals, len(chosen), cells.obs_names)
+    with one_thread() as n_threads:
+        part = "" if sample.holds_all else f", trained on {data.n_cells} of the cells"
+        say(
+            f"{cells.n_obs} cells x {len(chosen)} genes, {n_anchors} anchors, {device.type}{part}",
+            verbose=verbose,
+        )
+        network = network_for(
+            data,
+            n_batches=len(batches),
+            n_anchors=n_anchors,
+            n_latent=settings.n_latent,
+            seed=settings.seed,
+        ).to(device)
+        history = _trained(network, data, settings, n_threads, verbose=verbose)
+        anchors = centres(network, data, settings.seed)
+        latent, weights = _placed(network, sample, anchors, places, n_threads)
+        if ranks.index() > 0:
+            return None  # the first rank has all results
+        links, found = _clusters(weights, settings)
+        if settings.objective.dec and found.n_clusters > 1:
+            _refined(network, data, found.labels[sample.rows], settings, verbose=verbose)
+            anchors = centres(network, data, settings.seed)
+            latent, weights = _placed(network, sample, anchors, places, n_threads)
+            links, found = _clusters(weights, settings)
+        held_out = profiles(network, data, anchors, settings.seed)
+    _say_found(found, verbose=verbose)
+    return Fitted(
+        settings=settings,
+        genes=np.asarray(cells.var_names[chosen], dtype=str),
+        batches=batches,
+        median_counts=sample.data.median_counts,
+        network=network,
+        history=history,
+        anchors=anchors,
+        profiles=held_out,
+        latent=latent,
+        weights=weights,
+        partition=found,
+        links=links,
+    )
+
+
+def _number_of_anchors(settings: Settings, n_cells: int) -> int:
+    """Return how many anchors there will be, and warn if they are so few that all are alike."""
+    if settings.wanted_clusters is not None and settings.wanted_clusters > n_cells:
+        raise ValueError(
+            f"n_clusters is {settings.n_clusters}, but there are only {n_cells} cells."
+        )
+    n_anchors = choose_number(n_cells, settings.n_anchors, settings.n_clusters)
+    if n_anchors <= N_HEADS * NEIGHBOURS < n_cells and settings.n_anchors != "auto":
+        warnings.warn(
+            f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if there are "
+            f"{NEIGHBOURS} or fewer, so clusters can hardly be told apart; use more.",
+            stacklevel=4,
+        )
+    return n_anchors
+
+
+def _trained(
+    network: Network, data: CountData, settings: Settings, n_threads: int, *, verbose: bool
+) -> dict[str, np.ndarray]:
+    """Train the network, its metric set before and after; return loss and terms of each step."""
+    calibrate(network, data, settings.seed)
+    set_tokens(network, data, settings.seed)
+    with Progress(settings.max_steps, verbose=verbose) as progress:
+        history = train(
+            network,
+            data,
+            objective=settings.objective,
+            schedule=replace(Schedule(), max_steps=settings.max_steps),
+            seed=settings.seed,
+            progress=progress,
+            n_threads=n_threads,
+        )
+    calibrate(network, data, settings.seed, trained=True)
+    return history
+
+
+def _refined(
+    network: Network, data: CountData, labels: np.ndarray, settings: Settings, *, verbose: bool
+) -> None:
+    """Train the network on by DEC, from these clusters of its training cells."""
+    with Progress(settings.max_steps, verbose=verbose) as progress:
+        refine(
+            network,
+            data,
+            labels,
+            objective=settings.objective,
+            schedule=replace(Schedule(), max_steps=settings.max_steps),
+            seed=settings.seed,
+            progress=progress,
+        )
+
+
+def _placed(
+    network: Network, sample: Sample, anchors: np.ndarray, places: Places, n_threads: int
+) -> tuple[Any, Any]:
+    """Put all cells among the anchors; return their latent and weights, None on other ranks."""
+    parts = placements(network, sample, anchors, n_threads)
+    if ranks.index() > 0:
+        for _ in parts:  # each has gone to the first rank
+            pass
+        return None, None
+    places.start(len(sample.totals), anchors.shape[1], len(anchors))
+    for part in parts:
+        places.add(part.latent, part.weights)
+    return places.end()
+
+
+def _clusters(weights: Any, settings: Settings) -> tuple[sparse.csr_matrix, Partition]:
+    """Return the links between the anchors, and the clusters that the settings ask for."""
+    links = anchor_links(weights)
+    found = partition(
+        weights,
+        settings.resolution,
+        settings.wanted_clusters,
+        seed=settings.seed,
+        min_cells=settings.min_cells,
+        links=links,
+    )
+    return links, found
+
+
+def _say_found(found: Partition, *, verbose: bool) -> None:
+    """Say how many clusters there are, and warn if it is one for want of evidence."""
+    if found.n_clusters == 1 < found.n_considered:
+        warnings.warn(
+            f"one cluster, because no group of cells is separated from the others by a gap; "
+            f"{found.n_considered} clusters without such evidence were considered: "
+            f"resolution={DEFAULT_RESOLUTION} returns them.",
+            stacklevel=4,
+        )
+    plural = "" if found.n_clusters == 1 else "s"
+    say(f"{found.n_clusters} cluster{plural}", verbose=verbose)

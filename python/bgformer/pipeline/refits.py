@@ -1,0 +1,56 @@
+"""Models trained anew on a part of the cells, to see which clusters come again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgformer.fit.trainer import Objective
+from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, AnchorGraph
+from bgformer.graph.stability import OtherFit, sampled
+from bgformer.network.attention import anchor_weights
+from bgformer.pipeline.fitting import fit_model
+from bgformer.pipeline.places import InMemoryPlaces
+from bgformer.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def fitted_to_half(adata: AnnData, params: dict[str, Any], draw: int) -> OtherFit:
+    """Train a model on a random half of the cells, with a seed of its own.
+
+    Parameters
+    ----------
+    adata
+        The cells, with their counts.
+    params
+        Of the fit that is repeated, as in ``uns``.
+    draw
+        Number of the half; the same number gives the same half.
+
+    Returns
+    -------
+    The graph of its anchors, and the weights on them of the cells `stability.sampled`.
+    """
+    given = dict(params)
+    layer, batch_key = given.pop("layer", None), given.pop("batch_key", None)
+    seed = int(given["seed"])
+    drawn = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
+    half = np.sort(np.random.default_rng(drawn).permutation(adata.n_obs)[: adata.n_obs // 2])
+    # the number or resolution of the results does not matter: each resolution is tried
+    given |= {"n_clusters": "auto", "resolution": DEFAULT_RESOLUTION, "seed": drawn}
+    given["objective"] = Objective(**given["objective"])
+    fitted = fit_model(
+        Settings(**given),
+        adata[half].to_memory(),
+        InMemoryPlaces(),
+        layer=layer,
+        batch_key=batch_key,
+        verbose=False,
+    )
+    sample = adata[sampled(adata.n_obs, seed)].to_memory()
+    latent = np.concatenate(list(fitted.embed(sample, layer=layer)))
+    graph = AnchorGraph(fitted.weights, seed, fitted.settings.min_cells, fitted.links)
+    return OtherFit(graph, anchor_weights(latent, fitted.anchors))

@@ -1,0 +1,70 @@
+"""The settings that decide what a fit finds, checked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bgformer.arguments import not_both, positive, whole, whole_or_auto
+from bgformer.fit.trainer import Objective, Schedule
+from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.network.heads import LEAST_LATENT, N_HEADS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a fit; :class:`bgformer.BGFormer` says what each means.
+
+    Raises
+    ------
+    ValueError
+        For a value that cannot be meant, or two that contradict each other.
+    """
+
+    n_clusters: int | str = "auto"
+    resolution: float | None = None
+    n_anchors: int | str = "auto"
+    n_top_genes: int = 2000
+    n_latent: int = 32
+    max_steps: int = Schedule.max_steps
+    min_cells: int = MIN_CELLS
+    device: str = "auto"
+    seed: int = 0
+    objective: Objective = field(default_factory=Objective)
+
+    def __post_init__(self) -> None:
+        """Check each value, and make numpy's numbers Python's."""
+        checked = {
+            "n_clusters": whole_or_auto("n_clusters", self.n_clusters),
+            "n_anchors": whole_or_auto("n_anchors", self.n_anchors, least=N_HEADS),
+            "n_top_genes": whole("n_top_genes", self.n_top_genes),
+            "n_latent": whole("n_latent", self.n_latent, least=LEAST_LATENT),
+            "max_steps": whole("max_steps", self.max_steps),
+            "min_cells": whole("min_cells", self.min_cells),
+            "seed": whole("seed", self.seed, least=0, most=2**32 - 1),
+        }
+        if self.resolution is not None:
+            checked["resolution"] = positive("resolution", self.resolution)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        not_both(self.resolution, self.n_clusters)
+        clusters, anchors = self.n_clusters, self.n_anchors
+        if isinstance(clusters, int) and isinstance(anchors, int) and clusters > anchors:
+            raise ValueError(
+                f"n_clusters is {clusters}, but n_anchors only {anchors}: clusters are made of "
+                f"anchors, so ask for fewer clusters or more anchors."
+            )
+
+    @classmethod
+    def of(cls, described: dict[str, Any]) -> Settings:
+        """Return the settings that `described` returned."""
+        return cls(**described | {"objective": Objective(**described["objective"])})
+
+    def described(self) -> dict[str, Any]:
+        """Return them as plain values, the objective as a dictionary."""
+        return asdict(self)
+
+    @property
+    def wanted_clusters(self) -> int | None:
+        """The number of clusters asked for, None to find it."""
+        return self.n_clusters if isinstance(self.n_clusters, int) else None

@@ -1,0 +1,227 @@
+"""What results consist of, where they may be written, and whether they are of these cells.
+
+AnnData and files take results from here, so that the names, the contents and the guards are the
+same whichever way they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bgformer._version import __version__
+from bgformer.graph.evidence import Profiles, evidence
+from bgformer.store.identity import fingerprints, n_foreign
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from bgformer.data.source import StoredCells
+    from bgformer.graph.communities import Partition
+    from bgformer.pipeline.fitted import Fitted
+
+_PARTS = ("anchors", "anchor_clusters", "cells", "links", "params", "profiles", "version")
+"""What ``uns`` must hold for results to be read."""
+
+
+def confidence_name(key: str) -> str:
+    """Return the column of ``obs`` with the confidence in the clusters `key`."""
+    return f"{key}_confidence"
+
+
+def latent_name(key: str) -> str:
+    """Return the place of the latent in ``obsm``."""
+    return f"X_{key}"
+
+
+def weights_name(key: str) -> str:
+    """Return the place of the weights on the anchors in ``obsm``."""
+    return f"{key}_anchors"
+
+
+def umap_name(key: str) -> str:
+    """Return the place in ``obsm`` of a UMAP that was drawn from the latent."""
+    return f"X_{key}_umap"
+
+
+def columns(
+    key: str, labels: np.ndarray, confidence: np.ndarray, n_clusters: int
+) -> dict[str, pd.Categorical | np.ndarray]:
+    """Return the columns of ``obs``: the cluster of each cell, and the confidence in it."""
+    names = [str(i) for i in range(n_clusters)]
+    return {
+        key: pd.Categorical.from_codes(labels, categories=names),
+        confidence_name(key): confidence,
+    }
+
+
+def described(
+    fitted: Fitted, *, layer: str | None = None, batch_key: str | None = None
+) -> dict[str, Any]:
+    """Return what goes into ``uns``; see :func:`bgformer.tl.cluster`.
+
+    Parameters
+    ----------
+    fitted
+        The model.
+    layer, batch_key
+        As given to the fit.
+    """
+    params = fitted.settings.described() | {"layer": layer, "batch_key": batch_key}
+    return {
+        "params": {name: value for name, value in params.items() if value is not None},
+        "version": __version__,
+        "seed": fitted.settings.seed,
+        "history": fitted.history,
+        "anchors": fitted.anchors,
+        "links": fitted.links,
+        "genes": fitted.genes.astype(object),
+        "n_cells": fitted.latent.shape[0],
+        "cells": fingerprints(fitted.latent),
+        "profiles": fitted.profiles._asdict(),
+        **described_clusters(fitted.partition, fitted.evidence),
+    }
+
+
+def described_clusters(found: Partition, table: pd.DataFrame) -> dict[str, Any]:
+    """Return what ``uns`` holds of the clusters."""
+    return {
+        "anchor_clusters": np.asarray(found.anchor_clusters),
+        "resolution": found.resolution,
+        "n_clusters": found.n_clusters,
+        "n_considered": found.n_considered,
+        "evidence": table,
+    }
+
+
+def store(
+    adata: AnnData,
+    fitted: Fitted,
+    key: str,
+    *,
+    layer: str | None = None,
+    batch_key: str | None = None,
+) -> None:
+    """Add a model's results to the cells it was fitted to, in their order."""
+    adata.obsm[latent_name(key)] = fitted.latent
+    adata.obsm[weights_name(key)] = fitted.weights
+    adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
+    adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key)
+    label(adata, key, fitted.partition)
+
+
+def store_clusters(adata: AnnData, key: str, found: Partition) -> None:
+    """Put other clusters in the place of those of stored results."""
+    stored = adata.uns[key]
+    table = evidence(found, Profiles(**stored["profiles"]), np.asarray(stored["genes"]))
+    stored.update(described_clusters(found, table))
+    label(adata, key, found)
+
+
+def label(adata: AnnData, key: str, found: Partition) -> None:
+    """Write clusters and confidence into ``obs``."""
+    for name, values in columns(key, found.labels, found.confidence, found.n_clusters).items():
+        adata.obs[name] = values
+
+
+def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
+    """Return ``uns[key]``, what :func:`bgformer.tl.cluster` stored under this name.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no results under this name, or those of other cells or of an earlier
+        version.
+    """
+    if key not in adata.uns:
+        raise ValueError(
+            f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
+        )
+    stored = adata.uns[key]
+    if not is_ours(stored):
+        raise ValueError(
+            f"adata.uns['{key}'] is not from bgformer, or from an earlier version; run "
+            f"bgformer.tl.cluster(adata) with another key_added."
+        )
+    for place, name in (("obs", key), ("obsm", latent_name(key)), ("obsm", weights_name(key))):
+        if name not in getattr(adata, place):
+            raise ValueError(
+                f"adata.{place}['{name}'], part of the results named '{key}', is missing; run "
+                f"bgformer.tl.cluster(adata) again."
+            )
+    if adata.n_obs == 0:
+        raise ValueError("adata has no cells; choose some.")
+    _check_cells(adata, key, stored)
+    return stored
+
+
+def _check_cells(adata: AnnData, key: str, stored: dict[str, Any]) -> None:
+    """Raise unless all cells are of the fit that the results are of."""
+    foreign = adata.n_obs
+    latent, weights = adata.obsm[latent_name(key)], adata.obsm[weights_name(key)]
+    m, width = stored["anchors"].shape
+    if weights.shape[1] == m and latent.shape[1] == width:
+        foreign = n_foreign(fingerprints(latent), np.asarray(stored["cells"]))
+    if foreign or adata.n_obs > stored["n_cells"]:
+        which = f"{foreign} of {adata.n_obs} cells" if foreign else "some cells"
+        raise ValueError(
+            f"{which} are of another fit than the results named '{key}', or there twice, as after "
+            f"anndata.concat; run bgformer.tl.cluster(adata) again."
+        )
+
+
+def is_ours(stored: object) -> bool:
+    """Tell whether an entry of ``uns`` holds results of this version's kind."""
+    return isinstance(stored, Mapping) and all(name in stored for name in _PARTS)
+
+
+def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added") -> None:
+    """Raise ValueError unless results may be stored under this name, covering nothing else.
+
+    Parameters
+    ----------
+    cells
+        Where they will be stored.
+    key
+        The name.
+    argument
+        What the name was given as.
+    """
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"{argument} is {key!r}; give the name of the results as a string.")
+    if key in cells.uns and _is_of_any_version(cells.uns[key]):
+        return
+    names = [("obs", key), ("obs", confidence_name(key))]
+    names += [("obsm", latent_name(key)), ("obsm", weights_name(key)), ("uns", key)]
+    taken = [(place, name) for place, name in names if name in getattr(cells, place)]
+    # anndata.concat keeps what cells have of earlier results, and drops what is in uns
+    if len(taken) == 4 and ("uns", key) not in taken:
+        return
+    if taken:
+        raise foreign(*taken[0], argument)
+
+
+def _is_of_any_version(stored: object) -> bool:
+    """Tell whether an entry of ``uns`` holds results, be it of a version that is not read now."""
+    return isinstance(stored, Mapping) and "anchor_clusters" in stored
+
+
+def check_column(adata: AnnData, name: str) -> None:
+    """Raise unless clusters may be stored in this column; its own confidence shows it is ours."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"cluster_name is {name!r}; give the name of a column as a string.")
+    there = [column for column in (name, confidence_name(name)) if column in adata.obs]
+    if len(there) == 1:
+        raise foreign("obs", there[0], "cluster_name")
+
+
+def foreign(place: str, name: str, argument: str) -> ValueError:
+    """Return the error that something is there that bgformer did not write."""
+    what = "a column" if place == "obs" else "an entry"
+    return ValueError(
+        f"adata.{place} has {what} '{name}' that is not from bgformer and would be overwritten; "
+        f"choose another {argument}, or remove it."
+    )

@@ -1,0 +1,90 @@
+"""A fitted model as tensors and a description, which files and R keep, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from bgformer._version import __version__
+from bgformer.graph.communities import Partition
+from bgformer.graph.evidence import Profiles
+from bgformer.network.attention import weights_from_parts
+from bgformer.network.network import Network
+from bgformer.pipeline.fitted import Fitted
+from bgformer.pipeline.settings import Settings
+from bgformer.runtime.devices import pick_device
+from bgformer.store.persistence import section
+
+
+def to_state(fitted: Fitted) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return all that `from_state` makes a model from again: tensors, and a description."""
+    found = fitted.partition
+    weights = fitted.weights if sparse.issparse(fitted.weights) else fitted.weights.to_memory()
+    arrays = {
+        "latent": fitted.latent[:],
+        "anchors": fitted.anchors,
+        "anchor_clusters": found.anchor_clusters,
+        "anchor_support": found.anchor_support,
+        "nearest": found.nearest,
+        "links": found.links,
+        "weights.data": weights.data,
+        "weights.indices": weights.indices,
+        "weights.indptr": weights.indptr,
+    }
+    arrays |= {f"history.{name}": values for name, values in fitted.history.items()}
+    arrays |= {f"profiles.{k}": v for k, v in fitted.profiles._asdict().items()}
+    tensors = {f"network.{k}": v.cpu() for k, v in fitted.network.state_dict().items()}
+    tensors |= {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+    description = {
+        "version": __version__,
+        "settings": fitted.settings.described(),
+        "median_counts": fitted.median_counts,
+        "n_considered": found.n_considered,
+        # nan, where the number of clusters was set, is not JSON
+        "resolution": None if np.isnan(found.resolution) else found.resolution,
+        "genes": fitted.genes.tolist(),
+        "batches": fitted.batches,
+    }
+    return tensors, description
+
+
+def from_state(
+    tensors: dict[str, torch.Tensor], description: dict[str, Any], *, device: str = "auto"
+) -> Fitted:
+    """Make a model again from what `to_state` returned.
+
+    Clusters keep the numbers they have, whichever cells are there.
+    """
+    anchors = tensors["anchors"].numpy()
+    network = Network.from_state(section(tensors, "network"), len(anchors))
+    latent = tensors["latent"].numpy()
+    parts = (tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr"))
+    weights = weights_from_parts(*parts, n_anchors=len(anchors))
+    resolution = description["resolution"]
+    found = Partition(
+        labels=np.empty(0, dtype=np.int32),
+        confidence=np.empty(0, dtype=np.float32),
+        anchor_clusters=tensors["anchor_clusters"].numpy(),
+        anchor_support=tensors["anchor_support"].numpy(),
+        resolution=np.nan if resolution is None else resolution,
+        nearest=tensors["nearest"].numpy(),
+        links=tensors["links"].numpy(),
+        n_considered=description["n_considered"],
+    )
+    without_cells = Fitted(
+        settings=Settings.of(description["settings"] | {"device": device}),
+        genes=np.array(description["genes"], dtype=str),
+        batches=description["batches"],
+        median_counts=description["median_counts"],
+        network=network.to(pick_device(device)),
+        history={name: values.numpy() for name, values in section(tensors, "history").items()},
+        anchors=anchors,
+        profiles=Profiles(*(tensors[f"profiles.{name}"].numpy() for name in Profiles._fields)),
+        latent=latent[:0],
+        weights=weights[:0],
+        partition=found,
+    )
+    return without_cells.with_cells(latent, weights)
