@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anndata as ad
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from scipy import sparse
 
 import bgformer as bgf
 import pbmc700 as pbmc700_module
 from pbmc700 import load_pbmc700
+
+mpl.use("agg")  # figures open no window
 
 STEPS = 30
 
@@ -51,6 +55,26 @@ def _clustered(_pbmc700: ad.AnnData) -> ad.AnnData:
 def clustered(_clustered: ad.AnnData) -> ad.AnnData:
     """The 700 cells with the results of tl.cluster."""
     return _clustered.copy()
+
+
+@pytest.fixture(scope="session")
+def _with_umap(_clustered: ad.AnnData) -> ad.AnnData:
+    adata = _clustered.copy()
+    bgf.pl.embedding(adata)
+    plt.close("all")
+    return adata
+
+
+@pytest.fixture
+def drawn(_with_umap: ad.AnnData) -> ad.AnnData:
+    """The clustered cells, their UMAP computed."""
+    return _with_umap.copy()
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

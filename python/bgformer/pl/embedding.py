@@ -1,0 +1,148 @@
+"""The UMAP of the latent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgformer.data.checks import CountsError
+from bgformer.pl.expression import expression_of
+from bgformer.pl.figure import check_folder, finish, panels
+from bgformer.pl.legends import legend_style, legend_width
+from bgformer.tl import results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def embedding(
+    adata: AnnData,
+    *,
+    color: str | Sequence[str] | None = None,
+    key_added: str = "bgformer",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+    **kwargs: Any,
+) -> Axes | list[Axes] | None:
+    """Draw a UMAP of the latent, coloured by cluster or by anything else known of the cells.
+
+    The UMAP is computed at the first call, with the seed of the results, and kept in
+    ``adata.obsm["X_" + key_added + "_umap"]``; ``adata.obsm["X_umap"]`` is not touched.
+
+    Parameters
+    ----------
+    adata
+        With the results of :func:`bgformer.tl.cluster`.
+    color
+        Columns of ``adata.obs`` or genes, one panel each; None for the clusters. "confidence" is
+        short for the confidence of these results, drawn from 0 to 1. A gene is drawn as log(1 +
+        counts), each cell's counts scaled to those of the median cell, unless ``layer`` or
+        ``use_raw`` asks for other values, or the counts are no longer in `adata`.
+    key_added
+        Name of the results.
+    ax
+        Axes to draw into, for one panel.
+    show
+        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+    save
+        File to write the figure to, e.g. "umap.png" or "umap.pdf".
+    **kwargs
+        Passed to :func:`scanpy.pl.embedding`, e.g. ``size``, ``palette``, ``legend_loc``.
+
+    Returns
+    -------
+    None if shown, else the Axes, a list of them for several panels.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no such results, or neither a column nor a gene of that name.
+    FileNotFoundError
+        If there is no folder to write `save` into.
+    """
+    import scanpy as sc
+
+    results(adata, key_added)
+    check_folder(save)
+    if isinstance(color, str) or color is None:
+        color = [color or key_added]
+    confidence = f"{key_added}_confidence"
+    names = [
+        confidence if name == "confidence" and name not in adata.obs else name for name in color
+    ]
+    _check_colours(adata, names, key_added)
+    if ax is not None and len(names) > 1:
+        raise ValueError(f"ax holds one panel, but color names {len(names)}; leave ax out.")
+    _ensure_umap(adata, key_added)
+    styles = [legend_style(adata, name) for name in names]
+    beside = [legend_width(adata, name, style) for name, style in zip(names, styles, strict=True)]
+    axes = [ax] if ax is not None else panels(len(names), beside=beside)
+    ours = not {"layer", "use_raw"} & set(kwargs)
+    genes = [name for name in names if ours and name not in adata.obs and name in adata.var_names]
+    expressed = _with_expression(adata, list(dict.fromkeys(genes)), key_added)
+    size = float(np.clip(60_000 / adata.n_obs, 4, 60))
+    for name, style, axis in zip(names, styles, axes, strict=True):
+        style = {"frameon": False, "size": size} | style
+        if name == confidence:
+            style |= {"vmin": 0, "vmax": 1, "color_map": "viridis_r"}  # dark where it is sure
+        style |= kwargs
+        sc.pl.embedding(
+            expressed if name in genes else adata,
+            basis=f"X_{key_added}_umap",
+            color=name,
+            ax=axis,
+            show=False,
+            **style,
+        )
+        axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
+        if name == confidence and "title" not in kwargs:
+            axis.set_title("confidence")
+    if finish(axes[0], ax=ax, show=show, save=save):
+        return None
+    return axes[0] if len(axes) == 1 else axes
+
+
+def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
+    """Raise ValueError for a name that neither cells nor genes have."""
+    genes = adata.var_names if adata.raw is None else adata.raw.var_names.union(adata.var_names)
+    for name in names:
+        if name not in adata.obs and name not in genes:
+            raise ValueError(
+                f"'{name}' is neither a column of adata.obs nor a gene; leave color out to draw "
+                f"the clusters '{key}'."
+            )
+
+
+def _ensure_umap(adata: AnnData, key: str) -> None:
+    """Compute the UMAP of the latent unless it is there."""
+    import anndata as ad
+    import scanpy as sc
+
+    place = f"X_{key}_umap"
+    if place in adata.obsm:
+        return
+    # In an AnnData of its own, so that neighbours, UMAP and their settings in `adata` stay what
+    # the caller made them.
+    cells = ad.AnnData(np.asarray(adata.obsm[f"X_{key}"]))
+    seed = int(adata.uns[key]["seed"])
+    sc.pp.neighbors(cells, n_neighbors=min(15, cells.n_obs - 1), use_rep="X", random_state=seed)
+    sc.tl.umap(cells, random_state=seed)
+    adata.obsm[place] = cells.obsm["X_umap"].astype(np.float32)
+
+
+def _with_expression(adata: AnnData, genes: list[str], key: str) -> AnnData:
+    """Return the UMAP with genes' log-normalised values; `adata` where counts are gone."""
+    if not genes:
+        return adata
+    try:
+        shown = expression_of(adata, genes, adata.uns[key]["params"].get("layer"))
+    except CountsError:
+        return adata
+    shown.obsm[f"X_{key}_umap"] = adata.obsm[f"X_{key}_umap"]
+    return shown

@@ -1,0 +1,91 @@
+"""The gap between each cluster and its nearest one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
+from bgformer.pl.figure import check_folder, finish, panels
+from bgformer.tl import results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def evidence(
+    adata: AnnData,
+    *,
+    key_added: str = "bgformer",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes | None:
+    """Draw what sets each cluster apart from the one nearest to it.
+
+    Each cluster is a circle whose area grows with its cells. Two clusters that are nearest to each
+    other are in one place; of any other the nearest follows in brackets. To the left of the dashed
+    line the two are apart, with hardly a cell between them. To the right of the dotted one, they
+    are split only because a resolution or a number of clusters asked for it. The darker a circle,
+    the deeper the gap between the two in held-out counts.
+
+    Parameters
+    ----------
+    adata
+        With the results of :func:`bgformer.tl.cluster`.
+    key_added
+        Name of the results.
+    ax
+        Axes to draw into.
+    show
+        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+    save
+        File to write the figure to.
+
+    Returns
+    -------
+    None if shown, else the Axes.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no such results.
+    FileNotFoundError
+        If there is no folder to write `save` into.
+    """
+    check_folder(save)
+    table = results(adata, key_added)["evidence"]
+    axis = panels(1)[0] if ax is None else ax
+    axis.axvline(ISLAND, color="0.6", linestyle="--", linewidth=1)
+    axis.axvline(ONE_TYPE, color="0.6", linestyle=":", linewidth=1)
+    area = 30 + 600 * table["n_cells"] / max(table["n_cells"].sum(), 1)
+    points = axis.scatter(
+        table["links"],
+        table["n_markers"],
+        s=area,
+        c=table["gap"],
+        cmap="viridis_r",
+        vmin=0,
+        vmax=1,
+    )
+    points.set(alpha=0.7, edgecolor="none")
+    axis.figure.colorbar(points, ax=axis, label="depth of the gap", shrink=0.6)
+    nearest = dict(zip(table["cluster"], table["nearest"], strict=True))
+    for one, x, y in zip(table["cluster"], table["links"], table["n_markers"], strict=True):
+        mutual = nearest[nearest[one]] == one  # two clusters are then in one place
+        side = "right" if mutual and int(one) < int(nearest[one]) else "left"
+        text = f" {one} " if mutual else f" {one} ({nearest[one]})"
+        axis.annotate(text, (x, y), fontsize=8, ha=side, va="center")
+    axis.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+    axis.set_ylim(0, None)
+    axis.set_xlim(0, None)
+    axis.set(
+        xlabel="share of links to the nearest cluster",
+        ylabel="marker genes against it",
+    )
+    axis.spines[["top", "right"]].set_visible(False)
+    return None if finish(axis, ax=ax, show=show, save=save) else axis

@@ -1,0 +1,113 @@
+"""The dot plot of marker genes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bgformer.pl.expression import expression_of
+from bgformer.pl.figure import check_folder, finish
+from bgformer.tl import results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+
+def markers(
+    adata: AnnData,
+    markers: str | Sequence[str] | Mapping[str, str | Sequence[str]],
+    *,
+    key_added: str = "bgformer",
+    layer: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+    **kwargs: Any,
+) -> Axes | None:
+    """Draw a dot plot of marker genes in each cluster.
+
+    The colour of a dot is the gene's mean in the cluster, of log(1 + counts), each cell's counts
+    scaled to those of the median cell; its size is the share of the cluster's cells with the gene.
+    The values are made from the counts for this plot: `adata` is not changed.
+
+    Parameters
+    ----------
+    adata
+        With the results of :func:`bgformer.tl.cluster`.
+    markers
+        Genes in the order to draw them, or groups of them by name, e.g.
+        ``{"B": ["MS4A1", "CD79A"], "NK": ["GNLY", "NKG7"]}``. Genes that `adata` lacks are left
+        out with a warning.
+    key_added
+        Name of the results.
+    layer
+        Layer that holds the counts; None for where the clustering read them.
+    ax
+        Axes whose place the plot takes.
+    show
+        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+    save
+        File to write the figure to, e.g. "markers.png" or "markers.pdf".
+    **kwargs
+        Passed to :func:`scanpy.pl.dotplot`, e.g. ``standard_scale="var"`` or ``swap_axes=True``.
+
+    Returns
+    -------
+    None if shown, else the Axes with the dots.
+
+    Raises
+    ------
+    CountsError, ValueError
+        If `adata` has no such results, no counts or none of the genes.
+    FileNotFoundError
+        If there is no folder to write `save` into.
+    """
+    import scanpy as sc
+
+    stored = results(adata, key_added)
+    check_folder(save)
+    known, genes = _known_markers(adata, markers)
+    expression = expression_of(adata, genes, layer or stored["params"].get("layer"))
+    # Categorical whatever the column has become: scanpy would cut numbers into intervals.
+    expression.obs[key_added] = pd.Categorical(adata.obs[key_added])
+    drawn = sc.pl.dotplot(expression, known, key_added, ax=ax, show=False, **kwargs)
+    axis: Axes = drawn["mainplot_ax"]
+    axis.set(**{"xlabel" if kwargs.get("swap_axes") else "ylabel": key_added})
+    return None if finish(axis, ax=ax, show=show, save=save) else axis
+
+
+def _known_markers(
+    adata: AnnData, markers: str | Sequence[str] | Mapping[str, str | Sequence[str]]
+) -> tuple[list[str] | dict[str, list[str]], list[str]]:
+    """Return the markers that are genes of `adata`, in the caller's form, and each of them once.
+
+    Warns of those that are not.
+    """
+    groups = markers if isinstance(markers, Mapping) else {"": markers}
+    groups = {k: [names] if isinstance(names, str) else list(names) for k, names in groups.items()}
+    named = list(dict.fromkeys(name for names in groups.values() for name in names))
+    if not named:
+        raise ValueError("markers names no gene; give a list of genes, or a dict of such lists.")
+    genes = [name for name in named if name in adata.var_names]
+    if not genes:
+        raise ValueError(
+            f"none of the {len(named)} markers (the first: '{named[0]}') is among the genes of "
+            f"adata (the first: '{adata.var_names[0]}'); give names as in adata.var_names."
+        )
+    if len(genes) < len(named):
+        absent = [name for name in named if name not in adata.var_names]
+        warnings.warn(
+            f"{len(absent)} of {len(named)} markers are not genes of adata and are left out: "
+            f"{', '.join(absent)}.",
+            stacklevel=3,
+        )
+    known = {k: [name for name in names if name in genes] for k, names in groups.items()}
+    known = {k: names for k, names in known.items() if names}
+    return (known if isinstance(markers, Mapping) else known[""]), genes

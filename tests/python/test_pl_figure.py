@@ -1,0 +1,71 @@
+"""What all plots share: they save, show, read results from files, and refuse bad input."""
+
+import re
+
+import pytest
+from matplotlib import pyplot as plt
+
+import bgformer as bgf
+
+
+def lyz(adata, **kwargs):
+    return bgf.pl.markers(adata, "LYZ", **kwargs)
+
+
+@pytest.mark.parametrize("name", ["umap.png", "umap.pdf"])
+def test_a_figure_is_saved(drawn, tmp_path, name):
+    assert bgf.pl.embedding(drawn, save=tmp_path / name) is not None
+    assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_axes_of_a_subfigure_are_saved_with_the_whole_figure(clustered, tmp_path):
+    part, _ = plt.figure().subfigures(1, 2)
+    axis = part.subplots()
+    assert bgf.pl.evidence(clustered, ax=axis, save=tmp_path / "evidence.png") is axis
+    assert (tmp_path / "evidence.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        bgf.pl.embedding,
+        bgf.pl.training,
+        bgf.pl.resolution,
+        lambda adata, save: bgf.pl.markers(adata, "LYZ", save=save),
+    ],
+)
+def test_a_folder_to_save_into_that_is_not_there(clustered, unchanged, tmp_path, plot):
+    folder = tmp_path / "nowhere"
+    message = re.escape(f"there is no folder '{folder}' to write into; make it first.")
+    with unchanged(clustered), pytest.raises(FileNotFoundError, match=message):
+        plot(clustered, save=folder / "figure.png")
+    assert plt.get_fignums() == []
+
+
+def test_show_shows_and_returns_nothing(drawn, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(1))
+    assert bgf.pl.embedding(drawn, show=True) is None
+    assert bgf.pl.training(drawn, show=True) is None
+    assert bgf.pl.markers(drawn, "LYZ", show=True) is None
+    assert len(shown) == 3
+    assert bgf.pl.embedding(drawn, show=False) is not None
+    assert bgf.pl.markers(drawn, "LYZ", show=False) is not None
+    assert len(shown) == 3
+
+
+@pytest.mark.parametrize("plot", [bgf.pl.embedding, bgf.pl.training, bgf.pl.resolution, lyz])
+def test_no_results_yet(cells, unchanged, plot):
+    message = r"adata has no results named 'bgformer'; run bgformer.tl.cluster\(adata\) first."
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        plot(cells)
+
+
+def test_plots_work_on_results_from_a_file(drawn, tmp_path):
+    import anndata
+
+    drawn.write_h5ad(tmp_path / "cells.h5ad")
+    read = anndata.read_h5ad(tmp_path / "cells.h5ad")
+    axis = bgf.pl.embedding(read, color="cell_type")
+    assert sum(len(part.get_offsets()) for part in axis.collections) == read.n_obs
+    assert len(bgf.pl.training(read)) >= 4
