@@ -94,8 +94,8 @@ def cluster(
     ``adata.obs[key_added]``
         Cluster of each cell, categorical, "0" the largest.
     ``adata.obs[key_added + "_confidence"]``
-        Probability that the cell is of its cluster's main type, 0..1: its weight on the anchors of its
-        cluster, each counted by the share of resolutions, from a third to three times the one
+        Probability that the cell is of its cluster's main type, 0..1: its weight on the anchors of
+        its cluster, each counted by the share of resolutions, from a third to three times the one
         used, at which it stays with the largest part of the cluster.
     ``adata.obsm["X_" + key_added]``
         Latent, n x n_latent float32, in units of the spread of like cells.
