@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
@@ -120,18 +120,8 @@ def set_tokens(network: Network, data: CountData, seed: int) -> None:
         network.log_profile[: len(centres)] = torch.as_tensor(np.log(profile + 1e-8))
 
 
-def train(
-    network: Network,
-    data: CountData,
-    *,
-    objective: Objective,
-    schedule: Schedule,
-    seed: int,
-    progress: Progress,
-    centroids: np.ndarray | None = None,
-    n_threads: int = 1,
-) -> dict[str, np.ndarray]:
-    """Train the learned head in place on the joint objective.
+class Trainer:
+    """Trains the learned head in place on the joint objective, one step after the other.
 
     Parameters
     ----------
@@ -143,80 +133,121 @@ def train(
         Weights of the terms; steps and their size.
     seed
         Seeds the order of cells and the halves of the genes.
-    progress
-        Told of every step.
     centroids
         Clusters (k x d) to refine by DEC, which is part of the objective only when they are given.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        data: CountData,
+        objective: Objective,
+        schedule: Schedule,
+        seed: int,
+        centroids: np.ndarray | None = None,
+    ) -> None:
+        self.network, self.objective, self.schedule = network, objective, schedule
+        self.generator = torch.Generator().manual_seed(seed)
+        self.minibatches = _Minibatches(data, schedule.batch_size, seed)
+        self.parameters = list(network.parameters())
+        self.dec = None if centroids is None else _DEC(network, centroids)
+        if self.dec is not None:
+            self.parameters.append(self.dec.centroids)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=schedule.learning_rate, weight_decay=0.0, fused=True
+        )
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            schedule.learning_rate,
+            total_steps=schedule.max_steps,
+            pct_start=max(0.1, min(0.9, 1.5 / schedule.max_steps)),  # 0 steps of rise divide by 0
+        )
+        self.portions = Portions()
+        self.n_steps = 0
+
+    @property
+    def n_slices(self) -> int:
+        """Parts of a minibatch that this process works on at once."""
+        # DEC counts the cells of its clusters over all that a rank has of a minibatch
+        parallel = self.network.anchors.device.type == "cpu" and self.dec is None
+        return max(1, _SLICES // ranks.count()) if parallel else 1
+
+    def step(self, workers: Executor) -> dict[str, float]:
+        """Make one step; return the loss and each unweighted term.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite.
+        """
+        self.n_steps += 1
+        n_genes = self.minibatches.data.n_genes
+        halves = _halves(n_genes, self.schedule.genes_per_step, self.generator)
+        slices = np.array_split(self.minibatches.draw(), self.n_slices * ranks.count())
+        first = ranks.index() * self.n_slices
+        mine = slices[first : first + self.n_slices]
+        done = workers.map(self._in_portions, mine, [halves] * self.n_slices)
+        values = _set_gradients(self.parameters, [part for parts in done for part in parts])
+        if not np.isfinite(values["loss"]):
+            raise FloatingPointError(
+                f"the loss became {values['loss']} at step {self.n_steps}; the counts may hold "
+                f"extreme values (the largest is {self.minibatches.data.counts.max():.4g})."
+            )
+        torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.optimizer.step()
+        self.scheduler.step()
+        return values
+
+    def _in_portions(self, rows: np.ndarray, halves: _Halves) -> list[_Slice]:
+        """Return what some cells add to the gradients, in as many portions as memory needs."""
+        return list(self.portions.each(lambda part: self._work(part, halves), rows))
+
+    def _work(self, rows: np.ndarray, halves: _Halves) -> _Slice:
+        """Return what some cells add to the means over the minibatch and to their gradients."""
+        cells = self.minibatches.load(rows, self.network.anchors.device)
+        terms = _terms(self.network, cells, halves, self.dec)
+        loss = terms["zinb"] + sum(
+            getattr(self.objective, name) * term for name, term in terms.items() if name != "zinb"
+        )
+        share = len(rows) / self.minibatches.size
+        gradients = torch.autograd.grad(share * loss, self.parameters)
+        values = share * torch.stack([loss, *terms.values()]).detach()
+        return _Slice(["loss", *terms], values, gradients)
+
+
+def train(
+    network: Network,
+    data: CountData,
+    *,
+    objective: Objective,
+    schedule: Schedule,
+    seed: int,
+    progress: Progress,
+    centroids: np.ndarray | None = None,
+    n_threads: int = 1,
+) -> dict[str, np.ndarray]:
+    """Make all steps of a :class:`Trainer`.
+
+    Parameters
+    ----------
+    network, data, objective, schedule, seed, centroids
+        See :class:`Trainer`.
+    progress
+        Told of every step.
     n_threads
         Threads to work on; the result does not depend on it.
 
     Returns
     -------
     "step", "loss" and each unweighted term, one value per step.
-
-    Raises
-    ------
-    FloatingPointError
-        If the loss is not finite.
     """
-    device = network.anchors.device
-    generator = torch.Generator().manual_seed(seed)
-    minibatches = _Minibatches(data, schedule.batch_size, seed)
-    parameters = list(network.parameters())
-    dec = None
-    if centroids is not None:
-        dec = _DEC(network, centroids)
-        parameters.append(dec.centroids)
-    optimizer = torch.optim.AdamW(
-        parameters, lr=schedule.learning_rate, weight_decay=0.0, fused=True
-    )
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        schedule.learning_rate,
-        total_steps=schedule.max_steps,
-        pct_start=max(0.1, min(0.9, 1.5 / schedule.max_steps)),  # a rise of 0 steps divides by 0
-    )
-    # DEC counts the cells of its clusters over all that a rank has of a minibatch
-    n_slices = max(1, _SLICES // ranks.count()) if device.type == "cpu" and dec is None else 1
-    first = ranks.index() * n_slices
+    trainer = Trainer(network, data, objective, schedule, seed, centroids)
     history: list[dict[str, float]] = []
-    portions = Portions()
     network.train()
-
-    def work(rows: np.ndarray, halves: _Halves) -> _Slice:
-        terms = _terms(network, minibatches.load(rows, device), halves, dec)
-        loss = terms["zinb"] + sum(
-            getattr(objective, name) * term for name, term in terms.items() if name != "zinb"
-        )
-        share = len(rows) / minibatches.size
-        gradients = torch.autograd.grad(share * loss, parameters)
-        values = share * torch.stack([loss, *terms.values()]).detach()
-        return _Slice(["loss", *terms], values, gradients)
-
-    def in_portions(rows: np.ndarray, halves: _Halves) -> list[_Slice]:
-        return list(portions.each(lambda part: work(part, halves), rows))
-
-    with ThreadPoolExecutor(min(n_slices, n_threads)) as workers:
-        for step in range(schedule.max_steps):
-            halves = _halves(data.n_genes, schedule.genes_per_step, generator)
-            slices = np.array_split(minibatches.draw(), n_slices * ranks.count())
-            mine = slices[first : first + n_slices]
-            done = [
-                part
-                for parts in workers.map(in_portions, mine, [halves] * n_slices)
-                for part in parts
-            ]
-            values = _set_gradients(parameters, done)
-            if not np.isfinite(values["loss"]):
-                raise FloatingPointError(
-                    f"the loss became {values['loss']} at step {step + 1}; the counts may hold "
-                    f"extreme values (the largest is {data.counts.max():.4g})."
-                )
-            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
-            scheduler.step()
-            history.append({"step": step + 1, **values})
-            progress.update(step + 1, values["loss"])
+    with ThreadPoolExecutor(min(trainer.n_slices, n_threads)) as workers:
+        for step in range(1, schedule.max_steps + 1):
+            history.append({"step": step, **trainer.step(workers)})
+            progress.update(step, history[-1]["loss"])
     network.eval()
     return {name: np.array([record[name] for record in history]) for name in history[0]}
 
