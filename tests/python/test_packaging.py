@@ -77,6 +77,13 @@ def test_reference_lists_every_public_name():
     assert set(re.findall(r"^ +(bgformer\.[\w.]+)$", page, re.MULTILINE)) == public
 
 
+def test_addresses_are_the_same_in_r_and_python():
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    description = Parser().parsestr((ROOT / "DESCRIPTION").read_text())
+    assert re.split(r",\s*", description["URL"]) == [urls["Source"], urls["Documentation"]]
+    assert description["BugReports"] == urls["Issues"]
+
+
 def test_every_requirement_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["r"]
