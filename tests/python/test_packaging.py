@@ -29,6 +29,10 @@ def test_r_and_python_have_the_same_version(wheel):
     assert Parser().parsestr(wheel.read(metadata).decode())["Version"] == bgformer.__version__
 
 
+def test_the_citation_names_this_version():
+    assert f"version: {bgformer.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     in_wheel = {n for n in wheel.namelist() if ".dist-info/" not in n}
     in_source = {
@@ -82,6 +86,8 @@ def test_addresses_are_the_same_in_r_and_python():
     description = Parser().parsestr((ROOT / "DESCRIPTION").read_text())
     assert re.split(r",\s*", description["URL"]) == [urls["Source"], urls["Documentation"]]
     assert description["BugReports"] == urls["Issues"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"repository-code: {urls['Source']}\nurl: {urls['Documentation']}\n" in citation
 
 
 def test_every_requirement_is_pinned():
