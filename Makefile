@@ -45,9 +45,10 @@ coverage: setup .setup/coverage  ## how much of the Python and the R code the te
 	@.venv/bin/python -m pytest -q --cov --cov-report=term-missing:skip-covered
 	@Rscript tools/coverage.R
 
-lint: setup  ## check the style of the Python and the R code
+lint: setup  ## check the style of the Python and the R code, and the spelling
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/codespell
 	@Rscript tools/lint.R
 
 format: .venv/complete  ## put the Python code into the project's format
