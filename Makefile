@@ -14,10 +14,10 @@ unexport PYTHONPATH PYTHONHOME
 R_SOURCES := DESCRIPTION $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
 	python/bgformer -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help setup demo test coverage lint format build help-pages docs clean
+.PHONY: help setup demo test dependencies coverage lint format build help-pages docs clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R package into .Rlib
 
@@ -41,13 +41,18 @@ demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cell
 test: setup  ## run all tests, Python's and R's
 	@tools/test.sh
 
+dependencies: setup  ## test Python with the oldest and with the newest dependencies that are allowed
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && tools/dependencies.sh lowest "$$work/lowest" \
+		&& tools/dependencies.sh newest "$$work/newest"
+
 coverage: setup .setup/coverage  ## how much of the Python and the R code the tests run; fails below 90 % and 85 %
 	@.venv/bin/python -m pytest -q --cov --cov-report=term-missing:skip-covered
 	@Rscript tools/coverage.R
 
-lint: setup  ## check the style of the Python and the R code
+lint: setup  ## check the style of the Python and the R code, and the spelling
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/codespell
 	@Rscript tools/lint.R
 
 format: .venv/complete  ## put the Python code into the project's format

@@ -16,6 +16,10 @@ import bgformer
 ROOT = Path(__file__).parents[2]
 
 
+def _package(requirement: str) -> str:
+    return re.split(r"[<>=;\s]", requirement)[0]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     builder = ProjectBuilder(ROOT, python_executable=sys.executable)
@@ -27,6 +31,10 @@ def test_r_and_python_have_the_same_version(wheel):
     metadata = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
     assert description["Version"] == bgformer.__version__
     assert Parser().parsestr(wheel.read(metadata).decode())["Version"] == bgformer.__version__
+
+
+def test_the_citation_names_this_version():
+    assert f"version: {bgformer.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel):
@@ -43,9 +51,14 @@ def test_wheel_says_what_it_needs(wheel):
     metadata = Parser().parsestr(wheel.read(name).decode())
     needed = metadata.get_all("Requires-Dist")
     assert metadata["License-Expression"] == "BSD-3-Clause"
-    assert {re.split(r"[<>=;\s]", n)[0] for n in needed if "extra ==" in n} == {
-        "anndata2ri",
-        "rpy2",
+    extras = {}
+    for requirement in needed:
+        if "extra ==" in requirement:
+            extra = requirement.split("'")[1]
+            extras.setdefault(extra, set()).add(_package(requirement))
+    assert extras == {
+        "r": {"anndata2ri", "rpy2"},
+        "zarr": {"anndata", "numcodecs", "zarr"},
     }
     scripts = next(n for n in wheel.namelist() if n.endswith("/entry_points.txt"))
     assert "bgformer = bgformer.cli:main" in wheel.read(scripts).decode()
@@ -77,9 +90,20 @@ def test_reference_lists_every_public_name():
     assert set(re.findall(r"^ +(bgformer\.[\w.]+)$", page, re.MULTILINE)) == public
 
 
+def test_addresses_are_the_same_in_r_and_python():
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    description = Parser().parsestr((ROOT / "DESCRIPTION").read_text())
+    assert re.split(r",\s*", description["URL"]) == [urls["Source"], urls["Documentation"]]
+    assert description["BugReports"] == urls["Issues"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"repository-code: {urls['Source']}\nurl: {urls['Documentation']}\n" in citation
+
+
 def test_every_requirement_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["r"]
+    wanted = list(project["project"]["dependencies"])
+    for extra in project["project"]["optional-dependencies"].values():
+        wanted += extra
     wanted += [item for group in project["dependency-groups"].values() for item in group]
     wanted += project["build-system"]["requires"]
     pinned = {
@@ -87,4 +111,4 @@ def test_every_requirement_is_pinned():
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if "==" in line and not line.startswith("#")
     }
-    assert {re.split(r"[<>=]", item)[0].lower() for item in wanted} <= pinned
+    assert {_package(item).lower() for item in wanted} <= pinned
