@@ -37,7 +37,7 @@ class _Found:
         return self if model is None else getattr(model._found(), self.name)
 
 
-class BGFormer(BaseEstimator):
+class BGFormer(BaseEstimator):  # type: ignore[misc]
     """Cluster cells through a bipartite attention between cells and anchors.
 
     Parameters
@@ -307,9 +307,10 @@ class BGFormer(BaseEstimator):
 
     def _found(self) -> Fitted:
         """Return what the fit found, or raise NotFittedError, which is a ValueError."""
-        if not self.__sklearn_is_fitted__():
+        fitted: Fitted | None = getattr(self, "_fitted", None)
+        if fitted is None:
             raise NotFittedError("this model is not fitted yet; call fit(adata) first.")
-        return self._fitted
+        return fitted
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether there is a fitted model."""

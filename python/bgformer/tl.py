@@ -177,9 +177,9 @@ def recluster(
         the request cannot be met.
     """
     stored = results(adata, key_added)
-    beside = cluster_name not in (None, key_added)
-    if beside:
-        check_column(adata, cluster_name)
+    name = key_added if cluster_name is None else cluster_name
+    if name != key_added:
+        check_column(adata, name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
@@ -187,14 +187,14 @@ def recluster(
         found = partition(
             weights,
             resolution,
-            None if n_clusters == "auto" else n_clusters,
+            n_clusters if isinstance(n_clusters, int) else None,
             seed=int(stored["seed"]),
             min_cells=int(stored["params"]["min_cells"]),
             links=_links_of_all(adata, stored),
         )
     adata = _copy(adata) if copy else adata
-    if beside:
-        label(adata, cluster_name, found)
+    if name != key_added:
+        label(adata, name, found)
     else:
         store_clusters(adata, key_added, found)
     return adata if copy else None

@@ -94,18 +94,6 @@ def test_zinb_gradients_are_slopes_of_the_reference():
         np.testing.assert_allclose(parameter.grad.flatten(), slopes, rtol=1e-3, atol=1e-6)
 
 
-def test_zinb_of_several_views_is_their_mean():
-    rng = np.random.default_rng(1)
-    counts, log_theta = rng.poisson(2.0, size=(6, 5)).astype(float), rng.normal(size=5)
-    log_mean, logit = rng.normal(size=(12, 5)), rng.normal(size=(12, 5))
-    found = losses.zinb(*tensors(counts, log_mean, log_theta, logit))
-    views = [
-        losses.zinb(*tensors(counts, log_mean[view], log_theta, logit[view])).item()
-        for view in (slice(0, 6), slice(6, 12))
-    ]
-    assert found.item() == pytest.approx(np.mean(views), rel=1e-5)
-
-
 def test_self_supervised_is_how_far_the_correlation_of_the_views_is_from_the_identity():
     a, b = RNG.normal(size=(50, 5)), RNG.normal(size=(50, 5))
     a[:, 1] += b[:, 3]

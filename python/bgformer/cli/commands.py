@@ -26,8 +26,7 @@ def cluster(options: argparse.Namespace) -> None:
     if options.save_model is not None:
         _check_model_target(options.save_model, force=options.force)
     from bgformer.data import source
-    from bgformer.pipeline.fitting import fit_model
-    from bgformer.pipeline.places import InMemoryPlaces
+    from bgformer.pipeline.fitting import fit_model, help_to_fit
     from bgformer.pipeline.settings import Settings
     from bgformer.runtime import ranks
     from bgformer.store import files
@@ -43,7 +42,7 @@ def cluster(options: argparse.Namespace) -> None:
     ):
         check_key(cells, options.key_added)
         if ranks.index() > 0:
-            fit_model(settings, cells, InMemoryPlaces(), **what, verbose=False)
+            help_to_fit(settings, cells, **what)
             return  # the first rank writes
         with _written(cells, options, partial) as (places, write):
             fitted = fit_model(settings, cells, places, **what, verbose=not options.quiet)

@@ -28,7 +28,9 @@ def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> 
         False for the genes that were not measured in these cells, shape (g,).
     """
     mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
-    return _pass(network, data, lambda *cells: network.latent(*network.heads(*cells, mask)))
+    return _pass(
+        network, data, lambda counts, sizes: network.latent(*network.heads(counts, sizes, mask))
+    )
 
 
 def raw_heads(network: Network, data: CountData) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ def network_for(
     total = np.asarray(data.counts.sum(axis=0), dtype=np.float64).ravel()
     gene_mean = total / data.size_factors.sum(dtype=np.float64)
     with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network = Network(
             gene_mean,
             np.sqrt(data.n_cells),  # as in the choice of genes

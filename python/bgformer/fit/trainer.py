@@ -271,7 +271,7 @@ def _set_gradients(parameters: list[torch.nn.Parameter], slices: list[_Slice]) -
     sums.append(reduce(torch.add, [part.values for part in slices]))
     if ranks.count() > 1:
         flat = ranks.add(torch.cat([part.ravel() for part in sums]))
-        pieces = flat.split([part.numel() for part in sums])
+        pieces = torch.split(flat, [part.numel() for part in sums])
         sums = [piece.view_as(part) for piece, part in zip(pieces, sums, strict=True)]
     for parameter, gradient in zip(parameters, sums, strict=False):
         parameter.grad = gradient
@@ -301,7 +301,7 @@ def _terms(
         zinb = zinb + log_likelihood / len(genes) / len(queries)
     terms = {
         "zinb": zinb,
-        "self_supervised": losses.self_supervised(*queries),
+        "self_supervised": losses.self_supervised(queries[0], queries[1]),
         "commitment": losses.commitment(torch.cat(queries), network.anchors),
     }
     if dec is not None:

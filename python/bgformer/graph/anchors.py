@@ -32,7 +32,7 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
     ValueError
         If more anchors are asked for than there are cells, or cells that they are set from.
     """
-    if n_anchors != "auto":
+    if isinstance(n_anchors, int):
         if n_anchors > n_cells:
             raise ValueError(f"n_anchors is {n_anchors}, but there are only {n_cells} cells.")
         if n_anchors > _ANCHOR_CELLS:
@@ -42,7 +42,7 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
             )
         return n_anchors
     of_head = max(2, min(MAX_ANCHORS, n_cells // CELLS_PER_ANCHOR))
-    if n_clusters != "auto":
+    if isinstance(n_clusters, int):
         of_head = max(of_head, min(n_cells // N_HEADS, 2 * n_clusters))
     return N_HEADS * of_head
 

@@ -106,7 +106,7 @@ def partition(
         nearby = [graph.cut(factor * n_clusters) for factor in _DOUBT if n_clusters > 1]
     else:
         refuse = resolution is None
-        resolution = DEFAULT_RESOLUTION if refuse else resolution
+        resolution = DEFAULT_RESOLUTION if resolution is None else resolution
         nearby = [graph.communities(factor * resolution) for factor in _DOUBT]
         clusters = nearby[_DOUBT.index(1)]
         anchor_clusters = considered = graph.holding_cells(clusters, min_cells)

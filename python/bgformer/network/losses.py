@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
@@ -29,20 +31,22 @@ def zinb(
     counts
         Counts, b x g.
     log_mean
-        Log of the mean, size factor included, r x g with r a multiple of b: predictions of the
-        same counts from several views, one view after the other.
+        Log of the mean, size factor included, b x g.
     log_dispersion
         Log of the dispersion, shape (g,).
     dropout_logit
-        Logit of the dropout probability, r x g.
+        Logit of the dropout probability, b x g.
 
     Returns
     -------
-    Mean over the r rows of the sum over genes.
+    Mean over cells of the sum over genes.
     """
     log_mean = log_mean.clamp(-_MAX_LOG, _MAX_LOG)
     log_dispersion = log_dispersion.clamp(-_MAX_LOG, _MAX_LOG)
-    return _ZINB.apply(counts, log_mean, log_dispersion, dropout_logit)
+    loss: torch.Tensor = _ZINB.apply(  # type: ignore[no-untyped-call]
+        counts, log_mean, log_dispersion, dropout_logit
+    )
+    return loss
 
 
 class _ZINB(torch.autograd.Function):
@@ -50,14 +54,14 @@ class _ZINB(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
+        ctx: Any,
         counts: torch.Tensor,
         log_mean: torch.Tensor,
         log_dispersion: torch.Tensor,
         dropout_logit: torch.Tensor,
     ) -> torch.Tensor:
         """Compute the loss, and its derivatives in passing."""
-        theta, n_views = log_dispersion.exp(), len(log_mean) // len(counts)
+        theta = log_dispersion.exp()
         odds = log_mean - log_dispersion  # log of mu / theta
         share = torch.sigmoid(odds)  # mu / (theta + mu)
         # theta log(theta / (theta + mu)), without cancellation at either extreme
@@ -70,7 +74,7 @@ class _ZINB(torch.autograd.Function):
         by_mean = -theta * share
         by_dispersion = log_nb_zero - by_mean
 
-        at, x, theta_seen, constant, constant_slope = _at_seen(counts, log_dispersion, n_views)
+        at, x, theta_seen, constant, constant_slope = _at_seen(counts, log_dispersion)
         odds_seen = odds.view(-1)[at].to(constant.dtype)
         expected = x * torch.sigmoid(-odds_seen)
         at_seen = constant - theta_seen * F.softplus(odds_seen) - x * F.softplus(-odds_seen)
@@ -85,21 +89,17 @@ class _ZINB(torch.autograd.Function):
         return -log_likelihood.sum(1).mean()
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the derivatives by mean, dispersion and dropout; counts have none."""
         d_mean, d_dispersion, d_dropout = ctx.saved_tensors
         scale = -gradient / len(d_mean)
         return None, scale * d_mean, scale * d_dispersion, scale * d_dropout
 
 
-def _at_seen(
-    counts: torch.Tensor, log_dispersion: torch.Tensor, n_views: int
-) -> tuple[torch.Tensor, ...]:
-    """Return what the likelihood needs at the non-zero counts, for all views one after the other.
+def _at_seen(counts: torch.Tensor, log_dispersion: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return what the likelihood needs at the non-zero counts.
 
-    Where in the flattened views they stand, the counts x, theta, ``lgamma(x + theta) -
+    Where in the flattened counts they stand, the counts x, theta, ``lgamma(x + theta) -
     lgamma(theta) - lgamma(x + 1)``, and the derivative of that by log theta.
 
     In float64, as lgamma(x + theta) - lgamma(theta) loses every digit of a float32 at a large
@@ -113,8 +113,7 @@ def _at_seen(
     more = x + theta[gene]
     constant = torch.lgamma(more) - torch.lgamma(theta)[gene] - torch.lgamma(x + 1)
     slope = theta[gene] * (torch.digamma(more) - torch.digamma(theta)[gene])
-    every_view = torch.cat([at + view * counts.numel() for view in range(n_views)])
-    return every_view, *(t.repeat(n_views) for t in (x, theta[gene], constant, slope))
+    return at, x, theta[gene], constant, slope
 
 
 def self_supervised(

@@ -49,7 +49,7 @@ def attention(
 
     The logits are distances: ``softmax(-||q - a||^2 / (2 h^2))`` over the k nearest anchors, with
     the bandwidth h the cell's own mean distance to them, so that dense and sparse regions are
-    treated alike. `anchors.anchor_weights` computes the same for all cells.
+    treated alike. `attention.anchor_weights` computes the same for all cells.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def attention(
         k; all anchors if there are fewer.
     """
     with torch.no_grad():
-        nearest = torch.cdist(query, anchors).topk(min(n_neighbours, len(anchors)), largest=False)
-    nearest = nearest.indices
+        distance = torch.cdist(query, anchors)
+        nearest = distance.topk(min(n_neighbours, len(anchors)), largest=False).indices
     nearest_square = (query[:, None] - anchors[nearest]).square().sum(2)
     bandwidth = nearest_square.detach().sqrt().mean(1, keepdim=True) + 1e-12
     return nearest, torch.softmax(-nearest_square / (2 * bandwidth.square()), dim=1)
@@ -90,6 +90,20 @@ class Network(nn.Module):
     linear head, and what the anchors of the learned head hold (`log_profile`, the log of the mean
     counts of their cells). `metric.calibrate` sets centres and maps of both heads.
     """
+
+    # buffers, of which torch does not say that they are tensors
+    gene_mean: torch.Tensor
+    max_residual: torch.Tensor
+    log_scale_of_counts: torch.Tensor
+    log_mean: torch.Tensor
+    log_deviation: torch.Tensor
+    axes: torch.Tensor
+    batch_offset: torch.Tensor
+    log_profile: torch.Tensor
+    linear_centre: torch.Tensor
+    linear_map: torch.Tensor
+    learned_centre: torch.Tensor
+    learned_map: torch.Tensor
 
     def __init__(
         self,

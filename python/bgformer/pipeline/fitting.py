@@ -24,6 +24,7 @@ from bgformer.graph.placement import placements
 from bgformer.network.heads import N_HEADS
 from bgformer.network.network import NEIGHBOURS
 from bgformer.pipeline.fitted import Fitted
+from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.runtime import ranks
 from bgformer.runtime.devices import one_thread, pick_device
 from bgformer.runtime.progress import Progress, say
@@ -48,7 +49,7 @@ def fit_model(
     layer: str | None = None,
     batch_key: str | None = None,
     verbose: bool = True,
-) -> Fitted | None:
+) -> Fitted:
     """Train on the counts of cells and cluster them.
 
     Parameters
@@ -68,13 +69,42 @@ def fit_model(
 
     Returns
     -------
-    The model; None on all ranks but the first.
+    The model.
 
     Raises
     ------
     CountsError, ValueError
         If the counts or a setting cannot be used.
+    RuntimeError
+        On a rank that is not the first, see `help_to_fit`.
     """
+    fitted = _fit(settings, cells, places, layer, batch_key, verbose=verbose)
+    if fitted is None:
+        raise RuntimeError("only the first rank has a model; the others help to fit it.")
+    return fitted
+
+
+def help_to_fit(
+    settings: Settings,
+    cells: AnnData | StoredCells,
+    *,
+    layer: str | None = None,
+    batch_key: str | None = None,
+) -> None:
+    """Do the part of a rank that is not the first, which has all results; as `fit_model`."""
+    _fit(settings, cells, InMemoryPlaces(), layer, batch_key, verbose=False)
+
+
+def _fit(
+    settings: Settings,
+    cells: AnnData | StoredCells,
+    places: Places,
+    layer: str | None,
+    batch_key: str | None,
+    *,
+    verbose: bool,
+) -> Fitted | None:
+    """Return the model, or None on ranks that are not the first."""
     device = pick_device(settings.device)
     if settings.objective.dec and ranks.count() > 1:
         raise ValueError("DEC runs in one process only; set its weight to 0, or use one process.")

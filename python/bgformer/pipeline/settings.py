@@ -34,7 +34,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check each value, and make numpy's numbers Python's."""
-        checked = {
+        checked: dict[str, Any] = {
             "n_clusters": whole_or_auto("n_clusters", self.n_clusters),
             "n_anchors": whole_or_auto("n_anchors", self.n_anchors, least=N_HEADS),
             "n_top_genes": whole("n_top_genes", self.n_top_genes),

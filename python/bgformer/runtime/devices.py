@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from scipy import sparse
 
-Rows = TypeVar("Rows", bound="Sequence")
+Rows = TypeVar("Rows", range, np.ndarray)
 Done = TypeVar("Done")
 
 

@@ -61,8 +61,10 @@ def from_state(
     anchors = tensors["anchors"].numpy()
     network = Network.from_state(section(tensors, "network"), len(anchors))
     latent = tensors["latent"].numpy()
-    parts = (tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr"))
-    weights = weights_from_parts(*parts, n_anchors=len(anchors))
+    data, indices, indptr = (
+        tensors[f"weights.{part}"].numpy() for part in ("data", "indices", "indptr")
+    )
+    weights = weights_from_parts(data, indices, indptr, n_anchors=len(anchors))
     resolution = description["resolution"]
     found = Partition(
         labels=np.empty(0, dtype=np.int32),
