@@ -1,5 +1,6 @@
 """The progress line in a terminal, in a pipe, and when told to be silent."""
 
+import logging
 import os
 import pty
 import re
@@ -108,3 +109,20 @@ def test_silence_when_asked_for(cells, capfd):
     bgf.tl.cluster(cells, max_steps=10, verbose=False)
     bgf.tl.recluster(cells, n_clusters=3)
     assert capfd.readouterr() == ("", "")
+
+
+def test_lines_go_through_the_logger_whose_level_is_the_users(cells, capsys, tmp_path):
+    log = logging.getLogger("bgformer")
+    written = logging.FileHandler(tmp_path / "log.txt")
+    log.addHandler(written)
+    try:
+        bgf.tl.cluster(cells, max_steps=3)
+        assert capsys.readouterr().err.startswith("bgformer: 150 cells x ")
+        log.setLevel(logging.WARNING)
+        bgf.tl.cluster(cells, max_steps=3)
+    finally:
+        log.removeHandler(written)
+        written.close()
+        log.setLevel(logging.INFO)
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "log.txt").read_text().startswith("150 cells x ")

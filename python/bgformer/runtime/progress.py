@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import time
@@ -9,6 +10,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+class _ToStandardError(logging.Handler):
+    """Writes to what standard error is now: a notebook and R put others in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+LOG = logging.getLogger("bgformer")
+"""Takes all lines but the one that is rewritten; its level and handlers are the user's to set."""
+if not LOG.handlers:
+    LOG.addHandler(_ToStandardError())
+    LOG.handlers[0].setFormatter(logging.Formatter("bgformer: %(message)s"))
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False  # the root logger would print each line once more
 
 
 class Progress:
@@ -54,15 +72,16 @@ class Progress:
         if not self.verbose or not self._is_due(step):
             return
         left = (time.monotonic() - self.started) / step * (self.total - step)
-        text = f"bgformer: step {step}/{self.total}, loss {loss:.4f}, {left:.0f} s left"
+        text = f"step {step}/{self.total}, loss {loss:.4f}, {left:.0f} s left"
         if self.in_place:
+            text = f"bgformer: {text}"
             # A line wider than the terminal would wrap, and could not be rewritten.
             width = min(79, shutil.get_terminal_size().columns - 1)
             self._unfinished = step != self.total
             end = "" if self._unfinished else "\n"
             print(f"\r{text[:width]:<{width}}", end=end, file=sys.stderr, flush=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            LOG.info(text)
 
     def _is_due(self, step: int) -> bool:
         """Tell whether a line is worth printing now."""
@@ -80,6 +99,6 @@ class Progress:
 
 
 def say(text: str, *, verbose: bool) -> None:
-    """Print one line of the log unless told to be silent."""
+    """Log one line unless told to be silent."""
     if verbose:
-        print(f"bgformer: {text}", file=sys.stderr, flush=True)
+        LOG.info(text)
