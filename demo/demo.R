@@ -1,4 +1,4 @@
-# Cells in, clusters out: RunBGFormer() on a Seurat object, with two pictures and a table.
+# Clusters cells with RunBGFormer() on a Seurat object, prints a table and draws two figures.
 #   Rscript demo/demo.R [FILE [LABELS]]      FILE: .h5ad, 10x .h5, or .rds with a Seurat object
 # Without FILE: 700 blood cells with known labels. `make demo` sets everything up and runs this.
 
@@ -12,10 +12,10 @@ path <- if (length(arguments) >= 1) path.expand(arguments[1])
 labels <- if (length(arguments) >= 2) arguments[2]
 kind <- if (is.null(path)) "h5ad" else tolower(tools::file_ext(path))
 if (!kind %in% c("h5ad", "h5", "rds")) {
-  fail(path, " is not of a kind this demo reads: give an .h5ad, a 10x .h5, or an .rds file.")
+  fail(path, " is not a file type that this demo reads: give an .h5ad, a 10x .h5 or an .rds file.")
 }
 if (!is.null(path) && (!file.exists(path) || dir.exists(path))) {
-  fail("there is no file ", path, " (seen from ", getwd(), ").")
+  fail("there is no file ", path, " (working directory: ", getwd(), "); check the path.")
 }
 
 suppressPackageStartupMessages({
@@ -49,7 +49,7 @@ read_with_python <- function(path) {
   cells <- tryCatch(reader$read_cells(path, labels), error = function(e) {
     fail(sub("^ValueError: ", "", strsplit(conditionMessage(e), "\n")[[1]][1]))
   })
-  # Seurat's own rule for gene names, applied here so that it need not warn
+  # Seurat's rule for gene names, applied here to avoid its warning
   genes <- make.unique(gsub("_", "-", cells$genes))
   counts <- new(
     "dgCMatrix", x = as.numeric(cells$x), i = as.integer(cells$i), p = as.integer(cells$p),
@@ -63,7 +63,7 @@ has_labels <- "known" %in% colnames(cells[[]])
 name <- if (is.null(path)) "700 blood cells" else basename(path)
 cat(sprintf("%s: %d cells, %d genes\n", name, ncol(cells), nrow(cells)))
 
-# The main job: everything after it is ordinary Seurat.
+# The clustering itself; everything after this line is ordinary Seurat.
 seconds <- system.time(cells <- RunBGFormer(cells))[["elapsed"]]
 
 cells <- NormalizeData(cells, verbose = FALSE)
@@ -78,7 +78,7 @@ blood_markers <- c(
   "HLA-DRA", "FCER1A", "CLEC10A", "IRF8", "EGFL7"
 )
 
-# The strongest genes of each cluster, at most 24 in all so that their names can be read.
+# The top marker genes of each cluster, at most 24 in total so that their names are readable.
 strongest_genes <- function(object) {
   found <- FindAllMarkers(object, only.pos = TRUE, max.cells.per.ident = 200, verbose = FALSE)
   if (nrow(found) == 0) {
@@ -100,7 +100,7 @@ look <- theme(
   text = element_text(size = 13), plot.title = element_text(size = 15, hjust = 0),
   axis.text = element_blank(), axis.ticks = element_blank(), legend.text = element_text(size = 11)
 )
-# Neighbouring colours must differ: Tableau's, and Seurat's longest palette where they are too few.
+# Neighbouring colours must differ: Tableau's palette, or Seurat's longest one for many clusters.
 colours <- function(n) {
   tableau <- c(
     "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#76B7B2", "#EDC948", "#B07AA1", "#9C755F",
@@ -127,7 +127,7 @@ pictures <- c(
   save_picture("umap.png", patchwork::wrap_plots(left, right), 12, 5),
   save_picture(
     "markers.png",
-    # it warns of fewer than five clusters, which is what the cells may have
+    # DotPlot() warns about fewer than five clusters, which is a possible result
     suppressWarnings(DotPlot(cells, features = markers, dot.scale = 7)) +
       labs(x = NULL, y = "bgformer cluster") +
       theme(axis.text.x = element_text(angle = 45, hjust = 1, size = 11)),
@@ -136,7 +136,7 @@ pictures <- c(
 )
 
 if (has_labels) {
-  cat("\nKnown labels (rows) in clusters (columns)\n")
+  cat("\nCells by known label (rows) and cluster (columns)\n")
   options(width = 160)
   print(unclass(table(cells$known, cells$bgformer_clusters, dnn = NULL)))
   agreement <- igraph::compare(
@@ -147,5 +147,5 @@ if (has_labels) {
   cat("\nCells in each cluster\n")
   print(c(table(cells$bgformer_clusters)))
 }
-cat(sprintf("Seconds in RunBGFormer(): %.1f\n", seconds))
-cat("Pictures:", pictures, sep = "\n  ")
+cat(sprintf("Time for RunBGFormer(): %.1f s\n", seconds))
+cat("Figures:", pictures, sep = "\n  ")

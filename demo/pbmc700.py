@@ -1,4 +1,4 @@
-"""The 700 human blood cells inside scanpy, as counts."""
+"""Recover the counts of the 700 human blood cells that scanpy includes."""
 
 import anndata as ad
 import numpy as np
@@ -8,8 +8,8 @@ import scanpy as sc
 def load_pbmc700() -> ad.AnnData:
     """Return real blood cells with known labels, without a download.
 
-    ``scanpy.datasets.pbmc68k_reduced`` carries log-normalised values only, but each cell's were
-    made by one factor: undone with ``expm1``, they are whole multiples of the cell's smallest
+    ``scanpy.datasets.pbmc68k_reduced`` contains only log-normalised values, but each cell has a
+    single size factor. After ``expm1``, the values of a cell are whole multiples of its smallest
     value, which is one count.
 
     Returns
@@ -20,7 +20,7 @@ def load_pbmc700() -> ad.AnnData:
     Raises
     ------
     ValueError
-        If the values in the installed scanpy are not such multiples.
+        If the values in the installed scanpy are not whole multiples.
     """
     source = sc.datasets.pbmc68k_reduced()
     counts = source.raw.X.tocsr().astype(np.float64)
@@ -31,8 +31,8 @@ def load_pbmc700() -> ad.AnnData:
     whole = np.rint(ratios)
     if not np.allclose(ratios, whole, rtol=2e-3, atol=0):
         raise ValueError(
-            f"scanpy {sc.__version__} ships other values in pbmc68k_reduced than the ones whose "
-            "counts can be recovered; install the scanpy version in constraints.txt."
+            "the counts of pbmc68k_reduced cannot be recovered from its values in scanpy "
+            f"{sc.__version__}; install the scanpy version in constraints.txt."
         )
     counts.data = whole.astype(np.int64)
     return ad.AnnData(

@@ -1,4 +1,4 @@
-"""Read cells from the files the demo takes and hand them to R."""
+"""Read cells from the file types that the demo accepts, and pass them to R."""
 
 import warnings
 from pathlib import Path
@@ -18,19 +18,19 @@ def read_cells(path: str | None = None, labels: str | None = None) -> dict:
     Parameters
     ----------
     path
-        A ``.h5ad`` or a 10x ``.h5`` file; the 700 blood cells inside scanpy if not given.
+        A ``.h5ad`` or a 10x ``.h5`` file. If None, the 700 blood cells that scanpy includes.
     labels
-        Column of ``obs`` with known labels.
+        Column of ``obs`` with the known labels.
 
     Returns
     -------
-    Dict with the slots of R's dgCMatrix of genes × cells (``x``, ``i``, ``p``), ``genes``,
+    Dict with the slots of a genes × cells dgCMatrix in R (``x``, ``i``, ``p``), ``genes``,
     ``cells`` and ``labels`` (list of str, or None).
 
     Raises
     ------
     ValueError
-        If the file cannot be read, holds no counts or lacks the column; one sentence.
+        If the file cannot be read, contains no counts or has no column `labels`.
     """
     if path is None:
         adata, labels = load_pbmc700(), "cell_type"
@@ -42,7 +42,7 @@ def read_cells(path: str | None = None, labels: str | None = None) -> dict:
             f"{', '.join(adata.obs.columns) or 'none'}."
         )
     counts, genes = _find_counts(adata, path)
-    counts = sp.csr_matrix(counts, dtype=np.float64)  # cells × genes: its transpose, column-wise
+    counts = sp.csr_matrix(counts, dtype=np.float64)  # rows = columns of the dgCMatrix
     counts.sort_indices()
     known = None
     if labels is not None:
@@ -59,18 +59,18 @@ def read_cells(path: str | None = None, labels: str | None = None) -> dict:
 
 
 def _read_file(path: Path) -> ad.AnnData:
-    # names that occur twice are told apart in read_cells
+    # read_cells makes duplicate names unique
     warnings.filterwarnings("ignore", "(Variable|Observation) names are not unique", UserWarning)
     try:
         return ad.read_h5ad(path) if path.suffix == ".h5ad" else sc.read_10x_h5(path)
-    except Exception as error:  # h5py, anndata and scanpy each raise their own kinds
+    except Exception as error:  # h5py, anndata and scanpy raise different types
         kind = "an .h5ad file" if path.suffix == ".h5ad" else "a 10x .h5 file"
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} cannot be read as {kind}: {reason}") from error
 
 
 def _find_counts(adata: ad.AnnData, path: str | None):
-    """Return the first matrix of whole numbers, where analysts keep counts, with its genes."""
+    """Return the first matrix of whole numbers in the usual places for counts, and its genes."""
     places = [(adata.layers.get("counts"), adata.var_names), (adata.X, adata.var_names)]
     if adata.raw is not None:
         places.append((adata.raw.X, adata.raw.var_names))
@@ -81,6 +81,6 @@ def _find_counts(adata: ad.AnnData, path: str | None):
         if np.array_equal(values, np.rint(values)):
             return matrix, genes
     raise ValueError(
-        f"{path} holds no counts (whole numbers) in layers['counts'], X or raw.X; "
-        "give the file as it was before normalisation."
+        f"{path} has no counts (whole numbers) in layers['counts'], X or raw.X; "
+        "give a file with raw counts."
     )
