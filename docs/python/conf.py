@@ -77,6 +77,12 @@ def prose_returns(app, what, name, obj, options, lines):
     lines[start:end] = ["", "", *body, ""]  # two empty lines end the section before
 
 
+def of_metadata_routing(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn adds to every estimator for its pipelines."""
+    return True if name.endswith(("_request", "_metadata_routing")) else None
+
+
 def setup(app):
-    """Come before napoleon."""
+    """Come before napoleon, and choose members."""
     app.connect("autodoc-process-docstring", prose_returns, priority=100)
+    app.connect("autodoc-skip-member", of_metadata_routing)
