@@ -1,14 +1,14 @@
-"""What each part of the model is worth: one change at a time against the defaults.
+"""Ablation: change one part of the model at a time and compare with the defaults.
 
     python benchmarks/ablation.py [--sets a,b] [--seeds 0,1] [--arms default,...] [--csv FILE]
     python benchmarks/ablation.py --from-csv a.csv,b.csv [--write]
 
-Sets as in accuracy.py, without those whose batches are to be removed. Every arm gets the same
-genes and steps, unless it changes these. Clusters are those at the default resolution, and, for
-one column, as many as there are types; labels only score.
+The data sets are those of accuracy.py without batches to remove. Every arm uses the same genes and
+number of steps, unless it changes these. Clusters are those at the default resolution. For one
+column, the number of clusters is the number of types. Labels are used only for scoring.
 
---csv adds each score to a file as it is measured and skips what the file has. --from-csv makes
-the table from such files; with --write it replaces the one in docs/benchmarks.md.
+--csv appends each score to a file as it is measured, and skips runs that the file already has.
+--from-csv makes the table from such files. --write replaces the table in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     from bgformer.network.network import Network
 
 SCORES = {"ARI": 3, "types found": 1, "rare found": 1, "ARI, true K": 3}
-"""Columns of the table, with their digits."""
+"""Columns of the table, with their number of digits."""
 SUMMED = ("types found", "rare found")
 """Columns that are summed over sets; the others are averaged."""
 
 
 def as_they_are(weights: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return the weights on the anchors of both heads."""
+    """Return the weights on the anchors of both heads unchanged."""
     return weights
 
 
@@ -79,12 +79,12 @@ def no_zinb(counts: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
 
 
 def modularity_alone(graph: AnchorGraph, resolution: float) -> np.ndarray:
-    """Return communities whose islands are not separated."""
+    """Return Leiden communities without splitting them into islands."""
     return graph._without_small(graph.leiden(resolution), graph.min_cells)
 
 
 def nothing_refused(_graph: AnchorGraph, clusters: np.ndarray) -> np.ndarray:
-    """Return the clusters as they are."""
+    """Return the clusters unchanged."""
     return clusters
 
 
@@ -92,7 +92,7 @@ def nothing_refused(_graph: AnchorGraph, clusters: np.ndarray) -> np.ndarray:
 class Arm:
     """One way to build and train the model.
 
-    `instead` holds what takes the place of names in modules and classes, by (where, name).
+    `instead` maps (module or class, name) to a replacement for that name.
     """
 
     title: str
@@ -103,7 +103,7 @@ class Arm:
     metric: bool = True
     tokens: bool = False
     dec_true_k: bool = False
-    """DEC starts from as many clusters as there are types, not from those at the default."""
+    """DEC starts from as many clusters as there are types, instead of the default clusters."""
 
 
 ARMS = {
@@ -141,7 +141,7 @@ ARMS = {
 
 
 def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> list[np.ndarray]:
-    """Return the clusters at the default resolution, and those with the number given."""
+    """Return the clusters at the default resolution, and those for the given number."""
     counts = checks.read_counts(adata)
     batch = np.zeros(adata.n_obs, dtype=np.int64)
     data = with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
@@ -157,10 +157,9 @@ def cluster(adata: anndata.AnnData, seed: int, n_clusters: int, arm: Arm) -> lis
 
 
 def trained(data: CountData, seed: int, arm: Arm, dec_clusters: int | None) -> sparse.csr_matrix:
-    """Train as `BGFormer.fit` does, and return the weights of the cells on the anchors.
+    """Train like `BGFormer.fit`, and return the weights of the cells on the anchors.
 
-    DEC, if it is part of the arm, starts from `dec_clusters` clusters, or from those at the
-    default.
+    If the arm uses DEC, it starts from `dec_clusters` clusters, or from the default clusters.
     """
     network = network_for(
         data,
@@ -192,13 +191,13 @@ def trained(data: CountData, seed: int, arm: Arm, dec_clusters: int | None) -> s
 
 
 def placed(network: Network, data: CountData, seed: int) -> Placement:
-    """Set the anchors, and put all cells among them."""
+    """Compute the anchors, the latent of all cells, and their weights on the anchors."""
     centres, latent = anchors.centres(network, data, seed), embed(network, data)
     return Placement(latent, centres, attention.anchor_weights(latent, centres))
 
 
 def on_tokens(network: Network, data: CountData, seed: int) -> sparse.csr_matrix:
-    """Return the weights with the tokens, as training left them, as the learned head's anchors."""
+    """Return the weights with the trained tokens as the anchors of the learned head."""
     latent, centres, _ = placed(network, data, seed)
     columns, own = head_columns(latent.shape[1])[1], head_anchors(len(centres))[1]
     centres[own, columns] = LEARNED_SCALE * network.anchors.detach().numpy()
@@ -206,7 +205,7 @@ def on_tokens(network: Network, data: CountData, seed: int) -> sparse.csr_matrix
 
 
 def run(paths: list[Path], seeds: list[int], arms: list[str], csv: Path | None) -> pd.DataFrame:
-    """Score arms on all sets with all seeds, but for those that are in the file `csv`."""
+    """Score arms on all sets with all seeds; skip runs that are in the file `csv`."""
     earlier = pd.read_csv(csv) if csv and csv.exists() else pd.DataFrame()
     done = set()
     if len(earlier):
@@ -232,11 +231,11 @@ def run(paths: list[Path], seeds: list[int], arms: list[str], csv: Path | None) 
 
 
 def table(scores: pd.DataFrame) -> str:
-    """Return a markdown table: a row per arm, its scores and their change against the default.
+    """Return a markdown table: a row per arm, with its scores and their change from the default.
 
-    Changes are taken against the default with the same set and seed and averaged over seeds. ± is
-    the standard error of their mean (or sum) over sets, so that it says how far the change would
-    hold on other sets. Where there is one set only, it is left out.
+    A change compares runs with the same set and seed, and is averaged over seeds. ± is the
+    standard error of the mean (or sum) over sets, which shows how well the change generalises to
+    other sets. It is omitted if there is only one set.
     """
     everything = scores.groupby("set")[["types", "rare types"]].first().sum()
     titles = {column: column for column in SCORES}
@@ -266,12 +265,12 @@ def table(scores: pd.DataFrame) -> str:
 def main() -> None:
     """Run the ablation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", default="", help="names of sets, comma-separated; all if empty")
+    parser.add_argument("--sets", default="", help="comma-separated names of sets; default: all")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--arms", default=",".join(ARMS), help="default: all")
-    parser.add_argument("--csv", type=Path, help="add each score to this file")
+    parser.add_argument("--csv", type=Path, help="append each score to this file")
     parser.add_argument("--from-csv", default="", help="make the table from these files")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     chosen = parser.parse_args()
     if chosen.from_csv:
         scores = pd.concat([pd.read_csv(file) for file in chosen.from_csv.split(",")])

@@ -1,27 +1,27 @@
-"""Clusters against known labels: bgformer and its peers on every labelled set.
+"""Compare clusters with known labels: bgformer and other methods on every labelled set.
 
     python benchmarks/accuracy.py --csv FILE [--sets a,b] [--seeds 0,1] [--peers ours,leiden]
     python benchmarks/accuracy.py --from-csv a.csv,b.csv [--write]
 
-Reads the .h5ad files in the folder that the environment variable BGFORMER_DATA names: raw counts
-in ``X``, labels in ``obs["cell_type"]``, batches in ``obs["batch"]``. A method gets the counts,
-batches of the sets in `labelled.SETS_WITH_BATCHES`, and what its title says.
+Set the environment variable BGFORMER_DATA to a folder of .h5ad files with raw counts in ``X``,
+labels in ``obs["cell_type"]`` and batches in ``obs["batch"]``. Each method gets the counts, the
+batches for sets in `labelled.SETS_WITH_BATCHES`, and what its title says.
 
-A whole run takes hours. --csv adds the scores of each run to a file as it ends and skips runs that
-are in this file already; --again runs them again. --from-csv makes the tables from such files
-instead of running anything. If a run is there twice, the last counts. With --write the tables
-replace those in docs/benchmarks.md, and the figure docs/images/accuracy.png.
+A full run takes hours. --csv appends the scores of each run to a file as it ends, and skips runs
+that the file already has; --again repeats them. --from-csv makes the tables from such files
+without running anything. If a run appears twice, the last one counts. --write replaces the tables
+in docs/benchmarks.md and the figure docs/images/accuracy.png.
 
-The peers need R with Seurat, which ``make setup`` installs, and a Python environment of their own,
-so that .venv stays what the tests run with::
+The other methods need R with Seurat, which ``make setup`` installs, and a separate Python
+environment, so that the environment of the tests, .venv, does not change::
 
     python3.11 -m venv bench && bench/bin/pip install -c constraints.txt pip
     bench/bin/pip install -c constraints.txt torch
     bench/bin/pip install -c constraints.txt --group benchmarks -e .
     bench/bin/pip install --no-deps louvain "setuptools<81"
 
-The last line is for Secuer, which needs louvain but does not say so. louvain asks for an older
-igraph than ours, works with ours, and needs pkg_resources, which later setuptools lack.
+The last line is for Secuer, which needs louvain but does not declare it. louvain asks for an older
+igraph than ours but also works with ours. It needs pkg_resources, which newer setuptools lack.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def run(
 ) -> Iterator[dict[str, object]]:
     """Run methods on one set with one seed, and score each setting as it ends.
 
-    `done` holds (set, method, setting, seed) of runs to skip.
+    `done` holds the runs to skip, as (set, method, setting, seed).
     """
     full = anndata.read_h5ad(path)
     truth = full.obs["cell_type"].astype(str).to_numpy()
@@ -81,7 +81,7 @@ def run_sharing(
 ) -> Iterator[dict[str, object]]:
     """Run the settings `todo` of methods that share their preparation.
 
-    A failure is printed and the run left out, so that it does not end a benchmark of hours.
+    If a run fails, print the error and skip it, so that it does not end a benchmark of hours.
     """
     known = {"n_clusters": len(set(truth)), "labels": truth}
     first = METHODS[next(iter(todo))]
@@ -125,7 +125,7 @@ def failed(what: str) -> None:
 
 
 def timed(function: Callable, *arguments: object, **named: object) -> tuple[float, object]:
-    """Call a function; return its seconds and its result."""
+    """Call a function; return the seconds it took and its result."""
     started = time.perf_counter()
     result = function(*arguments, **named)
     return time.perf_counter() - started, result
@@ -134,7 +134,7 @@ def timed(function: Callable, *arguments: object, **named: object) -> tuple[floa
 def run_all(
     paths: list[Path], seeds: list[int], methods: dict[str, Method], csv: Path | None, again: bool
 ) -> pd.DataFrame:
-    """Run methods on sets with seeds; add each score to the file `csv`, if given, at once."""
+    """Run methods on sets with seeds; append each score to the file `csv`, if given, at once."""
     software = {key: method.software() for key, method in methods.items()}
     machine = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
     earlier = read_scores([csv]) if csv and csv.exists() else pd.DataFrame(columns=RUN)
@@ -163,7 +163,7 @@ def read_scores(files: list[Path]) -> pd.DataFrame:
 
 
 def latest(scores: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the last of each run, in the tables' order; methods of the past are left out."""
+    """Return the last scores of each run, in the order of the tables, for current methods."""
     found = pd.concat([part for part in scores if len(part)], ignore_index=True)
     found = found[found["method"].isin(METHODS)].drop_duplicates(RUN, keep="last")
     order = pd.Categorical(found["method"], list(METHODS), ordered=True)
@@ -172,17 +172,17 @@ def latest(scores: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def write(name: str, text: str) -> None:
-    """Put a table between its markers in docs/benchmarks.md."""
+    """Write a table between its markers in docs/benchmarks.md."""
     write_all({name: text})
 
 
 def write_all(texts: dict[str, str]) -> None:
-    """Put tables between their markers in docs/benchmarks.md; all of them or none.
+    """Write tables between their markers in docs/benchmarks.md; all of them or none.
 
     Raises
     ------
     SystemExit
-        If a marker is not there, or is there twice.
+        If a marker is missing or appears twice.
     """
     page = PAGE.read_text(encoding="utf-8")
     for name, text in texts.items():
@@ -209,13 +209,13 @@ def main() -> None:
     """Run the benchmark."""
     usual = ",".join(name for name, method in METHODS.items() if method.usual)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", default="", help="names of sets, comma-separated; all if empty")
+    parser.add_argument("--sets", default="", help="comma-separated names of sets; default: all")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--peers", default=usual, help="methods; default: %(default)s")
-    parser.add_argument("--csv", type=Path, help="add the scores of each run to this file")
-    parser.add_argument("--again", action="store_true", help="also run what the file has already")
+    parser.add_argument("--csv", type=Path, help="append the scores of each run to this file")
+    parser.add_argument("--again", action="store_true", help="repeat runs already in the file")
     parser.add_argument("--from-csv", default="", help="make the tables from these files")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and figure")
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md, figure")
     parser.add_argument("--figure", type=Path, help="draw the figure into this file")
     chosen = parser.parse_args()
     silence()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# Okabe and Ito's colours, which people with colour blindness can tell apart; each with a marker
+# colours of Okabe and Ito, which colour-blind readers can distinguish, each with a marker
 STYLES = {
     "ours": ("#D55E00", "o"),
     "ours-k": ("#E69F00", "o"),
@@ -29,10 +29,10 @@ STYLES = {
 
 
 def draw(scores: pd.DataFrame, path: Path) -> None:
-    """Draw a dot for each method and set, and a larger one with a name for each method's mean.
+    """Draw a dot for each method and set, and a large one for the mean of each method.
 
-    Scores are means over seeds. A method with settings has, on each set, the one that is best on
-    the other sets.
+    Scores are means over seeds. For a method with several settings, each set uses the setting that
+    is best on the other sets.
     """
     scores = without_batches(scores)
     scores = scores.assign(share=scores["types found"] / scores["types"])
@@ -41,7 +41,7 @@ def draw(scores: pd.DataFrame, path: Path) -> None:
         rows = scores[scores["method"] == key]
         chosen = left_out(rows) if len(rows) else rows
         if chosen["set"].nunique() < scores["set"].nunique():
-            continue  # a mean over other sets would not compare
+            continue  # a mean over fewer sets is not comparable
         by_set = chosen.groupby("set")[["share", "ARI"]].mean()
         title = METHODS[key].title.replace(" (", "\n(")
         axes.scatter(

@@ -1,25 +1,24 @@
-"""Whether attention over anchors can stand in for attention over all cells, and what each costs.
+"""Error and cost of attention over anchors, compared with attention over all cells.
 
     python benchmarks/approximation.py [--set pbmc3k] [--write]
 
-A network is trained on one set with the defaults. Some of its cells, as queries, then read the
-scaled log counts of the others through the attention of each head: a Gaussian of the distance
-whose bandwidth is the cell's own. They read once from all cells, and once from m anchors in each
-head, which are k-means centres of the cells and hold the mean of the cells that attend to them.
-Error: the Frobenius norm of the difference over that of what all cells give.
+A network is trained on one set with the defaults. In each head, some cells (queries) then average
+scaled log counts by attention. The weights are a Gaussian of the distance with the bandwidth of
+the query. The queries attend once to all cells and once to m anchors. Anchors are k-means centres
+of the cells, and each holds the mean of the cells that attend to it. The error is the Frobenius
+norm of the difference, divided by that of the result from all cells.
 
-"All anchors" have the bandwidth with which all cells are read; "weighted" ones also have the
-logarithm of the number of cells that they stand for added to their logits. "Nearest 5" is what
-the network does: the five nearest anchors of the head, their mean distance as the bandwidth.
-"Best rank m" puts the SVD of each head's attention matrix, cut after m, in the matrix's place: no
-approximation of rank m is nearer to the matrix.
+"All anchors" uses the same bandwidth as attention to all cells. "Weighted" also adds the logarithm
+of the number of cells of each anchor to its logit. "Nearest 5" is what the network does: the five
+nearest anchors of the head, with their mean distance as the bandwidth. "Best rank m" replaces the
+attention matrix of each head by its SVD truncated to rank m, the best approximation of this rank.
 
-Time and memory are those of every cell reading, as the number of cells (drawn again from the set)
-grows. Seconds are of one processor core, so that other work on the machine counts little; memory
-is the most that tensors take at any moment beyond what was there before.
+Time and memory are measured with all cells as queries, for growing numbers of cells drawn with
+replacement from the set. Seconds are CPU seconds, so that other work on the machine matters
+little. Memory is the peak of tensors beyond those that existed before.
 
-The set is found as in accuracy.py. With --write the tables in docs/benchmarks.md and the figure
-docs/images/approximation.png are replaced.
+BGFORMER_DATA must be set as in accuracy.py. --write replaces the tables in docs/benchmarks.md and
+the figure docs/images/approximation.png.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ if TYPE_CHECKING:
 
 FIGURE = PAGE.parent / "images" / "approximation.png"
 QUERIES = 512
-"""Cells whose attention is compared."""
+"""Number of cells whose attention is compared."""
 ANCHORS = (1, 8, 16, 32, 64, 128, 256, 512, 1024)
-"""Anchors of each head; one anchor, the mean cell, is there to compare the others with."""
+"""Numbers of anchors per head; a single anchor, the mean cell, is the baseline."""
 SEEDS = (0, 1, 2)
 SIZES = (1000, 2000, 4000, 8000, 16_000, 32_000)
 ANCHORS_TIMED = 512
 READ = 32
-"""Columns that are read where time and memory are measured."""
+"""Number of columns attended to when time and memory are measured."""
 REPEATS = 3
 ERRORS = {
     "nearest": f"nearest {NEIGHBOURS} anchors",
@@ -81,7 +80,7 @@ class Head(NamedTuple):
 
 
 def trained(path: Path) -> tuple[list[Head], torch.Tensor]:
-    """Train on a set and return both heads, and the scaled log counts of the cells (n x g)."""
+    """Train on a set; return both heads and the scaled log counts of the cells (n x g)."""
     adata = anndata.read_h5ad(path)
     model = bgf.BGFormer(seed=0, verbose=False, device="cpu").fit(adata)
     counts = checks.read_counts(adata)[:, adata.var_names.get_indexer(model.genes_)]
@@ -102,13 +101,13 @@ def trained(path: Path) -> tuple[list[Head], torch.Tensor]:
 def weights(
     queries: Head, others: torch.Tensor, sizes: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return how the queries attend to all of the others, queries x others."""
+    """Return the attention weights of the queries on all others, queries x others."""
     logits = -torch.cdist(queries.cells, others).square() / (2 * queries.bandwidth.square())
     return torch.softmax(logits if sizes is None else logits + sizes.log(), dim=-1)
 
 
 def nearest_weights(cells: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Return how cells attend to anchors in the network, as a full matrix."""
+    """Return the network's attention weights of cells on anchors, as a dense matrix."""
     nearest, found = attention(cells, anchors)
     return torch.zeros(len(cells), len(anchors)).scatter(1, nearest, found)
 
@@ -119,10 +118,10 @@ def off(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def errors(heads: list[Head], values: torch.Tensor) -> tuple[pd.DataFrame, float]:
-    """Return the errors for each m, means over the heads and medians over the seeds.
+    """Return the errors for each m (mean over heads, median over seeds) and the cells attended to.
 
-    Also the cells that a cell attends to: the exponential of the entropy of its weights, on
-    average.
+    The number of cells that a cell attends to is the exponential of the entropy of its weights,
+    averaged over queries and heads.
     """
     rows = np.random.default_rng(0).permutation(len(values))[:QUERIES]
     found, attended = [], []
@@ -151,7 +150,7 @@ def errors(heads: list[Head], values: torch.Tensor) -> tuple[pd.DataFrame, float
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """Return the most bytes in tensors at any moment of a call, beyond those before it."""
+    """Return the peak bytes in tensors during a call, beyond those before it."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watch:
         call()
     with tempfile.TemporaryDirectory() as folder:
@@ -163,16 +162,16 @@ def peak_bytes(call: Callable[[], object]) -> int:
 
 
 def fits(n: int) -> bool:
-    """Tell whether all cells can attend to all: three n x n matrices and some room."""
+    """Return whether attention of all cells to all fits into memory: three n x n matrices."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return 1.3 * 3 * n**2 * 4 < free
 
 
 def costs(head: Head, values: torch.Tensor) -> pd.DataFrame:
-    """Return CPU seconds (the least of some runs) and bytes for every number of cells."""
+    """Return CPU seconds (minimum over runs) and peak bytes for every number of cells."""
     rng = np.random.default_rng(0)
     anchors = torch.from_numpy(kmeans_centres(head.cells.numpy(), ANCHORS_TIMED, 0))
-    held = values[:ANCHORS_TIMED, :READ]  # what is read does not change the time
+    held = values[:ANCHORS_TIMED, :READ]  # the values do not affect the time
 
     def from_anchors(cells: Head, _: torch.Tensor) -> torch.Tensor:
         nearest, share = attention(cells.cells, anchors)
@@ -200,23 +199,23 @@ def costs(head: Head, values: torch.Tensor) -> pd.DataFrame:
 
 
 def exponent(values: pd.Series) -> float:
-    """Return the slope of a line through the logarithms of values over n."""
+    """Return the slope of log values against log n."""
     values = values.dropna()
     return float(np.polyfit(np.log(values.index), np.log(values), 1)[0])
 
 
 def cost(what: str, value: float) -> str:
-    """Return seconds or bytes (as MB) for the table."""
+    """Format seconds, or bytes as MB, for the table."""
     if np.isnan(value):
         return "–"
     return f"{value:.3f}" if what == "seconds" else f"{value / 1e6:,.0f}"
 
 
 def tables(by_m: pd.DataFrame, by_n: pd.DataFrame) -> str:
-    """Return both tables in markdown."""
+    """Return both tables as markdown."""
     lines = [f"| m | {' | '.join(ERRORS.values())} |", "|---" * (1 + len(ERRORS)) + "|"]
     for m, row in by_m.iterrows():
-        # Below a hundred-thousandth stand the roundings of float32.
+        # errors below 1e-5 are rounding errors of float32
         cells = (f"{100 * e:.3g} %" if e >= 1e-5 else "0" for e in row[list(ERRORS)])
         lines.append(f"| {m} | {' | '.join(cells)} |")
     columns = [(what, over) for over in COSTS for what in ("seconds", "bytes")]
@@ -230,7 +229,7 @@ def tables(by_m: pd.DataFrame, by_n: pd.DataFrame) -> str:
 
 
 def draw(by_m: pd.DataFrame, by_n: pd.DataFrame, name: str) -> None:
-    """Write the figure: error over m, time over n, memory over n."""
+    """Save the figure: error against m, time against n, memory against n."""
     mpl.use("agg")
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     for column, label in ERRORS.items():
@@ -256,7 +255,7 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--set", default="pbmc3k", help="name of the set")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md, figure")
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md, figure")
     chosen = parser.parse_args()
     (path,) = labelled_sets(chosen.set)
     heads, values = trained(path)

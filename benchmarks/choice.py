@@ -1,7 +1,7 @@
-"""Which setting of a method a table shows: the default, the best over all sets, or left out.
+"""Choose the setting of a method for a table: default, best over all sets, or one set left out.
 
-"Best over all sets" has seen the labels that it is scored by. "One set left out" has not: for each
-set it takes the setting that has the highest mean ARI on the other sets.
+"Best over all sets" uses the labels by which it is scored. "One set left out" does not: for each
+set it uses the setting with the highest mean ARI on the other sets.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def at_default(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_setting(rows: pd.DataFrame, column: str) -> str:
-    """Return the setting with the highest mean over sets; of equal ones, the earlier in the grid.
+    """Return the setting with the highest mean over sets; ties go to the earlier in the grid.
 
-    Settings that did not run on all sets of `rows` are out.
+    Settings that did not run on all sets of `rows` are ignored.
     """
     by_set = rows.groupby(["setting", "set"])[column].mean().unstack()
     means = by_set.mean(axis=1).where(by_set.notna().all(axis=1))
@@ -39,15 +39,15 @@ def best_setting(rows: pd.DataFrame, column: str) -> str:
 
 
 def best_over_all(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the scores of one method at the one setting that is best over all sets."""
+    """Return the scores of one method at the setting that is best over all sets."""
     return rows[rows["setting"] == best_setting(without_batches(rows), column)]
 
 
 def left_out(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of one method, on each set at the setting best on the other sets.
+    """Return the scores of one method, for each set at the setting that is best on other sets.
 
-    The other sets are those without batches to remove. Where there are none, nothing is returned
-    for a set, unless the method has a single setting.
+    Other sets are those without batches to remove. If there are none, the set is omitted, unless
+    the method has a single setting.
     """
     if rows["setting"].nunique() == 1:
         return rows
@@ -61,7 +61,7 @@ def left_out(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def choices(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the scores of one method under each choice, by the name of the choice."""
+    """Return the scores of one method for each choice, by the name of the choice."""
     method = METHODS[rows["method"].iloc[0]]
     if len(method.settings) == 1:
         return {"": rows}
@@ -78,6 +78,6 @@ def choices(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def named(settings: list[str]) -> str:
-    """Return settings in brackets, without what the word "default" says already."""
+    """Return settings in brackets; empty if the only one is "default"."""
     shown = [setting for setting in settings if list(settings) != ["default"]]
     return f" ({', '.join(sorted(shown))})" if shown else ""

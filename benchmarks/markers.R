@@ -1,7 +1,8 @@
-# The figures of markers.py from R: Seurat's own plots after RunBGFormer().
-#   Rscript benchmarks/markers.R [FOLDER]      from the folder of the checkout; FOLDER: demo/output
-# Reads pbmc3k.h5ad in the folder that the environment variable BGFORMER_DATA names and
-# writes pbmc3k-markers.png and pbmc3k-umap.png into FOLDER.
+# Draw the figures of markers.py in R, with Seurat's plots after RunBGFormer().
+#   Rscript benchmarks/markers.R [FOLDER]
+# Run it from the root of the repository. It reads pbmc3k.h5ad from the folder in the environment
+# variable BGFORMER_DATA, and writes pbmc3k-markers.png and pbmc3k-umap.png to FOLDER (default:
+# demo/output).
 
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- if (length(arguments) > 0) arguments[1] else file.path("demo", "output")
@@ -31,7 +32,7 @@ cells <- RunUMAP(
   cells, reduction = "bgformer", dims = seq_len(ncol(cells[["bgformer"]])), verbose = FALSE
 )
 
-# The textbook markers of the cell types in this set, as Seurat's tutorial on it gives them.
+# Textbook markers of the cell types in this set, from Seurat's tutorial on it.
 markers <- list(
   "CD4 T" = c("IL7R", "CCR7", "S100A4"), "CD14+ Mono" = c("CD14", "LYZ"), "B" = "MS4A1",
   "CD8 T" = "CD8A", "FCGR3A+ Mono" = c("FCGR3A", "MS4A7"), "NK" = c("GNLY", "NKG7"),
@@ -41,7 +42,7 @@ dir.create(folder, showWarnings = FALSE, recursive = TRUE)
 save_picture <- function(file, plot, width, height) {
   ggsave(file.path(folder, file), plot, width = width, height = height, dpi = 150, bg = "white")
 }
-# DotPlot warns of fewer than five clusters, which is what the cells may have.
+# DotPlot warns if there are fewer than five clusters, which is possible here.
 dots <- suppressWarnings(DotPlot(cells, features = markers)) +
   labs(x = NULL, y = "bgformer cluster") +
   theme(

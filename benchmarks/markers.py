@@ -1,9 +1,9 @@
-"""Figures of blood cells: marker genes of the clusters as a dot plot, and the cells as a UMAP.
+"""Draw blood cells: a dot plot of marker genes in each cluster, and a UMAP of the cells.
 
     python benchmarks/markers.py
 
-Clusters the set pbmc3k (found as in accuracy.py) with the defaults and writes pbmc3k-markers.png
-and pbmc3k-umap.png into docs/images. markers.R draws the same from R.
+Clusters the set pbmc3k with the defaults and writes pbmc3k-markers.png and pbmc3k-umap.png to
+docs/images. BGFORMER_DATA must be set as in accuracy.py. markers.R draws the same from R.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from labelled import labelled_sets
 import bgformer as bgf
 
 IMAGES = PAGE.parent / "images"
-# The textbook markers of the cell types in this set, as Seurat's tutorial on it gives them.
+# textbook markers of the cell types in this set, from Seurat's tutorial on it
 MARKERS = {
     "CD4 T": ["IL7R", "CCR7", "S100A4"],
     "CD14+ Mono": ["CD14", "LYZ"],

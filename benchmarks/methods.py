@@ -1,9 +1,8 @@
-"""The methods that the benchmarks compare, with the settings that each is tried at.
+"""The methods that the benchmarks compare, and their settings.
 
-Every method starts from raw counts and, where there are any, ``obs["batch"]``. It is told the true
-number of clusters only if its title says so, and the labels only in the one row that chooses its
-epoch by them. Methods that start alike share that work (`Method.prepare`); its time counts for
-each of them.
+Every method starts from raw counts and, if present, ``obs["batch"]``. It gets the true number of
+clusters only if its title says so. Labels are used only to choose the epoch in one row. Methods
+with the same preparation share it (`Method.prepare`); its time counts for each of them.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Method", "batch_key", "leiden", "scanpy_pca", "silence", "warm_up"]
 
 RESOLUTIONS = (0.5, 0.8, 1.0, 1.5, 2.0)
-"""Resolutions that Leiden, PARC and Secuer are tried at."""
+"""Resolutions tried for Leiden, PARC and Secuer."""
 OUR_RESOLUTIONS = (0.3, 0.5, 0.8, 1.0, 1.5, 2.0)
 
 
 def trained(adata: anndata.AnnData, seed: int) -> None:
-    """Train bgformer and cluster, at its defaults."""
+    """Train and cluster with bgformer at its defaults."""
     bgf.tl.cluster(adata, seed=seed, batch_key=batch_key(adata), verbose=False)
 
 
@@ -49,13 +48,13 @@ def ours(adata: anndata.AnnData, seed: int, resolution: float | None) -> np.ndar
 
 
 def ours_given_k(adata: anndata.AnnData, seed: int, _setting: None, n_clusters: int) -> np.ndarray:
-    """Cut the trained model into K clusters."""
+    """Re-cluster the trained model into K clusters."""
     bgf.tl.recluster(adata, n_clusters=n_clusters)
     return adata.obs["bgformer"].to_numpy()
 
 
 def epoch(which: str) -> Callable[..., np.ndarray]:
-    """Return a function that reads the clusters of an epoch of the published procedure."""
+    """Return a function that reads the clusters of one epoch of the published procedure."""
     return lambda adata, seed, _setting, **_known: adata.obs[f"published_{which}"].to_numpy()
 
 
@@ -73,26 +72,26 @@ class Method:
     title
         Its name in tables.
     prepare
-        What it starts from, made from the raw counts in place.
+        Function that prepares the raw counts, in place.
     cluster
-        Takes what `prepare` left, the seed, a setting and what `given` names; returns the cluster
-        of each cell.
+        Function of the prepared cells, the seed, a setting and the arguments in `given`. It
+        returns the cluster of each cell.
     package
-        The package that does the work, whose version is reported.
+        Package that does the work; its version is reported.
     settings
-        Settings to try, `default` among them. None is a method's own choice.
+        Settings to try, including `default`. None is the method's own choice.
     default
-        The setting that the package chooses.
+        Default setting of the package.
     latent
-        Reads the latent space that the method clusters; None if it has none.
+        Function that reads the latent space that the method clusters; None if there is none.
     given
-        What it is told: "n_clusters", "labels".
+        Extra arguments of `cluster`: "n_clusters", "labels".
     prepare_given
-        What `prepare` is told.
+        Extra arguments of `prepare`.
     needs_batch
-        Whether it runs only on sets with batches to remove.
+        Whether the method runs only on sets with batches to remove.
     usual
-        Whether it runs unless others are asked for.
+        Whether the method runs by default.
     """
 
     title: str
@@ -132,22 +131,22 @@ def seurat_version() -> str:
 
 
 def setting_name(setting: float | None) -> str:
-    """Return how files and tables call a setting."""
+    """Return the name of a setting in files and tables."""
     return "default" if setting is None else f"{setting:g}"
 
 
 def _without_k(title: str, prepare: Callable, cluster: Callable, package: str, **more) -> Method:
-    """Return a method that is tried at the usual resolutions."""
+    """Return a method that is tried at several resolutions."""
     return Method(title, prepare, cluster, package, **({"settings": RESOLUTIONS} | more))
 
 
 def _with_k(title: str, prepare: Callable, cluster: Callable, package: str, **more) -> Method:
-    """Return a method that is told the true number of clusters."""
+    """Return a method that gets the true number of clusters."""
     return Method(f"{title}, true K", prepare, cluster, package, given=("n_clusters",), **more)
 
 
 def _published(title: str, which: str) -> Method:
-    """Return a row of the published procedure: one training gives both epochs."""
+    """Return a row of the published procedure; one training run gives both epochs."""
     return Method(
         f"published procedure, true K, {title}",
         last_and_best_epoch,
@@ -222,7 +221,7 @@ METHODS = {
 
 
 def silence() -> None:
-    """Silence what packages say about choices that are meant here."""
+    """Silence warnings of packages about deliberate choices."""
     warnings.filterwarnings("ignore", module="scanpy|anndata|umap|igraph|louvain|sklearn")
     warnings.filterwarnings("ignore", "pkg_resources is deprecated")  # louvain imports it
     warnings.filterwarnings("ignore", "zero-centering a sparse array")  # genes are scaled
@@ -230,7 +229,7 @@ def silence() -> None:
 
 
 def warm_up() -> None:
-    """Import and compile what comes at first use, so that no method is charged for it."""
+    """Trigger imports and compilation, so that they do not count in the times of a method."""
     for name in ("harmonypy", "parc", "secuer"):
         with contextlib.suppress(ImportError), peers.undisturbed():
             importlib.import_module(name)

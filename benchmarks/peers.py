@@ -1,7 +1,7 @@
-"""How the benchmarks run the methods that bgformer is compared with.
+"""Run the methods with which the benchmarks compare bgformer.
 
-A preparation changes the AnnData in place; methods that start alike share it. A clustering then
-returns the cluster of each cell, at a setting where the method has one.
+Preparations change the AnnData in place and can be shared by methods. Clusterings return the
+cluster of each cell, at a given setting if the method has one.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SEURAT_SCRIPT = Path(__file__).resolve().parent / "seurat_clusters.R"
 SEURAT_RESOLUTIONS = (0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
 N_TOP_GENES = 2000
 N_COMPONENTS = 32
-"""Principal components for k-means and for the recall of labels; graphs use all 50."""
+"""Number of principal components for k-means and neighbour recall; graphs use all 50."""
 SCVI_EPOCHS = None  # scvi-tools' own rule: 400 below 20,000 cells, fewer above
 
 
 def batch_key(adata: anndata.AnnData) -> str | None:
-    """Return the name of the column with the batches, None if there is none."""
+    """Return the name of the column with the batches, or None if there is none."""
     return "batch" if "batch" in adata.obs else None
 
 
@@ -43,9 +43,9 @@ def batch_key(adata: anndata.AnnData) -> str | None:
 
 
 def scanpy_pca(adata: anndata.AnnData, seed: int, target_sum: float | None = None) -> None:
-    """Normalise, take logarithms, choose 2000 genes, scale to 10 at most, take 50 PCs.
+    """Normalise, log-transform, select 2000 genes, scale and clip to 10, and compute 50 PCs.
 
-    `target_sum` is the total that each cell is normalised to; None for the median, scanpy's
+    `target_sum` is the total to which each cell is normalised; None for the median, scanpy's
     default.
     """
     adata.layers["counts"] = adata.X.copy()
@@ -59,22 +59,22 @@ def scanpy_pca(adata: anndata.AnnData, seed: int, target_sum: float | None = Non
 
 
 def pca_per_10k(adata: anndata.AnnData, seed: int) -> None:
-    """Do the same with totals of 10,000, the other usual choice."""
+    """Do the same as `scanpy_pca` with totals of 10,000, the other common choice."""
     scanpy_pca(adata, seed, target_sum=1e4)
 
 
 def scanpy_neighbours(adata: anndata.AnnData, seed: int) -> None:
-    """Make the graph of 15 nearest neighbours by 50 PCs."""
+    """Compute the graph of 15 nearest neighbours from 50 PCs."""
     scanpy_pca(adata, seed)
     sc.pp.neighbors(adata, random_state=seed)
 
 
 def harmony_neighbours(adata: anndata.AnnData, seed: int) -> None:
-    """Make the same graph by PCs that Harmony has corrected for batches."""
+    """Compute the neighbour graph from PCs that Harmony has corrected for batches."""
     import harmonypy
 
     scanpy_pca(adata, seed)
-    # scanpy.external turns the result, as versions of harmonypy before 2 need it
+    # scanpy.external transposes the result, which is right only for harmonypy before version 2
     corrected = harmonypy.run_harmony(
         adata.obsm["X_pca"].astype(np.float64),
         adata.obs,
@@ -88,7 +88,7 @@ def harmony_neighbours(adata: anndata.AnnData, seed: int) -> None:
 
 
 def scvi_neighbours(adata: anndata.AnnData, seed: int) -> None:
-    """Make the same graph by scVI's latent space; scVI sees the genes of the PCA."""
+    """Compute the neighbour graph from scVI's latent space; scVI uses the genes of the PCA."""
     import scvi
 
     scanpy_pca(adata, seed)
@@ -107,8 +107,8 @@ def scvi_neighbours(adata: anndata.AnnData, seed: int) -> None:
 def seurat_all(adata: anndata.AnnData, seed: int) -> None:
     """Run Seurat's FindClusters at all resolutions in one R process.
 
-    Clusters go to ``obs``. ``uns["seconds"]`` has, for each resolution, what to add to the seconds
-    of the whole process to have those of a process with this resolution alone.
+    Clusters go to ``obs``. ``uns["seconds"]`` holds a correction for each resolution. Adding it to
+    the seconds of the whole process gives the seconds for that resolution alone.
     """
     with tempfile.TemporaryDirectory() as folder:
         mmwrite(Path(folder, "counts.mtx"), adata.X.T.tocoo())
@@ -126,7 +126,7 @@ def seurat_all(adata: anndata.AnnData, seed: int) -> None:
 
 
 def leiden(adata: anndata.AnnData, seed: int, resolution: float = 1.0) -> np.ndarray:
-    """Run Leiden on the graph of neighbours, as scanpy recommends to run it."""
+    """Run Leiden on the neighbour graph with the options that scanpy recommends."""
     sc.tl.leiden(
         adata,
         resolution,
@@ -141,7 +141,7 @@ def leiden(adata: anndata.AnnData, seed: int, resolution: float = 1.0) -> np.nda
 def leiden_given_k(
     adata: anndata.AnnData, seed: int, _setting: None, n_clusters: int
 ) -> np.ndarray:
-    """Run Leiden at the resolution, found by bisection, that comes closest to K clusters."""
+    """Run Leiden at the resolution that gives closest to K clusters, found by bisection."""
     low, high, tried = 0.0, None, 1.0
     closest = None
     for _ in range(20):
@@ -160,7 +160,7 @@ def leiden_given_k(
 
 
 def kmeans(points: np.ndarray, seed: int, n_clusters: int) -> np.ndarray:
-    """Run k-means and keep the best of ten starts."""
+    """Run k-means with ten starts and keep the best."""
     return KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(points)
 
 
@@ -175,14 +175,14 @@ def pca_kmeans(adata: anndata.AnnData, seed: int, _setting: None, n_clusters: in
 
 
 def umap_kmeans(adata: anndata.AnnData, seed: int, _setting: None, n_clusters: int) -> np.ndarray:
-    """Run k-means on scanpy's UMAP, two dimensions."""
+    """Run k-means on scanpy's two-dimensional UMAP."""
     sc.tl.umap(adata, random_state=seed)
     return kmeans(adata.obsm["X_umap"], seed, n_clusters)
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Undo what Secuer does to warnings and to the root logger, and keep it from logging."""
+    """Suppress Secuer's logging, and undo its changes to warnings and the root logger."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     logging.disable(logging.INFO)
@@ -196,7 +196,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def secuer_clusters(adata: anndata.AnnData, seed: int, resolution: float) -> np.ndarray:
-    """Run Secuer on 50 PCs; `resolution` decides how many clusters it looks for."""
+    """Run Secuer on 50 PCs; `resolution` determines the number of clusters."""
     with undisturbed():
         from secuer import secuer
 
@@ -204,10 +204,10 @@ def secuer_clusters(adata: anndata.AnnData, seed: int, resolution: float) -> np.
 
 
 def parc_clusters(adata: anndata.AnnData, seed: int, resolution: float) -> np.ndarray:
-    """Run PARC on 50 PCs, with one thread so that a seed gives the same clusters again."""
+    """Run PARC on 50 PCs, on one thread so that the result is reproducible."""
     from parc import PARC, _parc
 
-    _parc.small_pop = 10  # the default; PARC 0.40 forgets to define it where clusters are large
+    _parc.small_pop = 10  # the default; PARC 0.40 fails to define it if clusters are large
     model = PARC(
         adata.obsm["X_pca"], resolution_parameter=resolution, random_seed=seed, num_threads=1
     )
@@ -217,5 +217,5 @@ def parc_clusters(adata: anndata.AnnData, seed: int, resolution: float) -> np.nd
 
 
 def seurat_clusters(adata: anndata.AnnData, seed: int, resolution: float) -> np.ndarray:
-    """Return what Seurat found at a resolution."""
+    """Return Seurat's clusters at a resolution."""
     return adata.obs[f"seurat_{resolution:g}"].to_numpy()

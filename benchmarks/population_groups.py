@@ -1,9 +1,10 @@
 """Groups of cells that are one population, and groups that are two or more.
 
-One: each cell line within each protocol of sc_mixology_5cl, as genotypes say. More: five groups of
-pbmc3k that were chosen by hand, and pairs of types from the other sets, drawn with a fixed seed.
-Each set gives a rare type with a large one, its two nearest pairs and a random pair, where it has
-them. Pairs are drawn by labels and by PCA alone, never by what a method finds.
+Groups of one population are the cell lines within each protocol of sc_mixology_5cl, known from
+genotypes. Groups of more are five hand-picked groups of pbmc3k, and pairs of types from the other
+sets. If possible, each set contributes a rare type with a large one, its two nearest pairs and a
+random pair. Pairs are chosen with a fixed seed from labels and PCA, and never from the results of
+a method.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 MIN_CELLS = 60
 MIN_SMALLER = 15
-"""Least cells of a group, and of its smallest type; the groups of pbmc3k are as they are."""
+"""Minimum numbers of cells in a group and in its smallest type, except for pbmc3k."""
 N_NEAREST = 2
 PROTOCOLS_OF_PAIRS = ("sc_celseq2_5cl_p3", "sc_dropseq")
-"""Protocols of sc_mixology_5cl that a random pair of lines is drawn from."""
+"""Protocols of sc_mixology_5cl from which a random pair of cell lines is drawn."""
 NOT_A_TYPE = ("Mis",)
-"""Labels for cells that their authors gave no type ("Mis" of snareseq_mop_10k)."""
+"""Labels of cells to which their authors gave no type ("Mis" in snareseq_mop_10k)."""
 PBMC3K = {
     "B with platelets": ("B", "Platelet"),
     "CD8 T with NK": ("CD8 T", "NK"),
@@ -47,15 +48,16 @@ class Group:
     Attributes
     ----------
     name
-        For tables; "set: types".
+        Name in tables, "set: types".
     dataset
-        Set that the cells are from.
+        Data set of the cells.
     kind
-        "one", or how the types of "more" were chosen: "pbmc3k", "rare", "nearest", "random".
+        "one" for one population. For several, how they were chosen: "pbmc3k", "rare", "nearest" or
+        "random".
     types
-        Types of the group.
+        Cell types of the group.
     protocol
-        Batch that the cells are from; None for all.
+        Batch of the cells; None for all batches.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Group:
     protocol: str | None = None
 
     def cells(self, full: anndata.AnnData) -> np.ndarray:
-        """Return which cells of the set belong to the group."""
+        """Return True for the cells of the set that belong to the group."""
         inside = full.obs["cell_type"].astype(str).isin(self.types)
         if self.protocol:
             inside &= full.obs["batch"] == self.protocol
@@ -73,7 +75,7 @@ class Group:
 
 
 def groups(full: anndata.AnnData, name: str) -> list[Group]:
-    """Return the groups of one set, the same for every call."""
+    """Return the groups of one set, the same in every call."""
     if name in SETS_WITH_BATCHES:
         return [*lines(full, name), *line_pairs(full, name)]
     if name == "pbmc3k":
@@ -84,21 +86,21 @@ def groups(full: anndata.AnnData, name: str) -> list[Group]:
 
 
 def all_groups() -> Iterator[tuple[str, anndata.AnnData, list[Group]]]:
-    """Give the name, the cells and the groups of each set."""
+    """Yield the name, the cells and the groups of each set."""
     for path in labelled_sets():
         full = anndata.read_h5ad(path)
         yield path.stem, full, groups(full, path.stem)
 
 
 def lines(full: anndata.AnnData, name: str) -> Iterator[Group]:
-    """Give each line within each protocol that has enough cells."""
+    """Yield each cell line within each protocol if it has enough cells."""
     for (protocol, line), cells in full.obs.groupby(["batch", "cell_type"], observed=True):
         if len(cells) >= MIN_CELLS:
             yield Group(f"{line}, {protocol}", name, "one", (line,), protocol)
 
 
 def line_pairs(full: anndata.AnnData, name: str) -> Iterator[Group]:
-    """Give a random pair of lines within two protocols."""
+    """Yield a random pair of cell lines within each of two protocols."""
     rng = np.random.default_rng(0)
     for protocol in PROTOCOLS_OF_PAIRS:
         sizes = full.obs.loc[full.obs["batch"] == protocol, "cell_type"].astype(str).value_counts()
@@ -113,7 +115,7 @@ def large_enough(sizes: pd.Series) -> list[tuple[str, str]]:
 
 
 def type_pairs(full: anndata.AnnData, name: str) -> Iterator[Group]:
-    """Give a rare type with a large one, the nearest pairs, and a random one; none twice."""
+    """Yield the nearest pairs, a rare type with a large one, and a random pair; none twice."""
     rng = np.random.default_rng(0)
     truth = full.obs["cell_type"].astype(str).to_numpy()
     sizes = pd.Series(truth).value_counts()
@@ -140,8 +142,8 @@ def pair_group(name: str, kind: str, pair: tuple[str, str], protocol: str | None
 
 
 def centroid_distances(full: anndata.AnnData, truth: np.ndarray) -> pd.DataFrame:
-    """Return the distances between types' centroids in 32 PCs of scaled log counts."""
-    adata = anndata.AnnData(full.X.copy(), var=full.var[[]])  # scanpy writes over it
+    """Return the distances between centroids of types in 32 PCs of scaled log counts."""
+    adata = anndata.AnnData(full.X.copy(), var=full.var[[]])  # a copy, which scanpy overwrites
     scanpy_pca(adata, 0)
     centroids = pd.DataFrame(components(adata)).groupby(truth).mean()
     apart = np.linalg.norm(centroids.to_numpy()[:, None] - centroids.to_numpy(), axis=2)

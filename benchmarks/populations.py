@@ -1,13 +1,13 @@
-"""One population or several, and half of the cells: what holds when other cells are there.
+"""Test clusters of single populations, of a few types, and of half of the cells.
 
     python benchmarks/populations.py --csv FILE [--seeds 0,1] [--peers ours,leiden] [--sets a,b]
     python benchmarks/populations.py --from-csv FILE [--write]
 
-Each group (see population_groups.py: of one population, or of more) is clustered on its own at a
-method's defaults, without labels. So is each whole set, to see which of a group's types it finds,
-and a random half of it, to see which of its types are found again. Data as in accuracy.py.
---csv adds each run to a file and skips those that are there; with --write the tables replace those
-in docs/benchmarks.md.
+Each group of one or more populations (see population_groups.py) is clustered on its own with the
+defaults of a method, without labels. Each whole set is clustered to see which types of a group are
+found there. A random half of each set is clustered to see which types are found again. Data as in
+accuracy.py. --csv appends each run to a file and skips runs that it already has. --write replaces
+the tables in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def run(
 def run_all(
     methods: list[str], seeds: list[int], sets: list[str], csv: Path | None
 ) -> pd.DataFrame:
-    """Run all groups; add each run to the file `csv`, if given, as it ends."""
+    """Run all groups; append each run to the file `csv`, if given, as it ends."""
     earlier = pd.read_csv(csv) if csv and csv.exists() else pd.DataFrame(columns=RUN)
     done = set(earlier[RUN].itertuples(index=False, name=None))
     warm_up()
@@ -113,12 +113,12 @@ def run_all(
 
 
 def judged(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs on groups, with what is asked of them.
+    """Return the runs on groups, with columns that say whether they succeeded.
 
-    Columns added: "split" (two clusters or more), "worst F1" (of the type found least well),
-    "each found" (every type has an F1 of .7 or more), "whole finds" (the clustering of the whole
-    set finds every type of the group), and "passed": one cluster where one is right; elsewhere two
-    or more, with every type found that the whole set finds.
+    Added columns are "split" (two or more clusters), "worst F1" (lowest F1 of a type), "each
+    found" (every type has an F1 of 0.7 or more), "whole finds" (the clustering of the whole set
+    finds every type of the group) and "passed". A group of one population passes with one cluster.
+    Any other group passes with two or more clusters that find every type found in the whole set.
     """
     whole = {
         (row["set"], row["method"], row["seed"]): json.loads(row["F1"])
@@ -145,7 +145,7 @@ def judged(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def group_table(runs: pd.DataFrame) -> str:
-    """Return a table with a line for each group and method, means over seeds."""
+    """Return a table with a row for each group and method, averaged over seeds."""
     shown = {
         "clusters": ".1f",
         "ARI": ".2f",
@@ -157,7 +157,7 @@ def group_table(runs: pd.DataFrame) -> str:
     lines = header("group", "kind", "cells", "smallest type", "method", *shown)
     for (kind, group, key), rows in runs.groupby(["kind", "group", "method"], sort=False):
         means = rows[list(shown)].astype(float).mean()
-        # with one type, only the number of clusters says anything
+        # with one type, only the number of clusters is informative
         hidden = {"ARI", "worst F1", "each found", "whole finds"} if kind == "one" else set()
         cells = ["" if c in hidden else format(means[c], digits) for c, digits in shown.items()]
         first = rows.iloc[0]
@@ -167,7 +167,7 @@ def group_table(runs: pd.DataFrame) -> str:
 
 
 def summary_table(runs: pd.DataFrame) -> str:
-    """Return a table of sensitivity and specificity, over groups and seeds."""
+    """Return a table of specificity and sensitivity over groups and seeds."""
     lines = header(
         "method",
         "specificity: one cluster where one is right",
@@ -188,7 +188,7 @@ def summary_table(runs: pd.DataFrame) -> str:
 
 
 def half_table(runs: pd.DataFrame) -> str:
-    """Return a table of the types that whole sets find, and of these found again in a half."""
+    """Return a table of the types found in whole sets, and how many are found again in a half."""
     lines = header("method", "set", "types found in the whole set", "of these in a random half")
     f1 = runs[runs["kind"].isin([WHOLE, HALF])].set_index(["method", "set", "seed", "kind"])["F1"]
     counts = []
@@ -217,10 +217,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--peers", default="ours,leiden", help="methods; default: %(default)s")
-    parser.add_argument("--sets", default="", help="names of sets, comma-separated; all if empty")
-    parser.add_argument("--csv", type=Path, help="add each run to this file")
+    parser.add_argument("--sets", default="", help="comma-separated names of sets; default: all")
+    parser.add_argument("--csv", type=Path, help="append each run to this file")
     parser.add_argument("--from-csv", type=Path, help="make the tables from this file")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     chosen = parser.parse_args()
     silence()
     if chosen.from_csv:

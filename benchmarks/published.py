@@ -1,20 +1,21 @@
-"""The published procedure (arXiv:2602.07475), our own implementation of its description.
+"""The published procedure (arXiv:2602.07475), in our own implementation of its description.
 
-One layer of bipartite attention, width 512, four heads, from cells to anchor tokens; 1500 genes,
-scaled and dense. The loss is the ZINB reconstruction of the attended cell, plus beta times (that
-of its nearest codebook entry and the commitment), plus alpha = 1e-4 times DEC. The anchors are the
-codebook. They enter the attention detached, start at spherical k-means centres, and dead or
-overfull ones are set to cells again. Attention logits are not scaled, queries are layer-normed,
-the latent has unit length. The true number of clusters is given.
+One layer of bipartite attention (width 512, four heads) leads from cells to anchor tokens. The
+input is 1500 genes, scaled and dense. The loss is the ZINB reconstruction of the attended cell,
+plus beta times the sum of the reconstruction of its nearest codebook entry and the commitment,
+plus alpha = 1e-4 times DEC. The anchors are the codebook. They are detached in the attention and
+start at spherical k-means centres. Anchors with no cells, or with too many, are reset to cells.
+Attention logits are not scaled, queries are layer-normalised, and the latent has unit length. The
+true number of clusters is given.
 
-The description leaves some choices open. Ours: 256 anchors and beta = .25 for every set (the
-authors set the number of anchors for each); a residual connection around the attention; a decoder
-with one hidden layer; the first fifth of the epochs without anchors, so that k-means has something
-to find; clusters by k-means on the latent, as its labels are at hand at any epoch. Heads are kept
-apart, where the authors' reshape seems to mix cells.
+The description leaves some choices open. We use 256 anchors and beta = 0.25 for every set (the
+authors set the number of anchors for each), a residual connection around the attention, and a
+decoder with one hidden layer. The first fifth of the epochs has no anchors, so that k-means finds
+a structured latent. Clusters come from k-means on the latent, which works at any epoch. Heads are
+kept separate; the authors' reshape seems to mix cells.
 
-Training takes about 600 minibatches, at least eight epochs, so that a set takes 50 to 100 seconds
-on one thread of a CPU. With more epochs the scores may differ.
+Training takes about 600 minibatches and at least eight epochs: 50 to 100 seconds per set on one
+CPU thread. With more epochs the scores may differ.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ BATCH, MINIBATCHES, MIN_EPOCHS = 256, 600, 8
 WITHOUT_ANCHORS = 0.2
 """Share of the epochs before the anchors are set."""
 OVERFULL = 10.0
-"""An anchor with this many times the mean number of cells is set to another cell."""
+"""Anchors with more than this many times the mean number of cells are reset to a cell."""
 LEARNING_RATE = 1e-3
 
 
@@ -112,7 +113,7 @@ def zinb(
     log_dispersion: torch.Tensor,
     dropout_logit: torch.Tensor,
 ) -> torch.Tensor:
-    """Return the negative log likelihood under a zero-inflated negative binomial (mean)."""
+    """Return the mean negative log likelihood under a zero-inflated negative binomial."""
     odds = (log_mean - log_dispersion).clamp(-15, 15)  # log of mean / dispersion
     theta = log_dispersion.clamp(-10, 10).exp()
     zero_by_nb = -theta * F.softplus(odds)
@@ -137,7 +138,7 @@ def loss(
     log_size: torch.Tensor,
     target: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Return the objective on a minibatch; `target` is DEC's, None before anchors are set."""
+    """Return the objective on a minibatch; `target` is that of DEC, None before anchors exist."""
     latent = network(scaled)
     total = network.reconstruction(latent, counts, log_size)
     if target is None:
@@ -150,7 +151,7 @@ def loss(
 
 
 def epochs(adata: anndata.AnnData, n_clusters: int, seed: int) -> Iterator[Epoch]:
-    """Train on counts, and give the state after each epoch once the anchors are set.
+    """Train on counts, and yield the state after each epoch once the anchors are set.
 
     Parameters
     ----------
@@ -159,7 +160,7 @@ def epochs(adata: anndata.AnnData, n_clusters: int, seed: int) -> Iterator[Epoch
     n_clusters
         True number of clusters.
     seed
-        Of weights, minibatches and k-means.
+        Seed for weights, minibatches and k-means.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -195,7 +196,7 @@ def epochs(adata: anndata.AnnData, n_clusters: int, seed: int) -> Iterator[Epoch
 
 
 def inputs(adata: anndata.AnnData) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return counts and scaled log counts of the chosen genes, and the log of size factors."""
+    """Return counts and scaled log counts of the selected genes, and log size factors."""
     data = adata.copy()
     totals = np.asarray(data.X.sum(axis=1)).ravel()
     data.layers["counts"] = data.X.copy()
@@ -232,7 +233,7 @@ def kmeans(latent: torch.Tensor, n_clusters: int, seed: int) -> KMeans:
 
 
 def spherical_kmeans(latent: torch.Tensor, seed: int) -> torch.Tensor:
-    """Return k-means centres of unit vectors, themselves of unit length."""
+    """Return k-means centres of unit vectors, normalised to unit length."""
     n_anchors = min(N_ANCHORS, len(latent) // 2)
     found = KMeans(n_anchors, n_init=1, max_iter=50, random_state=seed).fit(latent.numpy())
     return F.normalize(torch.tensor(found.cluster_centers_), dim=1)
@@ -240,7 +241,7 @@ def spherical_kmeans(latent: torch.Tensor, seed: int) -> torch.Tensor:
 
 @torch.no_grad()
 def resample(network: Network, latent: torch.Tensor, rng: np.random.Generator) -> None:
-    """Set anchors without cells, and those with far too many, to cells drawn at random."""
+    """Reset anchors with no cells, or with too many, to cells drawn at random."""
     load = torch.bincount(network.nearest(latent), minlength=len(network.anchors))
     lost = (load == 0) | (load > OVERFULL * len(latent) / len(network.anchors))
     drawn = rng.choice(len(latent), int(lost.sum()), replace=False)
@@ -248,7 +249,7 @@ def resample(network: Network, latent: torch.Tensor, rng: np.random.Generator) -
 
 
 def accuracy(truth: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of cells that are right if clusters and types are paired one to one."""
+    """Return the share of correct cells under the best one-to-one match of clusters and types."""
     together = pd.crosstab(truth, labels).to_numpy()
     return together[linear_sum_assignment(together, maximize=True)].sum() / len(truth)
 
@@ -256,9 +257,9 @@ def accuracy(truth: np.ndarray, labels: np.ndarray) -> float:
 def last_and_best_epoch(
     adata: anndata.AnnData, seed: int, n_clusters: int, labels: np.ndarray
 ) -> None:
-    """Train, and keep the last epoch and the one with the highest accuracy against the labels.
+    """Train, and store the last epoch and the one with the highest accuracy against the labels.
 
-    Labels choose the epoch of "published_best" and have no part in anything else. Clusters go to
+    Labels are used only to choose the epoch of "published_best". Clusters go to
     ``obs["published_last"]`` and ``obs["published_best"]``, latents to ``obsm``.
     """
     threads, best = torch.get_num_threads(), -1.0

@@ -1,16 +1,16 @@
-# Large objects from R: seconds outside training, and how much memory a run takes.
+# Time outside training and memory of a run on large objects from R.
 #   BGFORMER_DATA=FOLDER Rscript benchmarks/r_large.R [CASE ...]
 # FOLDER holds pbmc3k.h5ad, the 2,638 labelled blood cells of benchmarks/accuracy.py. Each new cell
-# is dealt from the sum of two cells of a label: a draw keeps some of their counts for the 13,714
-# genes, and some of the others for the 6,286 most frequent genes once more, under other names. So
-# there are 20,000 genes of real cells, and no copies. CASE is any of
+# is sampled from the sum of two cells with the same label. Some of the counts go to the 13,714
+# genes. Some of the remaining counts go to copies of the 6,286 most frequent genes, under other
+# names. The result has 20,000 genes with realistic counts and no duplicated cells. CASE is any of
 #   seurat          50,000 cells in a Seurat object, in memory
 #   seurat-process  the same with separate.process = TRUE
 #   hdf5            100,000 cells in a SingleCellExperiment on HDF5
 #   hdf5-process    the same with separate.process = TRUE
-# Each case is a process of its own, so that its peak memory is its own. What is timed begins when
-# the object is there; Python has been started by a run on 700 cells, except with
-# separate.process = TRUE, where starting Python is part of it.
+# Each case is a separate process, so that peak memory belongs to this case. Timing starts when the
+# object exists. Before that, a run on 700 cells starts Python. With separate.process = TRUE,
+# starting Python is part of the time.
 
 suppressPackageStartupMessages({
   library(Matrix)
@@ -18,7 +18,7 @@ suppressPackageStartupMessages({
 })
 folder <- Sys.getenv("BGFORMER_R_LARGE", file.path(dirname(tempdir()), "bgformer-r-large"))
 cells_of <- c(seurat = 50000L, hdf5 = 100000L)
-keep_of <- c(seurat = 0.28, hdf5 = 0.55) # 5 % and 7 % of values are then not 0
+keep_of <- c(seurat = 0.28, hdf5 = 0.55) # gives 5 % and 7 % of non-zero values
 
 real_cells <- function() {
   path <- file.path(Sys.getenv("BGFORMER_DATA"), "pbmc3k.h5ad")
@@ -55,7 +55,7 @@ dealt <- function(n, keep, n_genes = 20000L) {
                                paste0("cell", seq_len(n))))
 }
 
-# Files with the counts, made once: in a process of its own, for its memory is not what is measured.
+# Write the files with the counts once, in a separate process whose memory is not measured.
 make <- function() {
   dir.create(folder, showWarnings = FALSE)
   for (kind in names(cells_of)) {
@@ -74,7 +74,7 @@ make <- function() {
   }
 }
 
-# As writeHDF5Array() would, in chunks of whole cells and with little compression, which is faster.
+# Like writeHDF5Array(), but faster: chunks of whole cells and little compression.
 write_hdf5 <- function(counts, path) {
   unlink(path)
   rhdf5::h5createFile(path)
@@ -108,7 +108,7 @@ in_mb <- function(name) {
   as.numeric(gsub("[^0-9]", "", grep(paste0("^", name, ":"), status, value = TRUE))) / 1024
 }
 
-# Seconds of training: asked of Python in this process, or from when its lines come from another.
+# Seconds of training: measured in Python in this process, or from the messages of another process.
 timed_training <- function(separate, code) {
   if (!separate) {
     RunBGFormer(readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts,

@@ -1,6 +1,7 @@
-# Many conversions and short runs in one R process: does it live, and does memory stay flat?
-#   Rscript benchmarks/r_stress.R [N]      N: 200 unless given
-# Prints R's own memory and the process's, in MB, at the start, a tenth of the way, and the end.
+# Many conversions and short runs in one R process, to check for crashes and memory leaks.
+#   Rscript benchmarks/r_stress.R [N]      N: number of runs, 200 by default
+# Prints the memory of R and of the process in MB at the start, after a tenth of the runs, every 50
+# runs, and at the end.
 
 arguments <- commandArgs(trailingOnly = TRUE)
 n <- if (length(arguments) > 0) as.integer(arguments[1]) else 200L
@@ -25,7 +26,7 @@ object <- CreateSeuratObject(pbmc$counts)
 started <- Sys.time()
 invisible(report(0L, started))
 for (run in seq_len(n)) {
-  # garbage that R will want to collect, and Python objects in it
+  # objects for R's garbage collector, which refer to Python objects
   garbage <- lapply(1:20, function(i) reticulate::r_to_py(rnorm(1000)))
   cells <- sample(ncol(object), 300)
   short <- RunBGFormer(object[, cells], max_steps = 2, n_anchors = 30, seed.use = run,

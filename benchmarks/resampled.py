@@ -1,9 +1,9 @@
-"""Large data sets of known labels: each cell is dealt from two cells of a real set.
+"""Simulate large data sets with known labels by mixing pairs of real cells.
 
-Two cells of the same label are drawn with replacement, and each single count of either is kept by
-the toss of a coin. So depths and the share of zeros stay close to those of the real cells and
-labels are known. Thinned copies of single cells would not do: the nearest neighbours of a cell
-would be its own copies, and methods that look at neighbours would find thousands of clusters.
+Two cells with the same label are drawn with replacement, and each of their counts is kept with
+probability 1/2. Total counts and the share of zeros thus stay close to those of real cells.
+Thinned copies of single cells would not work: the nearest neighbours of a cell would be its own
+copies, and methods based on neighbours would find thousands of clusters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCK = 50_000
 def write_resampled(source: Path, n_cells: int, target: Path, seed: int = 0) -> None:
     """Write `n_cells` cells resampled from `source` (.h5ad, raw counts in ``X``) to `target`.
 
-    The counts are written block by block, so that memory does not limit how many cells there are.
+    The counts are written in blocks, so that memory does not limit the number of cells.
     """
     real = anndata.read_h5ad(source)
     counts, labels = sparse.csr_matrix(real.X, dtype=np.float32), real.obs["cell_type"].to_numpy()
@@ -61,7 +61,7 @@ def write_resampled(source: Path, n_cells: int, target: Path, seed: int = 0) -> 
 def _dealt(
     counts: sparse.csr_matrix, drawn: np.ndarray, partner: np.ndarray, seed: int
 ) -> Iterator[sparse.csr_matrix]:
-    """Give half the counts of the drawn cells and half of their partners', a block at a time."""
+    """Yield half the counts of the drawn cells plus half those of their partners, in blocks."""
     rng = np.random.default_rng(seed + 1)
     for start in range(0, len(drawn), _BLOCK):
         halves = []

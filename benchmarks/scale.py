@@ -1,13 +1,13 @@
-"""How time and memory grow with the number of cells, in memory and on disk, and with anchors.
+"""Time and memory by number of cells, in memory and on disk, and by number of anchors.
 
     python benchmarks/scale.py [--sizes 100000,1000000] [--anchors 256,2048] [--write]
 
-Cells are resampled from a labelled set (resampled.py); every run is a process of its own
-(timed_run.py). "in memory" is `bgf.tl.cluster`, reading not timed; "on disk" is the command
-`bgformer cluster`, all of it timed, and "on disk, 2 processes" the same under torchrun. The
-last column compares the clusters with those found in memory in as many cells. The exponent is the
-slope of the logarithms of seconds over cells. With --write the table and the
-picture replace those in docs. Data as in accuracy.py.
+Cells are resampled from a labelled set (resampled.py), and every run is a separate process
+(timed_run.py). "in memory" times `bgf.tl.cluster` without reading the file. "on disk" times the
+whole command `bgformer cluster`, and "on disk, 2 processes" the same under torchrun. The last
+column compares the clusters with those found in memory for the same cells. The exponent is the
+slope of log seconds against log cells. --write replaces the table and the figure in docs. Data as
+in accuracy.py.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ METHODS = {"ours": "in memory", "command": "on disk", "torchrun": "on disk, 2 pr
 
 
 def exponent(runs: list[dict]) -> float:
-    """Return the slope of log seconds over log cells."""
+    """Return the slope of log seconds against log cells."""
     cells, seconds = ([run[name] for run in runs] for name in ("cells", "seconds"))
     return float(np.polyfit(np.log(cells), np.log(seconds), 1)[0])
 
 
 def table(runs: list[dict]) -> str:
-    """Return a markdown table, a row for each run."""
+    """Return a markdown table with a row for each run."""
     lines = [
         "| cells | where | anchors | seconds | cells a second | recluster | peak MB | matrix MB "
         "| ARI | ARI with in memory |",
@@ -53,7 +53,7 @@ def table(runs: list[dict]) -> str:
 
 
 def draw(runs: list[dict]) -> None:
-    """Draw seconds over cells."""
+    """Draw seconds against cells."""
     figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
     for method, where in METHODS.items():
         points = [(r["cells"], r["seconds"]) for r in runs if r["method"] == method]
@@ -67,10 +67,10 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="100000,300000,1000000,3000000")
-    parser.add_argument("--anchors", default="256,2048", help="besides auto, at the first size")
+    parser.add_argument("--anchors", default="256,2048", help="added at the first size")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
-    parser.add_argument("--write", action="store_true", help="write docs")
+    parser.add_argument("--write", action="store_true", help="update docs")
     chosen = parser.parse_args()
     sizes = [int(size) for size in chosen.sizes.split(",")]
     with tempfile.TemporaryDirectory() as scratch:

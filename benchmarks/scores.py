@@ -8,17 +8,17 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.neighbors import NearestNeighbors
 
 RARE = (0.005, 0.03)
-"""Shares of the cells between which a type counts as rare."""
+"""Minimum and maximum share of the cells for a type to count as rare."""
 FOUND_F1 = 0.7
-"""A type is found if some cluster has this F1 or more against it."""
+"""A type is found if a cluster has at least this F1 against it."""
 N_NEIGHBOURS = 15
-"""Neighbours that vote in :func:`neighbour_recall`."""
+"""Number of neighbours that vote in :func:`neighbour_recall`."""
 
 
 def against_labels(
     truth: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Return all scores of a clustering, by the names of their columns.
+    """Return all scores of a clustering, by column name.
 
     Parameters
     ----------
@@ -27,12 +27,13 @@ def against_labels(
     labels
         Cluster of each cell.
     confidence
-        Probability that a cell belongs to its cluster's dominant type, where the method gives one.
+        Probability that a cell belongs to its cluster's dominant type, if the method gives one.
 
     Returns
     -------
     "ARI", "NMI", "clusters", "types" and "rare types" (how many there are), "types found" and
-    "rare found", and "ECE", the expected calibration error (NaN without confidence).
+    "rare found" (how many are found), and "ECE", the expected calibration error (nan without
+    confidence).
     """
     found = best_f1(truth, labels) >= FOUND_F1
     rare = rare_types(truth)
@@ -56,43 +57,43 @@ def best_f1(truth: np.ndarray, labels: np.ndarray) -> pd.Series:
 
 
 def rare_types(truth: np.ndarray) -> list[str]:
-    """Return the types with .5 to 3 % of the cells."""
+    """Return the types with 0.5 to 3 % of the cells."""
     share = pd.Series(truth).value_counts(normalize=True)
     return list(share.index[share.between(*RARE)])
 
 
 def neighbour_recall(latent: np.ndarray, truth: np.ndarray) -> float:
-    """Return how well the nearest neighbours in a latent space recall the labels.
+    """Return the neighbour recall of a latent space: how well neighbours predict the labels.
 
     Each cell gets the most frequent label among its 15 nearest other cells (Euclidean distance).
-    The score is the share of cells that get their own label, taken within each type and averaged
-    over types, so that a rare type counts as much as a large one.
+    The score is the share of cells that get their own label, computed within each type and
+    averaged over types, so that a rare type counts as much as a large one.
 
-    The share over all cells was the alternative. The mean over types is what reproduces the
-    figures of this project's first version: .875 and .834 for its latent (mean of eight sets, and
-    cite_cbmc_top2000), where the share over all cells gives .902 and .880.
+    The mean over types reproduces the scores of the first version of this project: 0.875 (mean of
+    eight sets) and 0.834 (cite_cbmc_top2000) for its latent. The share over all cells would give
+    0.902 and 0.880.
 
     Parameters
     ----------
     latent
-        Cells x dimensions.
+        Latent of the cells, n x d.
     truth
         Known type of each cell.
     """
     codes, types = pd.factorize(np.asarray(truth))
     index = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(latent)
-    neighbours = index.kneighbors(return_distance=False)  # without points: the cell itself is out
+    neighbours = index.kneighbors(return_distance=False)  # no query: excludes the cell itself
     votes = np.zeros((len(codes), len(types)), dtype=int)
     np.add.at(votes, (np.arange(len(codes))[:, None], codes[neighbours]), 1)
     return float(pd.Series(votes.argmax(axis=1) == codes).groupby(codes).mean().mean())
 
 
 def calibration_error(truth: np.ndarray, labels: np.ndarray, confidence: np.ndarray) -> float:
-    """Return the expected calibration error: how far confidence is from being a probability.
+    """Return the expected calibration error of the confidence (Guo et al. 2017, arXiv:1706.04599).
 
-    A cell is correct if its type is the most frequent one of its cluster. Cells are binned by
-    confidence into ten bins of equal width. The error is the distance between mean confidence and
-    share of correct cells, averaged over bins and weighted by their cells.
+    A cell is correct if its type is the most frequent one in its cluster. Cells are divided by
+    confidence into ten bins of equal width. The error is the absolute difference between mean
+    confidence and share of correct cells, averaged over bins and weighted by their cells.
     """
     together = pd.crosstab(truth, labels)
     correct = truth == together.idxmax()[labels].to_numpy()

@@ -1,9 +1,9 @@
-# Clusters counts with Seurat at several resolutions. Called by peers.py:
+# Cluster counts with Seurat at several resolutions. peers.py calls it as
 #   Rscript benchmarks/seurat_clusters.R FOLDER SEED RESOLUTION...
-# Reads FOLDER/counts.mtx (genes x cells). Writes FOLDER/clusters.csv, a column for each resolution,
-# and FOLDER/seconds.csv, the seconds of FindClusters at each.
-# All else is at the defaults of Seurat 4.3: 2000 variable genes (vst), 50 PCs of which
-# FindNeighbors uses 1 to 10, 20 neighbours, Louvain.
+# It reads FOLDER/counts.mtx (genes x cells). It writes FOLDER/clusters.csv, with a column for each
+# resolution, and FOLDER/seconds.csv, with the seconds of FindClusters at each.
+# Everything else is at the defaults of Seurat 4.3: 2000 variable genes (vst), 50 PCs (FindNeighbors
+# uses the first 10), 20 neighbours, Louvain.
 
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- arguments[1]

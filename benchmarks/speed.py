@@ -1,12 +1,11 @@
-"""Seconds and memory of bgformer beside scanpy, on cells resampled from a labelled set.
+"""Time and memory of bgformer and scanpy, on cells resampled from a labelled set.
 
     python benchmarks/speed.py [--sizes 4271,100000,1000000] [--repeats 3] [--write]
 
-Every run is a process of its own (timed_run.py), ours and scanpy's in turn, and the table holds
-medians. The smallest size is the real set itself, timed at the second call in a process; larger
-ones are resampled from it (resampled.py). scanpy is left out beyond --scanpy-most cells, where it
-takes more than a quarter of an hour. With --write the table replaces the one in
-docs/benchmarks.md. Data as in accuracy.py.
+Every run is a separate process (timed_run.py), bgformer and scanpy in turn, and the table shows
+medians. The smallest size is the real set, timed at the second call in a process. Larger sets are
+resampled from it (resampled.py). scanpy is skipped above --scanpy-most cells, where it takes more
+than 15 minutes. --write replaces the table in docs/benchmarks.md. Data as in accuracy.py.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ RUN = Path(__file__).with_name("timed_run.py")
 
 
 def timed(method: str, file: Path, *options: str) -> dict:
-    """Return what timed_run.py prints."""
+    """Run timed_run.py in a new process, and return what it prints."""
     command = [sys.executable, str(RUN), method, str(file), *options]
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     found = json.loads(answer.stdout.splitlines()[-1])
@@ -53,7 +52,7 @@ def medians(runs: list[dict]) -> dict:
 
 
 def data_file(n_cells: int, folder: Path) -> Path:
-    """Return a file of as many cells: the real one, or one resampled from it."""
+    """Return a file with `n_cells` cells: the real set, or one resampled from it."""
     source = labelled_sets(SET)[0]
     target = folder / f"{SET}-{n_cells}.h5ad"
     if n_cells == 4271:
@@ -64,12 +63,12 @@ def data_file(n_cells: int, folder: Path) -> Path:
 
 
 def machine() -> str:
-    """Say what the figures were measured on."""
+    """Describe the machine on which the times were measured."""
     return f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
 
 
 def table(results: dict[tuple[int, str], dict]) -> str:
-    """Return a markdown table, a row for each size and method."""
+    """Return a markdown table with a row for each size and method."""
     lines = [
         "| cells | method | seconds | of these | peak MB | matrix MB | ARI | clusters |",
         "|---|---|---|---|---|---|---|---|",
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scanpy-most", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     chosen = parser.parse_args()
     results = {}
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,10 +1,10 @@
-"""Milliseconds of a training step as it is, compiled by torch, and in bfloat16.
+"""Time a training step: in float32, compiled by torch, and in bfloat16.
 
     python benchmarks/step.py [--device cpu] [--steps 100]
 
-Trains on pbmc4k_top2000 (see accuracy.py for where it is looked for) with the defaults, on one
-thread, with the network as it is, compiled (which on a CPU needs a C++ compiler), and in bfloat16
-by torch's autocast, and prints a table.
+Trains on pbmc4k_top2000 with the defaults on one thread, and prints a table. The network runs
+unchanged, compiled (which needs a C++ compiler on a CPU), and in bfloat16 by torch's autocast.
+BGFORMER_DATA must be set as in accuracy.py.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ HOW = ("as it is", "compiled", "bfloat16")
 
 
 class Clock(Progress):
-    """Notes when each step ended."""
+    """Records the time at which each step ended."""
 
     def __init__(self, n_steps: int) -> None:
         super().__init__(n_steps, verbose=False)
         self.at = [time.perf_counter()]
 
     def update(self, step: int, loss: float) -> None:
-        """Note the time."""
+        """Record the time."""
         self.at.append(time.perf_counter())
 
 
 def half(function: Callable[..., Any], device: str) -> Callable[..., Any]:
-    """Return the function in bfloat16, its results in float32."""
+    """Return a version of the function that computes in bfloat16 and returns float32."""
 
     def in_half(*given: Any) -> Any:
         with torch.autocast(device, dtype=torch.bfloat16):
@@ -63,7 +63,7 @@ def half(function: Callable[..., Any], device: str) -> Callable[..., Any]:
 
 
 def changed(network: Network, how: str) -> None:
-    """Let encoder and reconstruction run in another way."""
+    """Replace the network's encoder and reconstruction by a compiled or bfloat16 version."""
     for name in ("encode", "reconstruct") if how != HOW[0] else ():
         before, device = getattr(network, name), network.anchors.device.type
         after = torch.compile(before) if how == "compiled" else half(before, device)

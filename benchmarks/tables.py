@@ -1,4 +1,4 @@
-"""The tables of accuracy.py in markdown: from one row a run to means over seeds and sets."""
+"""The tables of accuracy.py as markdown: means over seeds and sets from one row per run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEANS = {"ARI": 3, "NMI": 3, "types found": 1, "rare found": 1, "recall": 3}
-"""Columns of the tables of means, with their digits."""
+"""Columns of the tables of means, with their number of digits."""
 SUMMED = ("types found", "rare found")
 """Columns that are summed over sets; the others are averaged."""
 LAST = {"clusters": 1, "seconds": 1, "ECE": 3}
 
 
 def all_tables(scores: pd.DataFrame) -> dict[str, str]:
-    """Return all tables, by the names of their markers in docs/benchmarks.md."""
+    """Return all tables, by the name of their marker in docs/benchmarks.md."""
     means = without_batches(scores)
     kept = means[~means["set"].isin(LABELS_FROM_CLUSTERS)]
     return {
@@ -33,7 +33,7 @@ def all_tables(scores: pd.DataFrame) -> dict[str, str]:
 
 
 def head(scores: pd.DataFrame) -> str:
-    """Say what the scores were measured with."""
+    """Describe seeds, software, machine and sets of the scores."""
     seeds = ", ".join(map(str, sorted(scores["seed"].unique())))
     software = ", ".join(scores["software"].unique())
     machines = "; ".join(scores["machine"].unique())
@@ -41,13 +41,13 @@ def head(scores: pd.DataFrame) -> str:
 
 
 def sets_of(scores: pd.DataFrame) -> str:
-    """Say which sets a mean is over."""
+    """Name the sets over which means are taken."""
     names = sorted(scores["set"].unique())
     return f"Over {len(names)} sets: {', '.join(names)}."
 
 
 def by_method(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Give the title and the scores of each method, in the order of `methods.METHODS`."""
+    """Yield the title and the scores of each method, in the order of `methods.METHODS`."""
     for key, method in METHODS.items():
         rows = scores[scores["method"] == key]
         if len(rows):
@@ -55,7 +55,7 @@ def by_method(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def line(*cells: str) -> str:
-    """Return a line of a markdown table."""
+    """Return a row of a markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -65,7 +65,7 @@ def header(*names: str) -> list[str]:
 
 
 def mean_and_spread(values: pd.Series, digits: int, *, spread: bool = True) -> str:
-    """Return "mean ± standard deviation", or less where there is no more."""
+    """Return "mean ± standard deviation"; only the mean for one value, "" for none."""
     values = pd.Series(values).dropna()
     if not len(values):
         return ""
@@ -74,19 +74,19 @@ def mean_and_spread(values: pd.Series, digits: int, *, spread: bool = True) -> s
 
 
 def over_sets(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each seed: sums and means over sets."""
+    """Return a row for each seed, with sums or means over sets."""
     how = {column: "sum" if column in SUMMED else "mean" for column in [*MEANS, *LAST]}
     return rows.groupby("seed").agg(how)
 
 
 def means_table(scores: pd.DataFrame, kept: pd.DataFrame | None = None) -> str:
-    """Return a table with a line for each method and choice of setting.
+    """Return a table with a row for each method and choice of setting.
 
-    Settings are chosen by all of `scores`. With `kept`, a part of `scores`, the means are over the
-    sets of that part.
+    Settings are chosen from all of `scores`. With `kept`, a part of `scores`, means are taken over
+    the sets of that part.
 
     ± is the standard deviation over seeds of the mean (or sum) over sets. Methods that did not run
-    on all sets with the same seeds are named below the table instead.
+    on all sets with the same seeds are listed below the table.
     """
     kept = scores if kept is None else kept
     everything = kept.groupby("set")[["types", "rare types"]].first().sum()
@@ -114,7 +114,7 @@ def means_table(scores: pd.DataFrame, kept: pd.DataFrame | None = None) -> str:
 
 
 def per_set_table(scores: pd.DataFrame) -> str:
-    """Return a table of each set: scores at the defaults and with that set left out."""
+    """Return a table by set: scores at the defaults and at the setting chosen on other sets."""
     lines = header(
         "set", "method", "ARI, default", "types", "clusters", "ARI, left out", "types", "clusters"
     )
@@ -135,11 +135,11 @@ def per_set_table(scores: pd.DataFrame) -> str:
 
 
 def by_set_table(scores: pd.DataFrame, column: str, total: str | None = None) -> str:
-    """Return a table of one score with a column for each set, mean over seeds.
+    """Return a table of one score with a column for each set, averaged over seeds.
 
-    Methods with settings have a line at the default and one with that set left out, if the score
-    depends on the setting. `total` names the column with how many there are; sets with none are
-    left out, and the last column is the sum. Without it the last column is the mean over the sets
+    `total` names the column with the number of items to find. With it, methods with several
+    settings have two rows (default, and setting chosen on other sets), sets with nothing to find
+    are skipped, and the last column is the sum. Without it, the last column is the mean over sets
     without batches to remove.
     """
     if total:

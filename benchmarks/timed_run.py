@@ -1,13 +1,13 @@
-"""One timed run in a process of its own, so that its peak memory is its own.
+"""Time one run in a separate process, so that peak memory belongs to this run.
 
     python benchmarks/timed_run.py METHOD FILE.h5ad [--calls 2] [--anchors M] [--labels FILE.npy]
 
-METHOD is "ours", "scanpy", "command" (`bgformer cluster` on the file, which is streamed from disk)
-or "torchrun" (the same in two processes). Prints one line of JSON for the last call: seconds,
-seconds of each stage, ARI against ``obs["cell_type"]``, clusters, megabytes of the matrix, and the
-peak of the process in megabytes. Imports and reading the file are not timed, except for the last
-two methods, where they and writing are all part of it, and the peak is that of the larger process.
-"recluster" is a call of its own after the timed one.
+METHOD is "ours", "scanpy", "command" (`bgformer cluster`, which reads the file in blocks) or
+"torchrun" (the same in two processes). Prints one line of JSON for the last call: seconds, seconds
+of each stage, ARI against ``obs["cell_type"]``, number of clusters, megabytes of the matrix, and
+peak megabytes of the process. For "ours" and "scanpy", imports and reading are not timed. For
+"command" and "torchrun", imports, reading and writing are timed, and the peak is that of the
+largest process. "recluster" is a separate call after the timed one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Stages = dict[str, float]
 
 
 def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
-    """Cluster by bgformer at its defaults; the stages are those of its `fit`."""
+    """Cluster with bgformer at its defaults, and time the stages of the fit."""
     from bgformer import model
     from bgformer.graph import anchors
 
@@ -69,7 +69,7 @@ def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stag
 
 
 def _timed(function: Callable[..., object], stages: Stages) -> Callable[..., object]:
-    """Add the function's seconds to its stage."""
+    """Return a version of the function that adds its seconds to its stage."""
 
     def run(*args: object, **kwargs: object) -> object:
         start = time.perf_counter()
@@ -83,7 +83,7 @@ def _timed(function: Callable[..., object], stages: Stages) -> Callable[..., obj
 
 
 def scanpy(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
-    """Cluster by scanpy: scale, 50 PCs, 15 neighbours, Leiden at resolution 1."""
+    """Cluster with scanpy: scaling, 50 PCs, 15 neighbours, Leiden at resolution 1."""
     import scanpy as sc
     from methods import leiden, scanpy_pca, silence
 
@@ -95,7 +95,7 @@ def scanpy(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, St
 
 
 def command(path: Path, *, processes: int) -> tuple[np.ndarray, Stages, float]:
-    """Cluster by `bgformer cluster`, and give the peak memory of that process too."""
+    """Cluster with `bgformer cluster`; also return the peak megabytes of that process."""
     several = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     start = several if processes > 1 else []
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -107,13 +107,13 @@ def command(path: Path, *, processes: int) -> tuple[np.ndarray, Stages, float]:
 
 
 def main() -> None:
-    """Run the method and print its line."""
+    """Run the method and print its results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("method", choices=("ours", "scanpy", "command", "torchrun"))
     parser.add_argument("file", type=Path)
-    parser.add_argument("--calls", type=int, default=1, help="the last one is reported")
-    parser.add_argument("--labels", type=Path, help="write the clusters of the cells here")
-    parser.add_argument("--anchors", type=int, default=0, help="0: bgformer's own choice")
+    parser.add_argument("--calls", type=int, default=1, help="calls; the last is reported")
+    parser.add_argument("--labels", type=Path, help="save the clusters of the cells here")
+    parser.add_argument("--anchors", type=int, default=0, help="number of anchors; 0: auto")
     chosen = parser.parse_args()
     for _ in range(chosen.calls):
         if chosen.method in ("command", "torchrun"):

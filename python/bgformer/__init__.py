@@ -1,4 +1,4 @@
-"""bgformer: cluster single-cell RNA-seq data with attention between cells and anchors."""
+"""Cluster single-cell RNA-seq data with attention between cells and anchors."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ __all__ = ["BGFormer", "CountsError", "__version__", "pl", "tl"]
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: `bgformer --help` need not wait for torch."""
+    """Import a public name on first use, so that `bgformer --help` does not wait for torch."""
     if name in ("pl", "tl"):
         return import_module(f"bgformer.{name}")
     if name in ("BGFormer", "CountsError"):

@@ -1,4 +1,4 @@
-"""BGFormer, the estimator: fit, predict, embed, confidence, recluster, save, load."""
+"""The estimator BGFormer: fit, predict, embed, confidence, recluster, save, load."""
 
 from __future__ import annotations
 
@@ -27,71 +27,78 @@ if TYPE_CHECKING:
 
 
 class _Found:
-    """An attribute that is there once the model is fitted."""
+    """An attribute that exists only after fitting."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __get__(self, model: BGFormer | None, _: type) -> Any:
-        """Return what the fit found."""
+        """Return the fitted value; raise NotFittedError if there is none."""
         return self if model is None else getattr(model._found(), self.name)
 
 
 class BGFormer(BaseEstimator):  # type: ignore[misc]
-    """Cluster cells through a bipartite attention between cells and anchors.
+    """Cluster cells by bipartite attention between cells and anchors.
+
+    Below, n is the number of training cells, m of anchors, g of genes used and k of clusters.
 
     Parameters
     ----------
     n_clusters
-        Number of clusters, or "auto" to find it from the anchor graph. Groups that stand apart are
-        the last to be merged, so of few clusters one can be very small.
+        Number of clusters, or "auto" to choose it from the anchor graph. Well-separated groups are
+        merged last, so a small number can include a very small cluster.
     resolution
-        Resolution of the Leiden clustering of the anchors, used when the number of clusters is
-        not given; higher gives more clusters. None for the default, 0.8, with splits that have
-        no evidence refused: cells of a single type are then one cluster.
+        Resolution of the Leiden clustering of the anchors; higher values give more clusters. Not
+        allowed together with a number of clusters. None uses 0.8 and undoes splits without
+        evidence, so that cells of a single type form one cluster.
     n_anchors
-        Number of anchors of both attention heads together, or "auto": 1024, fewer below 2560
-        cells.
+        Total number of anchors of both attention heads, or "auto": 1024, and fewer for less than
+        2560 cells.
     n_top_genes
-        Highly variable genes to use.
+        Number of highly variable genes to use.
     n_latent
-        Dimensions of the latent space, 4 at least; 5/8 of them are the linear head's.
+        Number of latent dimensions, at least 4. The linear head has 5/8 of them.
     max_steps
-        Training steps of 256 cells each. Of more cells than these steps can see, and more than
-        20,000, training takes a random sample; all cells are then clustered.
+        Number of training steps; each sees 256 cells. If there are more than 20,000 cells and more
+        than ``256 * max_steps``, training uses a random sample. All cells are then clustered.
     min_cells
-        Fewest cells of a cluster; smaller ones join the cluster nearest to them, unless a number
-        of clusters is asked for that needs them.
+        Minimum number of cells in a cluster. A smaller cluster is merged into the one it is most
+        linked to, unless `n_clusters` can only be reached with smaller clusters.
     device
-        "auto" (cuda, then mps, then cpu) or a torch device.
+        "auto" (cuda, then mps, then cpu) or the name of a torch device.
     seed
-        The same seed gives the same clusters on the same kind of machine.
+        Random seed. The same seed gives the same clusters on the same kind of machine.
     objective
-        Weights of the terms of the loss; None for the defaults of `training.Objective`.
+        Weights of the loss terms; None uses the defaults of `bgformer.fit.trainer.Objective`.
     verbose
         Show progress.
 
     Attributes
     ----------
     partition_
-        Clusters of the training cells: labels, confidence, anchor_clusters, resolution.
+        Clusters of the training cells, a `bgformer.graph.communities.Partition`.
+    labels_
+        Cluster of each training cell, shape (n,), 0 the largest.
     weights_
-        Weights of the training cells on the anchors of the graph, CSR n x m.
+        Attention weights of the training cells on the anchors, CSR n x m, rows summing to 1.
     links_
-        Links between the anchors of the graph: the weights that cells have on both, CSR m x m.
+        Links between anchors, CSR m x m: ``B.T @ B`` for the weights B.
     latent_
-        Latent of the training cells, n x n_latent float32, in units of the spread of like cells
-        (see `metric`).
+        Latent space, n x n_latent float32, in units of the spread of similar cells.
     anchors_
-        Anchors of the graph, m x n_latent float32.
+        Anchors in the latent space, m x n_latent float32.
     evidence_
-        What sets each cluster apart from the one nearest to it; see `evidence.evidence`.
+        What separates each cluster from its nearest; see `bgformer.graph.evidence.evidence`.
     profiles_
-        What held-out counts say of each anchor; see `evidence.Profiles`.
+        Held-out counts of each anchor; see `bgformer.graph.evidence.Profiles`.
     genes_
-        Names of the genes used.
+        Names of the genes used, shape (g,).
+    batches_
+        Names of the batches.
     history_
-        Loss and its terms at every training step.
+        "step", "loss" and each unweighted loss term, arrays of shape (max_steps,).
+    network_
+        The trained torch module.
 
     Examples
     --------
@@ -144,7 +151,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         return self._found().partition.labels
 
     def __repr__(self) -> str:
-        """Return what is fitted, in one line."""
+        """Describe the model in one line."""
         if self.__sklearn_is_fitted__():
             (n, m), k = self.weights_.shape, self.partition_.n_clusters
             return f"BGFormer, fitted: {n} cells, clusters: {k}, anchors: {m}"
@@ -157,27 +164,31 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         layer: str | None = None,
         batch_key: str | None = None,
     ) -> BGFormer:
-        """Train on the counts of `adata` and cluster its cells.
+        """Train on raw counts and cluster the cells.
 
         Parameters
         ----------
         adata
-            Cells x genes with raw counts, in memory or backed, or the path of an .h5ad file, a
-            .zarr store, a 10x .h5 file or a matrix-market folder. Counts of a backed AnnData, an
-            .h5ad file and a .zarr store are read a block of cells at a time.
+            Cells x genes with raw counts: an AnnData, in memory or backed, or the path of an .h5ad
+            file, a .zarr store, a 10x .h5 file or a matrix-market folder. Counts in a backed
+            AnnData, an .h5ad file or a .zarr store are read one block of cells at a time.
         layer
             Layer that holds the counts; None for ``X``.
         batch_key
-            Column of ``adata.obs`` with the batch of each cell.
+            Column of ``adata.obs`` with the batch of each cell; None if there is one batch.
 
         Returns
         -------
-        The model itself. `adata` is not changed.
+        The fitted model itself. `adata` is not changed.
 
         Raises
         ------
         CountsError, ValueError
-            If the counts or a setting cannot be used; see the message.
+            If the counts or a setting cannot be used; the message says why.
+        FileNotFoundError, TypeError
+            If the path does not exist, or `adata` is neither an AnnData nor a path.
+        FloatingPointError
+            If the loss is not finite.
         """
         settings = self._settings()
         with opened(adata) as cells:
@@ -195,18 +206,23 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
     def recluster(
         self, *, resolution: float | None = None, n_clusters: int | None = None
     ) -> Partition:
-        """Cluster the anchors again, at another resolution or number; nothing is trained.
+        """Re-cluster the anchors without retraining.
 
         Parameters
         ----------
         resolution
-            New resolution; with neither given, the model's own settings are used.
+            New resolution. If neither argument is given, the settings of the model are used.
         n_clusters
-            Number of clusters wanted instead.
+            Number of clusters; give this or `resolution`, not both.
 
         Returns
         -------
-        The new partition of the training cells, which `predict` uses from now on.
+        The new partition. It replaces ``partition_``, and `predict` uses it from now on.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or no such clusters are possible.
         """
         fitted = self._found()
         if resolution is None and n_clusters is None:
@@ -215,75 +231,92 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         return self.partition_
 
     def embed(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
-        """Return the latent of cells, n x n_latent float32.
+        """Return the latent representation of cells, n x n_latent float32.
 
-        Genes are matched by name. Genes that the new cells lack are treated as masked, as in
-        training, with a warning; more than half missing is an error.
+        Genes are matched by name. Missing genes are treated as not measured, with a warning.
 
-        Cells of a batch that the fit did not see are placed by their counts alone: the encoder
-        knows no batches, only the decoder does. The metric plays down what the batches of the fit
-        differed in; what only a new protocol differs in, it cannot know.
+        Cells from a new batch are placed by their counts alone, because only the decoder uses
+        batches. The metric shrinks directions in which the training batches differ. It cannot
+        correct a difference that only the new batch has.
+
+        Parameters
+        ----------
+        adata, layer
+            The cells and the layer of their raw counts, as in `fit`; not changed.
 
         Raises
         ------
-        ValueError
-            If the model is not fitted, or too few of its genes are there.
+        CountsError, ValueError
+            If the model is not fitted, fewer than half of its genes are there, or the counts
+            cannot be used.
         """
         with opened(adata) as cells:
             return np.concatenate(list(self._found().embed(cells, layer=layer)))
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
-        """Return the cluster of each cell as an integer, shape (n,), by the fitted anchors."""
+        """Return the cluster of each cell, shape (n,) int32.
+
+        It is the cluster whose anchors have most of the cell's weight. Arguments and errors are
+        those of `embed`.
+        """
         return self._found().assign(self.embed(adata, layer=layer))[0]
 
     def confidence(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
-        """Return how likely each cell is of its cluster's main type, shape (n,), 0..1.
+        """Return the probability that each cell belongs to its cluster's dominant type.
 
-        It is the cell's weight on the anchors of its cluster, each times that anchor's support;
-        see ``partition_``.
+        Shape (n,) float32, from 0 to 1: the sum of ``w_ij s_j`` over the anchors j of the cell's
+        cluster, with w_ij the weight of cell i on anchor j and s_j its
+        ``partition_.anchor_support``. Arguments and errors are those of `embed`.
         """
         return self._found().assign(self.embed(adata, layer=layer))[1]
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model into a folder: tensors as safetensors, the rest as JSON.
+        """Save the model to a folder: tensors as safetensors, the rest as JSON.
 
-        The folder appears complete or not at all.
+        The folder is written completely or not at all.
 
         Parameters
         ----------
         directory
-            The folder.
+            Folder to create.
         overwrite
-            Replace a model that is there; nothing else is ever replaced.
+            Replace a saved model at this place. Anything else is never replaced.
 
         Raises
         ------
         ValueError
             If the model is not fitted.
         FileExistsError
-            If `directory` exists, and is not a model to be replaced.
+            If `directory` exists and is not a saved model, or is one and `overwrite` is False.
         """
         persistence.write(directory, *state.to_state(self._found()), overwrite=overwrite)
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> BGFormer:
-        """Read a model that `save` wrote; no code is run from the files.
+        """Load a model that `save` wrote. The files cannot run code.
+
+        Parameters
+        ----------
+        directory
+            Folder of the saved model.
+        device
+            "auto" (cuda, then mps, then cpu) or the name of a torch device.
 
         Raises
         ------
         FileNotFoundError
             If there is no model in `directory`.
         ValueError
-            If a file is damaged, or was written by an older or newer version.
+            If a file is damaged or from an incompatible version, or `device` cannot be used.
         """
-        pick_device(device)  # a wrong one is not the files' fault
+        pick_device(device)  # otherwise a bad device would be reported as a damaged file
         tensors, description = persistence.read(directory)
         with persistence.damage_reported(directory):
             return cls.of(state.from_state(tensors, description, device=device))
 
     @classmethod
     def of(cls, fitted: Fitted) -> BGFormer:
-        """Return an estimator with a model that is fitted already."""
+        """Return an estimator that wraps an already fitted model."""
         names = fitted.settings.__dataclass_fields__
         model = cls(**{name: getattr(fitted.settings, name) for name in names})
         model._fitted = fitted
@@ -291,27 +324,27 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
 
     @property
     def fitted(self) -> Fitted:
-        """All that the fit found, as one object."""
+        """The complete result of the fit as one object."""
         return self._found()
 
     def settings(self) -> dict[str, Any]:
-        """Return the arguments that decide what this model finds, checked."""
+        """Return the arguments that affect the result, checked, as a dictionary."""
         return self._settings().described()
 
     def _settings(self) -> Settings:
-        """Return the arguments as they are now, checked."""
+        """Return the current arguments, checked."""
         given = self.get_params(deep=False)
         given["objective"] = given["objective"] or Objective()
         del given["verbose"]
         return Settings(**given)
 
     def _found(self) -> Fitted:
-        """Return what the fit found, or raise NotFittedError, which is a ValueError."""
+        """Return the result of the fit, or raise NotFittedError, which is a ValueError."""
         fitted: Fitted | None = getattr(self, "_fitted", None)
         if fitted is None:
             raise NotFittedError("this model is not fitted yet; call fit(adata) first.")
         return fitted
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell whether there is a fitted model."""
+        """Return whether the model is fitted."""
         return hasattr(self, "_fitted")

@@ -1,4 +1,4 @@
-"""Tools on AnnData, in scanpy's manner: results go into obs, obsm and uns."""
+"""Functions on AnnData in scanpy's style: results go into obs, obsm and uns."""
 
 from __future__ import annotations
 
@@ -46,75 +46,94 @@ def cluster(
     copy: bool = False,
     verbose: bool = True,
 ) -> AnnData | None:
-    """Cluster the cells of `adata` from their raw counts.
+    """Cluster cells from their raw counts.
 
     Parameters
     ----------
     adata
-        Cells x genes, with raw counts in ``X`` or in a layer. Of a backed AnnData, ``X`` is read a
-        block of cells at a time; the results are in memory.
+        Cells x genes, with raw counts in ``X`` or in a layer. The counts of a backed AnnData are
+        read one block of cells at a time; the results are kept in memory.
     n_clusters
-        Number of clusters, or "auto" to find it. Groups that stand apart are the last to be
-        merged, so of few clusters one can be very small.
+        Number of clusters, or "auto" to choose it from the data. Well-separated groups are merged
+        last, so a small number can include a very small cluster.
     resolution
-        Resolution of the clustering when the number is not given; higher gives more clusters.
-        None for the default, 0.8, with splits that have no evidence refused: cells of a single
-        type are then one cluster, with a warning that says how many were considered.
+        Resolution of the clustering; higher values give more clusters. Not allowed together with a
+        number of clusters. None uses 0.8 and undoes splits without evidence. Cells of a single
+        type then form one cluster, and a warning says how many clusters were considered.
     batch_key
-        Column of ``adata.obs`` with the batch of each cell.
+        Column of ``adata.obs`` with the batch of each cell; None if there is one batch.
     layer
         Layer that holds the counts; None for ``X``.
     n_top_genes
-        Highly variable genes to use.
+        Number of highly variable genes to use.
     n_anchors
-        Anchors of both attention heads together, or "auto" (1024; fewer below 2560 cells).
+        Total number of anchors of both attention heads, or "auto": 1024, and fewer for less than
+        2560 cells.
     n_latent
-        Dimensions of the latent space, 4 at least; 5/8 of them are the linear head's.
+        Number of latent dimensions, at least 4. The linear head has 5/8 of them.
     max_steps
-        Training steps of 256 cells each. Of more cells than these steps can see, and more than
-        20,000, training takes a random sample; all cells are then clustered.
+        Number of training steps; each sees 256 cells. If there are more than 20,000 cells and more
+        than ``256 * max_steps``, training uses a random sample. All cells are then clustered.
     min_cells
-        Fewest cells of a cluster; smaller ones join the cluster nearest to them, unless a number
-        of clusters is asked for that needs them.
+        Minimum number of cells in a cluster. A smaller cluster is merged into the one it is most
+        linked to, unless `n_clusters` can only be reached with smaller clusters.
     device
-        "auto" (cuda, then mps, then cpu) or a torch device.
+        "auto" (cuda, then mps, then cpu) or the name of a torch device.
     seed
-        The same seed gives the same clusters on the same kind of machine.
+        Random seed. The same seed gives the same clusters on the same kind of machine.
     key_added
-        Name of the results.
+        Name under which the results are stored.
     copy
-        Return a copy with the results instead of adding them to `adata`.
+        Return a copy with the results instead of changing `adata`.
     verbose
         Show progress.
 
     Returns
     -------
-    None, or the copy. These are set:
+    None, or the copy if `copy` is True. For n cells and m anchors, these are set:
 
     ``adata.obs[key_added]``
-        Cluster of each cell, categorical, "0" the largest.
+        Cluster of each cell, categorical; "0" is the largest cluster.
     ``adata.obs[key_added + "_confidence"]``
-        Probability that the cell is of its cluster's main type, 0..1: its weight on the anchors of
-        its cluster, each counted by the share of resolutions, from a third to three times the one
-        used, at which it stays with the largest part of the cluster.
+        Probability that a cell belongs to its cluster's dominant type, float32 from 0 to 1. It is
+        the sum of the cell's weights on the anchors of its cluster, each multiplied by the
+        anchor's support. The support is the share of five resolutions, from 1/3 to 3 times the one
+        used, at which the anchor stays with the largest part of its cluster.
     ``adata.obsm["X_" + key_added]``
-        Latent, n x n_latent float32, in units of the spread of like cells.
+        Latent representation, n x n_latent float32. The unit is the spread of similar cells.
     ``adata.obsm[key_added + "_anchors"]``
-        Weights of the cells on the anchors, sparse n x m, rows summing to 1.
+        Attention weights of the cells on the anchors, CSR n x m, rows summing to 1.
     ``adata.uns[key_added]``
-        "params", "version", "seed", "resolution", "n_clusters", "n_considered" (clusters before
-        splits without evidence were refused), "n_cells", "cells" (a number for each cell, by which
-        the results know their own), "history" (loss and terms at each step),
-        "anchors" (m x n_latent), "links" between them (sparse m x m: the weights that cells have
-        on both), "anchor_clusters" (m), "genes", "profiles" (held-out counts of
-        each anchor of the linear head, see :class:`bgformer.evidence.Profiles`) and "evidence", a
-        table of what sets each cluster apart from the one nearest to it (see
-        :func:`bgformer.evidence.evidence`).
+        Dictionary with
+
+        - "params", "version" and "seed" of the run;
+        - "resolution" (nan if `n_clusters` was given), "n_clusters", and "n_considered" (number of
+          clusters before splits without evidence were undone);
+        - "n_cells" and "cells" (a fingerprint of each cell, by which stored results recognise
+          their cells);
+        - "history": loss and unweighted loss terms at each training step;
+        - "genes": names of the genes used;
+        - "anchors" (m x n_latent), "anchor_clusters" (m,), and "links" between anchors (CSR m x m:
+          ``B.T @ B`` for the weights B);
+        - "profiles": held-out counts of each anchor of the linear head; see
+          `bgformer.graph.evidence.Profiles`;
+        - "evidence": table of what separates each cluster from its nearest one; see
+          `bgformer.graph.evidence.evidence`.
 
     Raises
     ------
     CountsError, ValueError
         If the counts or a setting cannot be used; `adata` is then unchanged.
+    TypeError
+        If `adata` is not an AnnData.
+    FloatingPointError
+        If the loss is not finite.
+
+    Examples
+    --------
+    >>> import bgformer as bgf
+    >>> bgf.tl.cluster(adata)
+    >>> adata.obs["bgformer"].value_counts()
     """
     if not isinstance(adata, AnnData):
         raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
@@ -146,19 +165,20 @@ def recluster(
     key_added: str = "bgformer",
     copy: bool = False,
 ) -> AnnData | None:
-    """Cluster again at another resolution, or into a given number; nothing is trained.
+    """Cluster at another resolution, or into a given number of clusters, without retraining.
 
     Parameters
     ----------
     adata
-        With the results of :func:`cluster`.
+        Cells with the results of :func:`cluster`.
     resolution
-        Resolution of the clustering; higher gives more clusters. None for the default, as in
+        Resolution of the clustering; higher values give more clusters. None for the default, as in
         :func:`cluster`.
     n_clusters
-        Number of clusters wanted instead, or "auto" to let the resolution decide.
+        Number of clusters, or "auto" to let the resolution decide. Give this or `resolution`, not
+        both.
     cluster_name
-        Column of ``obs`` for the new clusters, beside those that are there; None replaces these.
+        Column of ``obs`` to add the new clusters as. None replaces the stored clusters.
     key_added
         Name under which :func:`cluster` stored its results.
     copy
@@ -166,15 +186,21 @@ def recluster(
 
     Returns
     -------
-    None, or the copy. ``obs[key_added]``, its confidence, and "anchor_clusters", "resolution" and
-    "n_clusters" in ``uns[key_added]`` are replaced; with `cluster_name`, ``obs[cluster_name]`` and
-    ``obs[cluster_name + "_confidence"]`` are added and all else stays as it is.
+    None, or the copy if `copy` is True. Without `cluster_name`, ``obs[key_added]``,
+    ``obs[key_added + "_confidence"]`` and, in ``uns[key_added]``, "anchor_clusters", "resolution",
+    "n_clusters", "n_considered" and "evidence" are replaced. With `cluster_name`, only
+    ``obs[cluster_name]`` and ``obs[cluster_name + "_confidence"]`` are set.
 
     Raises
     ------
     ValueError
-        If `adata` has no results under this name, the column is there and not from bgformer, or
-        the request cannot be met.
+        If `adata` has no results named `key_added`, if the column `cluster_name` exists and is not
+        from bgformer, if `resolution` is not above 0, or if the cells and anchors do not allow
+        `n_clusters` clusters.
+
+    Examples
+    --------
+    >>> bgf.tl.recluster(adata, resolution=1.5, cluster_name="fine")
     """
     stored = results(adata, key_added)
     name = key_added if cluster_name is None else cluster_name
@@ -207,33 +233,43 @@ def resolutions(
     n_fits: int = 0,
     key_added: str = "bgformer",
 ) -> pd.DataFrame:
-    """Return how many clusters each resolution gives and how stable they are.
+    """Return the number of clusters at each resolution, and how stable they are.
+
+    Stability is measured on all cells, or on 20,000 drawn at random (Hennig 2007,
+    doi:10.1016/j.csda.2006.11.025).
 
     Parameters
     ----------
     adata
-        With the results of :func:`cluster`; not changed.
+        Cells with the results of :func:`cluster`; not changed.
     resolutions
         Resolutions to try.
     n_fits
-        Models to train anew, each on a random half of the cells and with its own seed. The raw
-        counts must be where :func:`cluster` found them. Each takes about as long as that did. With
-        0 nothing is trained.
+        Number of models to retrain, each on a random half of the cells and with its own seed. The
+        raw counts must be where :func:`cluster` read them. Each model takes about as long as
+        :func:`cluster` did. With 0, nothing is retrained.
     key_added
         Name under which :func:`cluster` stored its results.
 
     Returns
     -------
-    A row for each resolution: "resolution", "n_clusters", "stability", the mean adjusted Rand
-    index (1 at most) with the clusters of cells drawn anew from these, with replacement, and if
-    models are trained anew, "retrained", the mean adjusted Rand index with their clusters of all
-    cells. The second is lower: it includes what training and the choice of cells add.
+    Table with a row for each resolution, in ascending order:
+
+    "resolution", "n_clusters"
+        The resolution and its number of clusters.
+    "stability"
+        Mean adjusted Rand index, at most 1, between the clusters of the cells and those of ten
+        bootstrap samples of them.
+    "retrained"
+        Mean adjusted Rand index between the clusters of the cells and those that the retrained
+        models assign to the same cells; only with `n_fits`. It is usually lower than "stability",
+        because it includes the variation between fits.
 
     Raises
     ------
-    ValueError
-        If `adata` has no results under this name, a resolution is not above 0, or the counts for
-        training are not there.
+    CountsError, ValueError
+        If `adata` has no results named `key_added`, if `resolutions` is empty or one of them is
+        not above 0, or if the counts for retraining cannot be used.
     """
     stored = results(adata, key_added)
     wanted = sorted(positive("resolution", one) for one in resolutions)
@@ -255,10 +291,10 @@ def resolutions(
 
 
 def _links_of_all(adata: AnnData, stored: dict[str, Any]) -> sparse.csr_matrix | None:
-    """Return the stored links between anchors, or None if `adata` has a part of the cells only."""
+    """Return the stored links between anchors, or None if `adata` is a subset of the cells."""
     return sparse.csr_matrix(stored["links"]) if adata.n_obs == stored["n_cells"] else None
 
 
 def _copy(adata: AnnData) -> AnnData:
-    """Return a copy in memory; AnnData copies a backed one only into another file."""
+    """Return a copy in memory; AnnData can copy a backed object only to another file."""
     return adata.to_memory() if adata.isbacked else adata.copy()

@@ -60,9 +60,9 @@ def small_memory(monkeypatch):
 
 def test_a_full_memory_means_fewer_cells_at_once(model, pbmc700, small_memory):
     model = copy.deepcopy(model)
-    with pytest.warns(UserWarning, match="the memory of the GPU was too small") as told:
+    with pytest.warns(UserWarning, match="the GPU has too little memory") as told:
         latent = model.embed(pbmc700)
-    assert "for 700 cells at once; going on with 350" in str(told[0].message)
+    assert "for 700 cells at once; continuing with 350" in str(told[0].message)
     np.testing.assert_allclose(latent, model.latent_, atol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the model knows by now
@@ -70,11 +70,11 @@ def test_a_full_memory_means_fewer_cells_at_once(model, pbmc700, small_memory):
 
 
 def test_training_goes_on_in_a_full_memory(cells, small_memory):
-    with pytest.warns(UserWarning, match="the memory of the GPU was too small") as told:
+    with pytest.warns(UserWarning, match="the GPU has too little memory") as told:
         bgf.tl.cluster(cells, max_steps=6, verbose=False)
     said = [str(warning.message) for warning in told]
     assert sum("for 150 cells" in one for one in said) == 1  # the pass over all cells
-    assert sum("for 75 cells at once; going on with 38" in one for one in said) >= 2  # and steps
+    assert sum("for 75 cells at once; continuing with 38" in one for one in said) >= 2  # and steps
     assert np.isfinite(cells.uns["bgformer"]["history"]["loss"]).all()
     assert np.isfinite(cells.obsm["X_bgformer"]).all()
 
@@ -83,5 +83,5 @@ def test_no_memory_for_a_single_cell_is_an_error():
     def work(rows):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    with pytest.warns(UserWarning, match="too small"), pytest.raises(torch.OutOfMemoryError):
+    with pytest.warns(UserWarning, match="too little"), pytest.raises(torch.OutOfMemoryError):
         list(Portions().each(work, range(4)))

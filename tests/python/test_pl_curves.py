@@ -22,7 +22,7 @@ def test_resolution_shows_number_and_stability(clustered, unchanged):
 def test_models_trained_anew_have_a_line_of_their_own(clustered):
     number, stability = bgf.pl.resolution(clustered, [0.5, 1], n_fits=1)
     texts = [text.get_text() for text in stability.get_legend().get_texts()]
-    assert texts == ["cells drawn anew", "models trained anew"]
+    assert texts == ["resampled cells", "retrained models"]
     assert len(stability.get_lines()) == len(number.get_lines()) + 1
 
 

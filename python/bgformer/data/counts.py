@@ -1,4 +1,4 @@
-"""Counts and size factors of the cells, and what follows from them."""
+"""Counts, size factors and log-normalised values of cells."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ class CountData:
     counts
         Raw counts, n cells x g genes, CSR float32.
     size_factors
-        Counts per cell in these genes over their median in the training cells, shape (n,).
+        Total counts of each cell in these genes, divided by the median of the training cells,
+        shape (n,).
     batch
-        Batch of each cell as a code from 0, shape (n,).
+        Batch code of each cell, from 0, shape (n,).
     median_counts
-        The median that the size factors are relative to.
+        The median to which size factors are relative.
     """
 
     counts: sparse.csr_matrix
@@ -32,7 +33,7 @@ class CountData:
     median_counts: float
 
     def rows(self, index: np.ndarray | slice) -> CountData:
-        """Return some of the cells, with the size factors that they have."""
+        """Return a subset of the cells; size factors stay the same."""
         return replace(
             self,
             counts=(
@@ -56,7 +57,7 @@ class CountData:
 
 
 def row_block(matrix: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_matrix:
-    """Return the rows from `start` to before `stop`, which share the matrix's memory."""
+    """Return the rows from `start` up to `stop` as a view that shares memory."""
     stop = min(stop, matrix.shape[0])
     first, last = matrix.indptr[start], matrix.indptr[stop]
     parts = (
@@ -68,7 +69,7 @@ def row_block(matrix: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_ma
 
 
 def as_csr(matrix: object) -> sparse.csr_matrix:
-    """Return any matrix an AnnData can hold as canonical CSR float32, which is only to be read."""
+    """Return any matrix of an AnnData as canonical CSR float32; do not write to the result."""
     if hasattr(matrix, "to_memory"):  # a backed sparse data set
         matrix = matrix.to_memory()
     if sparse.issparse(matrix):
@@ -76,11 +77,11 @@ def as_csr(matrix: object) -> sparse.csr_matrix:
     else:
         counts = sparse.csr_matrix(np.asarray(matrix))
     if counts.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is reported as infinite
+        with np.errstate(over="ignore"):  # too large values become infinite and are reported later
             values = counts.data.astype(np.float32)
         counts = sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
     if counts.has_canonical_format and counts.data.all():
-        return counts  # read only from here on, so the caller's memory can be shared
+        return counts  # only read from here on, so it may share the caller's memory
     counts = counts.copy()
     counts.sum_duplicates()
     counts.eliminate_zeros()
@@ -90,16 +91,16 @@ def as_csr(matrix: object) -> sparse.csr_matrix:
 def with_size_factors(
     counts: sparse.csr_matrix, batch: np.ndarray, median_counts: float | None = None
 ) -> CountData:
-    """Attach size factors: each cell's counts in these genes over the median of cells with any.
+    """Attach size factors: total counts of each cell over the median of cells with counts.
 
     Parameters
     ----------
     counts
-        n cells x g genes.
+        Raw counts, n cells x g genes.
     batch
         Batch codes, shape (n,).
     median_counts
-        The training cells' median, for new cells; None to take the median of these.
+        Median of the training cells, for new cells; None to use the median of these cells.
     """
     totals = cell_totals(counts)
     if median_counts is None:
@@ -108,7 +109,7 @@ def with_size_factors(
 
 
 def cell_totals(counts: sparse.csr_matrix) -> np.ndarray:
-    """Return the counts of each cell, shape (n,), summed in double precision."""
+    """Return the total counts of each cell, shape (n,), summed in double precision."""
     return counts @ np.ones(counts.shape[1])
 
 
@@ -118,19 +119,19 @@ def rows_of_values(counts: sparse.csr_matrix) -> np.ndarray:
 
 
 def median_of(totals: np.ndarray) -> float:
-    """Return the median count of the cells that have any."""
+    """Return the median total of the cells with counts."""
     return float(np.median(totals[totals > 0]))
 
 
 def size_factors(totals: np.ndarray, median_counts: float) -> np.ndarray:
-    """Return size factors, shape (n,), of cells with these counts."""
+    """Return the size factors of cells with these totals, shape (n,) float32."""
     return (np.maximum(totals, 1) / median_counts).astype(np.float32)
 
 
 def log_normalised(data: CountData, total: float | None = None) -> sparse.csr_matrix:
-    """Return log(1 + counts / size factor), n cells x g genes, as sparse as the counts.
+    """Return log(1 + counts / size factor), n cells x g genes, CSR.
 
-    With `total`, cells are scaled to this many counts instead of to the median.
+    With `total`, cells are scaled to this total instead of the median.
     """
     counts = data.counts
     values = np.repeat(data.size_factors, np.diff(counts.indptr))
@@ -142,10 +143,9 @@ def log_normalised(data: CountData, total: float | None = None) -> sparse.csr_ma
 
 
 def log_moments(data: CountData, total: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and scale of each gene's log-normalised counts, both (g,).
+    """Return mean and standard deviation of each gene's log-normalised counts, both (g,).
 
-    The scale is the standard deviation, kept off zero for a gene that hardly varies. `total` is
-    as in `log_normalised`.
+    The standard deviation is at least 0.001. `total` is as in `log_normalised`.
     """
     mean, square = np.zeros(data.n_genes), np.zeros(data.n_genes)
     for start in range(0, data.n_cells, block_sizes.COUNTS):

@@ -1,4 +1,4 @@
-"""Genes: which ones a model uses, and where they are in new cells."""
+"""Genes: select them for a model, and find them in new cells."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from bgformer.data.source import OnDisk
 
 MIN_CELLS_PER_GENE = 3
-"""A gene seen in fewer cells carries no information on groups of cells."""
+"""Minimum number of cells in which a gene must be detected to be used."""
 _MIN_SHARED = 0.5
-"""Share of the model's genes that new cells must have."""
+"""Minimum share of the model's genes that new cells must have."""
 
 
 def select_genes(
@@ -31,28 +31,28 @@ def select_genes(
     n_top_genes: int,
     batch: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Choose highly variable genes, by the variance of their Pearson residuals.
+    """Select highly variable genes by the variance of their Pearson residuals.
 
-    See `residual_variance`. With batches, genes are ranked within each and the ranks' medians are
-    compared. Two passes over the cells, a block at a time.
+    See `residual_variance` for the formula. With batches, genes are ranked within each batch and
+    selected by their median rank. This takes two passes over the cells, in blocks.
 
     Parameters
     ----------
     counts
-        n cells x g genes.
+        Raw counts, n cells x g genes.
     n_top_genes
-        How many to keep; all usable genes are kept if there are no more than this.
+        Number of genes to select; if fewer are usable, all of these are selected.
     batch
-        Batch codes from 0, shape (n,).
+        Batch codes from 0, shape (n,); None for a single batch.
 
     Returns
     -------
-    Indices of the chosen genes, ascending.
+    Indices of the selected genes, ascending.
 
     Raises
     ------
     CountsError
-        If no gene is seen in at least three cells.
+        If no gene is detected in at least three cells.
     """
     source = InMemory(counts) if sparse.issparse(counts) else counts
     codes = np.zeros(source.shape[0], dtype=np.int64) if batch is None else batch
@@ -60,8 +60,8 @@ def select_genes(
     usable = np.flatnonzero(totals.usable)
     if usable.size == 0:
         raise CountsError(
-            f"no gene is left after selection: none is seen in {MIN_CELLS_PER_GENE} cells or "
-            f"more; check that the matrix is not the wrong way round."
+            f"no gene is left after selection: none is detected in {MIN_CELLS_PER_GENE} or more "
+            f"cells; check that the matrix is cells x genes."
         )
     if usable.size <= n_top_genes:
         return usable
@@ -77,11 +77,13 @@ def residual_variance(counts: sparse.csr_matrix | InMemory | OnDisk) -> np.ndarr
     r"""Return the variance of each gene's Pearson residuals, shape (g,).
 
     With mu the gene's share of all counts times the cell's total, a count x has the residual
-    ``(x - mu) / sqrt(mu + mu^2 / theta)``, theta = 100, clipped at sqrt(n) (Lause et al. 2021,
-    doi:10.1186/s13059-021-02451-7, eq. 3). It is about 1 for a gene that varies by counting alone.
+    ``(x - mu) / sqrt(mu + mu^2 / theta)``, theta = 100, clipped to ±sqrt(n) (Lause et al. 2021,
+    doi:10.1186/s13059-021-02451-7, eq. 3). Its variance is about 1 for a gene with counting noise
+    only.
 
-    The cells in which a gene is zero enter through their totals, a few hundred levels of them, so
-    nothing dense of n x g is made; levels 1/32 of a doubling wide change no variance by 1 %.
+    No dense n x g matrix is needed: cells without the gene are grouped into a few hundred levels
+    of total counts. Levels are 1/32 of a doubling wide, which changes each variance by less than
+    1 %.
     """
     source = InMemory(counts) if sparse.issparse(counts) else counts
     codes = np.zeros(source.shape[0], dtype=np.int64)
@@ -89,21 +91,21 @@ def residual_variance(counts: sparse.csr_matrix | InMemory | OnDisk) -> np.ndarr
 
 
 class _Totals:
-    """What the first pass over the cells counts, each rank in its own part of them.
+    """Totals from the first pass over the cells; each rank reads its own part.
 
     Parameters
     ----------
     source
-        n cells x g genes.
+        Raw counts, n cells x g genes.
     codes
         Batch codes from 0, shape (n,).
     min_cells
-        Cells that a gene must be seen in to count.
+        Minimum number of cells in which a usable gene is detected.
 
     Attributes
     ----------
     usable
-        The genes seen in so many cells, shape (g,).
+        True for usable genes, shape (g,).
     of_cells
         Counts of each cell in usable genes, shape (n,).
     of_genes
@@ -122,8 +124,8 @@ class _Totals:
             seen_in += np.bincount(counts.indices, minlength=g)
             for code, genes, values in _by_batch(codes[cells], counts, counts.data):
                 self.of_genes[code] += np.bincount(genes, values, minlength=g)
-            # Which genes are seen in too few cells is known at the end only. Until then, what such
-            # a gene may have added to the cells is kept: very little, as it has few cells.
+            # Whether a gene is detected in too few cells is known only at the end. Until then,
+            # keep its values, to subtract them from the totals; they are few.
             few = (seen_in < min_cells)[counts.indices]
             rare.append(
                 (cells[rows_of_values(counts)[few]], counts.indices[few], counts.data[few])
@@ -140,7 +142,7 @@ class _Totals:
 def _by_batch(
     codes: np.ndarray, counts: sparse.csr_matrix, *arrays: np.ndarray
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield each batch's code, and the genes and given arrays of the values of its cells."""
+    """Yield the code of each batch, and the genes and given arrays for the values of its cells."""
     here = np.unique(codes)
     if len(here) == 1:
         yield here[0], counts.indices, *arrays
@@ -154,12 +156,12 @@ def _by_batch(
 def _residual_variances(
     source: InMemory | OnDisk, codes: np.ndarray, totals: _Totals
 ) -> list[np.ndarray]:
-    """Return `residual_variance` in the usable genes of each batch that has cells, each (g,)."""
+    """Return `residual_variance` within each batch that has cells, each of shape (g,)."""
     of_cells = np.maximum(totals.of_cells, 1)
     n_cells = np.bincount(codes)
     all_counts = np.bincount(codes, of_cells)
     share = totals.of_genes / np.maximum(all_counts, 1)[:, None]
-    # as if every cell had none of the gene ...
+    # first treat every count as 0 ...
     first, second = np.zeros_like(share), np.zeros_like(share)
     for code in np.flatnonzero(n_cells):
         for cells, total in zip(*_levels(of_cells[codes == code]), strict=True):
@@ -168,7 +170,7 @@ def _residual_variances(
             second[code] += cells * absent**2
     if ranks.index() > 0:
         first[:], second[:] = 0, 0  # the first rank adds this part
-    # ... and then corrected where it has some
+    # ... then correct for the non-zero counts
     for start, counts in own_blocks(source):
         cells = np.arange(start, start + counts.shape[0])
         total = np.repeat(of_cells[cells], np.diff(counts.indptr))
@@ -185,7 +187,7 @@ def _residual_variances(
 
 
 def _levels(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells at each level of totals that has any, and their mean total."""
+    """Return the number of cells and their mean total, for each level of totals with cells."""
     level = np.rint(32 * np.log2(totals)).astype(int)
     level -= level.min()
     n_level = np.bincount(level)
@@ -196,7 +198,7 @@ def _levels(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _residuals(
     count: np.ndarray | int, mu: np.ndarray, n_cells: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return clipped Pearson residuals, 0 where mu is 0, of counts with means mu, and of zeros."""
+    """Return clipped Pearson residuals of counts with means mu, and of zeros with these means."""
     deviation = np.sqrt(np.maximum(mu + mu**2 / THETA, 1e-300))
     most = np.sqrt(n_cells)
     absent = np.maximum(-mu / deviation, -most)
@@ -204,21 +206,21 @@ def _residuals(
 
 
 def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
-    """Return where a model's genes are among those of new cells, as `cut_genes` takes it.
+    """Find a model's genes among those of new cells, as columns for `cut_genes`.
 
-    A name that is not there matches one that differs in "_" and "-" alone: a gene that has been in
-    a Seurat object has lost its underscores.
+    A missing name can match one that differs only in "_" and "-", because Seurat replaces
+    underscores in gene names.
 
     Parameters
     ----------
     names
-        Names of the genes of the new cells.
+        Gene names of the new cells.
     wanted
-        Names of the model's g genes.
+        Gene names of the model, shape (g,).
 
     Returns
     -------
-    Columns, shape (g,), negative where a gene is missing (reported by a warning).
+    Columns, shape (g,), negative where a gene is missing. Missing genes cause a warning.
 
     Raises
     ------
@@ -228,18 +230,18 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
     at = names.get_indexer(wanted)
     missing = at < 0
     if missing.any():
-        plain = names.astype(str).str.replace("_", "-")  # as Seurat writes every name
+        plain = names.astype(str).str.replace("_", "-")  # names as in Seurat
         if plain.is_unique:
             renamed = pd.Index([name.replace("_", "-") for name in wanted[missing]])
             found = plain.get_indexer(renamed)
-            # a column is one gene: not one that has its own name there, and not one of two
+            # a column may match only one gene, and none if it already matched by its own name
             found[np.isin(found, at[at >= 0]) | renamed.duplicated(keep=False)] = -1
             at[missing] = found
     measured = at >= 0
     if measured.mean() < _MIN_SHARED:
         raise ValueError(
             f"only {measured.sum()} of the model's {len(wanted)} genes are among those of the new "
-            f"cells; at least half are needed: give cells with the gene names of the cells fitted "
+            f"cells; at least half are needed: use the gene names of the training cells "
             f"(e.g. '{wanted[~measured][0]}')."
         )
     if not measured.all():
@@ -252,7 +254,7 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
 
 
 def cut_genes(counts: sparse.csr_matrix, at: np.ndarray) -> sparse.csr_matrix:
-    """Return the columns `at`, in that order, with an empty column where `at` is negative."""
+    """Return the columns `at`, in this order; a negative entry gives an empty column."""
     found = np.flatnonzero(at >= 0)
     place = sparse.csr_matrix(
         (np.ones(len(found), dtype=counts.dtype), (at[found], found)),

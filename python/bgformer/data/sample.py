@@ -1,4 +1,4 @@
-"""The cells that a model is trained on: all of them, or as many as training can see."""
+"""The cells that a model is trained on: all, or a random sample as large as training can see."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ if TYPE_CHECKING:
     from bgformer.data.source import InMemory, OnDisk
 
 LEAST = 20_000
-"""Cells that are taken however few the training steps: what anchors and metric are set from."""
+"""Minimum size of the sample, however few the training steps; anchors and metric need it."""
 
 
 class Sample:
-    """Counts of the chosen genes: of the training cells at once, of all cells in blocks.
+    """Counts of the selected genes: training cells in memory, all cells in blocks.
 
-    Training sees a number of cells that does not grow with how many there are, so that a sample of
-    that size is all it needs in memory. It is drawn from the seed alone: the same cells whether
-    they are in memory or on disk.
+    The number of cells that training sees does not grow with the data, so only a sample of this
+    size is kept in memory. The sample depends only on the seed, so it is the same for counts in
+    memory and on disk.
 
     Parameters
     ----------
     source
-        All n cells. One pass over them is made, by each rank over its own part.
+        All n cells. They are read in one pass; each rank reads its own part.
     genes
-        Indices of the g chosen genes.
+        Indices of the g selected genes.
     batch
         Batch codes, shape (n,).
     at_most
-        Cells that training can see; with no more than these, all are taken.
+        Number of cells that training can see. If there are no more cells, or no more than 20,000,
+        all are used.
     seed
-        Seeds which are taken.
+        Seed for the sample.
 
     Attributes
     ----------
     rows
-        The cells taken, ascending.
+        Indices of the sampled cells, ascending.
     data
-        Their counts.
+        Counts of the sampled cells.
     totals
-        Counts of each of all cells in the chosen genes, shape (n,).
+        Total counts of all cells in the selected genes, shape (n,).
     """
 
     def __init__(
@@ -73,12 +74,12 @@ class Sample:
             taken.append(cut[self.rows[first:last] - start])
         ranks.add_arrays(totals)
         self.median_counts = median_of(totals)
-        self.totals = totals.astype(np.float32)  # of many cells: half the memory
+        self.totals = totals.astype(np.float32)  # half the memory of float64
         mine = sparse.vstack(taken, format="csr")
         self.data = self._with_factors(ranks.gathered_rows(mine), self.rows)
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
-        """Yield all cells, or those from `first` to before `last`, in blocks, in their order."""
+        """Yield the cells from `first` up to `last` (default: all) in blocks, in order."""
         if self.holds_all:
             stop = len(self.totals) if last is None else last
             for start in range(first, stop, block_sizes.COUNTS):
@@ -89,6 +90,6 @@ class Sample:
             yield self._with_factors(counts[:, self._genes], rows)
 
     def _with_factors(self, counts: sparse.csr_matrix, rows: np.ndarray) -> CountData:
-        """Attach the size factors and batches of these cells."""
+        """Return the counts with the size factors and batches of these cells."""
         factors = size_factors(self.totals[rows].astype(np.float64), self.median_counts)
         return CountData(counts, factors, self._batch[rows], self.median_counts)

@@ -1,10 +1,10 @@
-"""Constants of how counts are scaled, for the choice of genes and for the network."""
+"""Constants for scaling counts, used for gene selection and by the network."""
 
 THETA = 100.0
-"""Dispersion of the null model of gene selection: what counts vary by without biology, as measured
-by its authors on control RNA."""
+"""Dispersion of the null model for gene selection: technical variation, as its authors measured it
+on control RNA (see `data.genes.residual_variance`)."""
 LOG_TOTAL = 1e4
-"""Counts that every cell is scaled to before the logarithm, as scanpy and Seurat do."""
+"""Total to which the counts of each cell are scaled before the logarithm, as in Seurat."""
 MAX_STANDARDISED = 10.0
-"""Bound on a standardised value, as in scanpy and Seurat: a gene seen in three cells would
-otherwise outweigh every marker in those three."""
+"""Bound on standardised values, as usual with scanpy and Seurat. Without it, a gene detected in
+three cells would outweigh every marker in these cells."""

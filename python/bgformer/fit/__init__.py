@@ -1,1 +1,1 @@
-"""Training: where it starts, its steps, the metric of the latent, and DEC."""
+"""Training: initialisation, training steps, the metric of the latent space, and DEC."""

@@ -1,4 +1,4 @@
-"""DEC refinement: the learned head trained on with the clusters that were found."""
+"""DEC refinement: further training of the learned head towards the clusters found so far."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def refine(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Train the network on with DEC, in place; the clusters give it its first centroids.
+    """Continue training with the DEC term, in place. DEC starts from the means of the clusters.
 
     Parameters
     ----------
     network, data
         The trained network and its training cells.
     labels
-        Clusters of these cells from 0, shape (n,).
+        Cluster of each of these cells, from 0, shape (n,).
     objective, schedule, seed, progress
-        As in training.
+        As in `fit.trainer.train`.
     """
     units = learned_units(network, data)
     centroids = [units[labels == cluster].mean(axis=0) for cluster in np.unique(labels)]

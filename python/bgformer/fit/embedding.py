@@ -1,4 +1,4 @@
-"""The pass over cells: what the network's heads give for each of them, a block at a time."""
+"""Apply the network's heads to cells, one block at a time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
-    """Return the latent of every cell in the units of `metric`, n x n_latent float32.
+    """Return the latent of every cell in the units of `fit.metric`, n x n_latent float32.
 
     Parameters
     ----------
     network, data
         The network and the cells.
     keep
-        False for the genes that were not measured in these cells, shape (g,).
+        False for genes that were not measured in these cells, shape (g,); None if all were.
     """
     mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
     return _pass(
@@ -41,7 +41,7 @@ def raw_heads(network: Network, data: CountData) -> tuple[np.ndarray, np.ndarray
 
 
 def learned_units(network: Network, data: CountData) -> np.ndarray:
-    """Return the learned head's output in the units of `metric`, n x d float32."""
+    """Return the learned head's output in the units of `fit.metric`, n x d float32."""
     return _pass(
         network, data, lambda *cells: network.in_units(network.encode(network.residuals(*cells)))
     )
@@ -53,7 +53,7 @@ def _pass(
     data: CountData,
     of_cells: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> np.ndarray:
-    """Return what a function of counts and size factors gives for all cells."""
+    """Apply a function of counts and size factors to all cells; return its rows."""
     device = network.anchors.device
 
     def work(rows: range) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where training starts: both heads are projections on principal components of the cells."""
+"""Initialisation: both heads start as projections on principal components of the cells."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bgformer.network.network import Network
 from bgformer.runtime.devices import dense
 
 _CELLS = 10_000
-"""Cells that principal components are found on."""
+"""Maximum number of cells used to compute principal components."""
 
 
 def network_for(
     data: CountData, *, n_batches: int, n_anchors: int, n_latent: int, seed: int
 ) -> Network:
-    """Return an untrained network that knows the data's genes and starts from their PCA."""
+    """Return an untrained network for the genes of the data, initialised from their PCA."""
     total = np.asarray(data.counts.sum(axis=0), dtype=np.float64).ravel()
     gene_mean = total / data.size_factors.sum(dtype=np.float64)
-    with torch.random.fork_rng(devices=[]):  # the caller's generator stays where it was
+    with torch.random.fork_rng(devices=[]):  # leave the caller's generator unchanged
         torch.default_generator.manual_seed(seed)
         network = Network(
             gene_mean,
@@ -43,8 +43,8 @@ def network_for(
 def _start(network: Network, data: CountData, seed: int) -> None:
     """Set the axes of both heads to the principal components of a sample of the cells.
 
-    The learned head's are divided by the root mean square deviation along them, so that what
-    training sees has deviations about 1.
+    The axes of the learned head are divided by the root mean square deviation along them, so that
+    its outputs start with standard deviations of about 1.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_CELLS])
     sample = data.rows(rows)
@@ -61,10 +61,10 @@ def _start(network: Network, data: CountData, seed: int) -> None:
 
 
 def _components(values: torch.Tensor, width: int, seed: int) -> PCA:
-    """Return the first principal components of cells x genes."""
+    """Return a PCA of cells x genes with at most `width` components."""
     k = min(width, *values.shape)
-    # one thread: the order of a parallel sum changes the last digits; cells that are all alike
-    # leave PCA dividing 0 by 0
+    # One thread, because the order of a parallel sum changes the last digits. With identical
+    # cells, PCA divides 0 by 0.
     with threadpool_limits(limits=1), np.errstate(invalid="ignore"):
         return PCA(k, svd_solver="randomized", random_state=seed).fit(values.numpy())
 
@@ -72,7 +72,7 @@ def _components(values: torch.Tensor, width: int, seed: int) -> PCA:
 def _batch_offset(data: CountData, gene_mean: np.ndarray, n_batches: int) -> np.ndarray:
     """Return the log ratio of each batch's mean count to that of all cells, batches x g.
 
-    A pseudocount keeps it near 0 for genes that a batch has hardly seen.
+    A pseudocount keeps the ratio near 0 for genes with few counts in a batch.
     """
     offset = np.zeros((n_batches, data.n_genes))
     for code in np.unique(data.batch) if n_batches > 1 else ():

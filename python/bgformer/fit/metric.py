@@ -1,4 +1,4 @@
-"""The metric of the latent: distances in units of how far apart like cells lie."""
+"""The metric of the latent space: distances in units of the spread of similar cells."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from bgformer.network.network import Network
 
 _CELLS = 10_000
-"""Cells that the metric is measured on."""
+"""Maximum number of cells used to estimate the metric."""
 _NEIGHBOURS = 5
-"""Neighbours among which like cells are sought, few so that a rare type stays among its own, and
-no more than ..."""
+"""Number of neighbours searched for similar cells. It is small, so that cells of a rare type pair
+with each other, and it is limited to ..."""
 _SHARE = 0.05
 """... this share of the cells of a group."""
 _LEAST_SHARE = 0.01
-"""An axis of nothing but noise keeps this much, so that cells never all fall onto one point."""
+"""Minimum factor on an axis that holds only noise, so that cells never all fall onto one point."""
 _ROUNDS = 2
-"""Times that neighbours are sought."""
+"""Number of rounds of neighbour search."""
 _HALVINGS = 4
-"""Ways to halve the cells of a single batch; which one is drawn moves clusters, so several are."""
+"""Number of random halvings of a single batch; one alone would make clusters depend on chance."""
 _FLOOR = 0.02
-"""Least spread of a direction, as a share of the mean over directions: one in which like cells
-hardly differ must not be blown up."""
+"""Minimum variance of a direction, relative to the mean over directions, so that directions in
+which similar cells hardly differ are not inflated."""
 
 
 def calibrate(network: Network, data: CountData, seed: int, *, trained: bool = False) -> None:
-    """Set the metric of both heads, so that like cells are one unit apart.
+    """Set the metric of both heads, so that the spread of similar cells is 1.
 
     Parameters
     ----------
     network
-        Its centres and maps are set: `latent` is in units from now on.
+        Its centres and maps are set in place. `Network.latent` then returns these units.
     data
         The training cells.
     seed
-        Seeds the choice of cells and of halves.
+        Seed for the choice of cells and halves.
     trained
-        Set that of the learned head alone: training does not move the linear one.
+        Set the metric of the learned head only, because training does not change the linear head.
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
@@ -61,7 +61,7 @@ def calibrate(network: Network, data: CountData, seed: int, *, trained: bool = F
 
 
 def groupings(batch: np.ndarray, rng: np.random.Generator) -> list[list[np.ndarray]]:
-    """Return the ways to group the cells in each round: by batch, or in halves if there is one."""
+    """Return the groupings of the cells in each round: batches, or halves of a single batch."""
     if len(np.unique(batch)) > 1:
         return [[batch]] * _ROUNDS
     halves = np.arange(len(batch)) % 2
@@ -69,26 +69,26 @@ def groupings(batch: np.ndarray, rng: np.random.Generator) -> list[list[np.ndarr
 
 
 def units(output: np.ndarray, rounds: list[list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre (d,) and the map (d x d) that put a head's output into units.
+    """Return the centre (d,) and the map (d x d) that convert a head's output to metric units.
 
-    Like cells are mutual nearest neighbours between batches (Haghverdi et al. 2018,
-    doi:10.1038/nbt.4091), or between two random halves of the cells if there is one batch; several
-    such halvings are averaged. What they differ by is not type: the noise of counting, the state
-    of the moment, the protocol. With S half the covariance of their differences, the output is
-    whitened to ``y = S^(-1/2) (z - mean(z))``, so that a direction counts for what it says about
-    types. Where batches differ, that shrinks too.
+    Similar cells are mutual nearest neighbours between batches (Haghverdi et al. 2018,
+    doi:10.1038/nbt.4091). With a single batch, they are mutual nearest neighbours between two
+    random halves of the cells, averaged over several halvings. Their differences are not due to
+    cell type but to counting noise, cell state and protocol. With S half the covariance of these
+    differences, the output is whitened to ``y = S^(-1/2) (z - mean(z))``. This shrinks directions
+    in which batches differ.
 
-    Along an axis on which y has variance v, like cells still differ by 1, so the share
-    ``(v - 1) / v`` of it is between types. Each axis is multiplied by this share, the best linear
-    guess of what is between types given y (the Wiener filter), so that axes of noise count less.
+    Along an axis on which y has variance v, similar cells have variance 1, so the share
+    ``(v - 1) / v`` is between types. Each axis is multiplied by this share, the best linear
+    estimate of the between-type part given y (Wiener filter). Axes of noise thus count less.
 
     Parameters
     ----------
     output
         Output of a head, n x d.
     rounds
-        For each round the ways to group the cells, shape (n,) each. The neighbours are sought
-        again in the metric that those of the round before gave.
+        Groupings of the cells for each round, shape (n,) each. Each round searches for neighbours
+        in the metric of the round before.
     """
     centre = output.mean(axis=0)
     to_units = np.eye(len(centre))
@@ -102,14 +102,17 @@ def units(output: np.ndarray, rounds: list[list[np.ndarray]]) -> tuple[np.ndarra
 
 
 def _inverse_root(covariance: np.ndarray) -> np.ndarray:
-    """Return the symmetric ``covariance^(-1/2)``, its smallest variances lifted to the floor."""
+    """Return the symmetric ``covariance^(-1/2)``, with small variances raised to `_FLOOR`."""
     variance, directions = np.linalg.eigh(covariance)
     variance = np.maximum(variance, _FLOOR * variance.mean() + 1e-12)
     return directions @ np.diag(variance**-0.5) @ directions.T
 
 
 def _spread(latent: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Return half the covariance (d x d) of the differences of like cells of any two groups."""
+    """Return half the covariance (d x d) of differences between similar cells of two groups.
+
+    All pairs of groups are pooled.
+    """
     total, n_pairs = np.zeros((latent.shape[1],) * 2), 0
     members = [latent[group == code] for code in np.unique(group)]
     for i, one in enumerate(members):
@@ -122,9 +125,9 @@ def _spread(latent: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def _mutual_neighbours(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of rows that are among each other's nearest neighbours."""
+    """Return pairs of rows that are among each other's nearest neighbours."""
     k = int(min(_NEIGHBOURS, max(1, _SHARE * min(len(one), len(other)))))
-    with threadpool_limits(limits=1, user_api="blas"):  # threads search; they add up nothing
+    with threadpool_limits(limits=1, user_api="blas"):  # other threads do not add numbers up
         to_other, to_one = (
             NearestNeighbors(n_neighbors=k, algorithm="brute").fit(b).kneighbors_graph(a)
             for a, b in ((one, other), (other, one))

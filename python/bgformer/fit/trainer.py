@@ -1,4 +1,4 @@
-"""The training loop: minibatches, schedule and the joint objective."""
+"""Training: minibatches, schedule and the joint objective."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
     from bgformer.runtime.progress import Progress
 
 _TOKEN_CELLS = 10_000
-"""Cells that the anchor tokens are set from."""
+"""Maximum number of cells used to set the anchor tokens."""
 _PROFILE_PRIOR = 5.0
-"""Average cells that are added to the profile of each anchor."""
+"""Number of average cells added to the profile of each anchor."""
 _SLICES = 2
-"""Parts of a minibatch that CPUs work on at once, each on one thread. They are as many whatever
-the number of threads, and their gradients are added in their order, so that the sums, and with
-them the clusters, do not depend on the machine's cores."""
+"""Number of parts of a minibatch that a CPU processes in parallel, one thread each. It does not
+depend on the number of threads, and gradients are added in a fixed order. The clusters therefore
+do not depend on the number of cores."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Weights of the terms; ZINB reconstruction per gene has weight 1."""
+    """Weights of the loss terms; the ZINB reconstruction, per gene, has weight 1."""
 
     self_supervised: float = 0.3
     commitment: float = 0.1
     dec: float = 0.0
-    """Weight of DEC in further steps after the first clusters are found; 0 leaves them out. Off by
-    default: no gain has been measured (docs/benchmarks.md)."""
+    """Weight of DEC. If above 0, training continues with DEC after the first clusters are found.
+    DEC is off by default because it gave no gain (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the network is trained."""
+    """Number and size of the training steps."""
 
     max_steps: int = 100
     batch_size: int = 256
     learning_rate: float = 3e-4
     genes_per_step: int = 256
-    """Genes, drawn again at each step, on which the ZINB term is estimated."""
+    """Number of genes, drawn again at each step, on which the ZINB term is estimated."""
 
 
 class _Minibatch(NamedTuple):
@@ -62,7 +62,7 @@ class _Minibatch(NamedTuple):
 
 
 class _Minibatches:
-    """Shuffled minibatches of equal size without end, each cell once per round."""
+    """Endless shuffled minibatches of equal size; each epoch sees each cell once."""
 
     def __init__(self, data: CountData, size: int, seed: int) -> None:
         self.data = data
@@ -71,14 +71,14 @@ class _Minibatches:
         self.order = np.empty(0, dtype=np.int64)
 
     def draw(self) -> np.ndarray:
-        """Return the cells of the next minibatch."""
+        """Return the indices of the cells in the next minibatch."""
         if len(self.order) < self.size:
             self.order = np.concatenate([self.order, self.rng.permutation(self.data.n_cells)])
         rows, self.order = self.order[: self.size], self.order[self.size :]
         return rows
 
     def load(self, rows: np.ndarray, device: torch.device) -> _Minibatch:
-        """Return what training needs of these cells."""
+        """Return counts, size factors and batches of these cells as tensors."""
         return _Minibatch(
             dense(self.data.counts[rows], device),
             torch.from_numpy(self.data.size_factors[rows])[:, None].to(device),
@@ -87,24 +87,23 @@ class _Minibatches:
 
 
 class _Halves(NamedTuple):
-    """Two disjoint halves of the genes, and the genes that each half's view must reconstruct."""
+    """Two disjoint halves of the genes, and the genes that the view of each half reconstructs."""
 
     seen: tuple[torch.Tensor, torch.Tensor]
     drawn: tuple[torch.Tensor, torch.Tensor]
 
 
 def _halves(n_genes: int, n_drawn: int, generator: torch.Generator) -> _Halves:
-    """Deal the genes to two halves; each view is asked about genes of the other."""
+    """Split the genes into two random halves; each view reconstructs genes of the other half."""
     order = torch.randperm(n_genes, generator=generator)
     one, other = order[: n_genes // 2], order[n_genes // 2 :]
     return _Halves((one, other), (other[: n_drawn // 2], one[: n_drawn // 2]))
 
 
 def set_tokens(network: Network, data: CountData, seed: int) -> None:
-    """Set the learned head's anchors to centres of the cells, and their profiles to their means.
+    """Set the learned head's anchors to k-means centres, and their profiles to mean counts.
 
-    A profile is the mean count of each gene in the cells that attend to the anchor, each cell
-    counting by its weight.
+    A profile is the weighted mean count of each gene in the cells that attend to the anchor.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_TOKEN_CELLS])
     sample = data.rows(rows)
@@ -121,20 +120,20 @@ def set_tokens(network: Network, data: CountData, seed: int) -> None:
 
 
 class Trainer:
-    """Trains the learned head in place on the joint objective, one step after the other.
+    """Trains the learned head in place on the joint objective, step by step.
 
     Parameters
     ----------
     network
-        On its device already, its anchors set.
+        Network on its device, with its anchors set.
     data
         The training cells.
     objective, schedule
-        Weights of the terms; steps and their size.
+        Weights of the loss terms; number and size of the steps.
     seed
-        Seeds the order of cells and the halves of the genes.
+        Seed for the order of cells and the halves of the genes.
     centroids
-        Clusters (k x d) to refine by DEC, which is part of the objective only when they are given.
+        Cluster centroids (k x d) for DEC; None leaves DEC out of the objective.
     """
 
     def __init__(
@@ -160,20 +159,20 @@ class Trainer:
             self.optimizer,
             schedule.learning_rate,
             total_steps=schedule.max_steps,
-            pct_start=max(0.1, min(0.9, 1.5 / schedule.max_steps)),  # 0 steps of rise divide by 0
+            pct_start=max(0.1, min(0.9, 1.5 / schedule.max_steps)),  # no warm-up would divide by 0
         )
         self.portions = Portions()
         self.n_steps = 0
 
     @property
     def n_slices(self) -> int:
-        """Parts of a minibatch that this process works on at once."""
-        # DEC counts the cells of its clusters over all that a rank has of a minibatch
+        """Number of parts of a minibatch that this process works on in parallel."""
+        # DEC counts the cells of a cluster over a rank's whole share of the minibatch
         parallel = self.network.anchors.device.type == "cpu" and self.dec is None
         return max(1, _SLICES // ranks.count()) if parallel else 1
 
     def step(self, workers: Executor) -> dict[str, float]:
-        """Make one step; return the loss and each unweighted term.
+        """Take one step; return the loss and each unweighted term.
 
         Raises
         ------
@@ -199,11 +198,11 @@ class Trainer:
         return values
 
     def _in_portions(self, rows: np.ndarray, halves: _Halves) -> list[_Slice]:
-        """Return what some cells add to the gradients, in as many portions as memory needs."""
+        """Return contributions of some cells to the gradients, in portions that fit in memory."""
         return list(self.portions.each(lambda part: self._work(part, halves), rows))
 
     def _work(self, rows: np.ndarray, halves: _Halves) -> _Slice:
-        """Return what some cells add to the means over the minibatch and to their gradients."""
+        """Return contributions of some cells to the minibatch's mean terms and their gradients."""
         cells = self.minibatches.load(rows, self.network.anchors.device)
         terms = _terms(self.network, cells, halves, self.dec)
         loss = terms["zinb"] + sum(
@@ -226,20 +225,20 @@ def train(
     centroids: np.ndarray | None = None,
     n_threads: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Make all steps of a :class:`Trainer`.
+    """Train for all steps of the schedule.
 
     Parameters
     ----------
     network, data, objective, schedule, seed, centroids
         See :class:`Trainer`.
     progress
-        Told of every step.
+        Updated after every step.
     n_threads
-        Threads to work on; the result does not depend on it.
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
-    "step", "loss" and each unweighted term, one value per step.
+    "step", "loss" and each unweighted term, arrays with one value per step.
     """
     trainer = Trainer(network, data, objective, schedule, seed, centroids)
     history: list[dict[str, float]] = []
@@ -253,7 +252,7 @@ def train(
 
 
 class _Slice(NamedTuple):
-    """What one part of a minibatch adds to the means over its cells."""
+    """Contribution of one part of a minibatch to the mean terms and their gradients."""
 
     names: list[str]
     values: torch.Tensor
@@ -261,11 +260,11 @@ class _Slice(NamedTuple):
 
 
 def _set_gradients(parameters: list[torch.nn.Parameter], slices: list[_Slice]) -> dict[str, float]:
-    """Set the gradients to those of all cells of a minibatch, added in a fixed order.
+    """Sum the gradients over a minibatch in a fixed order and set them.
 
     Returns
     -------
-    Loss and terms.
+    The loss and its terms.
     """
     sums = [reduce(torch.add, parts) for parts in zip(*(s.gradients for s in slices), strict=True)]
     sums.append(reduce(torch.add, [part.values for part in slices]))
@@ -283,7 +282,7 @@ def _terms(
 ) -> dict[str, torch.Tensor]:
     """Return the unweighted terms of the objective for one part of a minibatch.
 
-    Each view sees half of the genes and is doubled, so that it is on the scale of the whole.
+    Each view sees half of the genes; doubling the residuals restores the scale of all genes.
     """
     seen = network.residuals(cells.counts, cells.size_factors)
     queries = [network.in_units(network.encode(2 * seen[:, half], half)) for half in halves.seen]
@@ -296,8 +295,8 @@ def _terms(
             predicted.log_dispersion,
             predicted.dropout_logit.expand(len(query), -1),
         )
-        # Per gene, so that its weight against the other terms does not depend on how many genes
-        # were chosen; the genes drawn stand for all.
+        # Per gene, so that its weight relative to the other terms does not depend on the number
+        # of genes; the genes drawn represent all.
         zinb = zinb + log_likelihood / len(genes) / len(queries)
     terms = {
         "zinb": zinb,
@@ -310,10 +309,10 @@ def _terms(
 
 
 class _DEC:
-    """The clustering term: centroids that move, and the cluster sizes its target needs."""
+    """The DEC term: its trainable centroids, and the cluster sizes for its target."""
 
     every = 20
-    """Steps between two counts of the soft cluster sizes, which change slowly."""
+    """Number of steps between updates of the soft cluster sizes, which change slowly."""
 
     def __init__(self, network: Network, centroids: np.ndarray) -> None:
         device = network.anchors.device

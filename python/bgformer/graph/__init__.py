@@ -1,1 +1,1 @@
-"""Cells among the anchors, the graph of the anchors, and the clusters that it has."""
+"""Weights of cells on anchors, the anchor graph, and its clusters."""

@@ -1,7 +1,7 @@
-"""The graph of the anchors, and its communities: clusters at any resolution or number.
+"""The anchor graph and its communities: clusters at any resolution, or of any number.
 
-Two anchors are linked by the cells that attend to both, B^T B (m x m). The size of this graph does
-not depend on the number of cells, so any resolution can be tried at once.
+Cells that attend to two anchors link them: B^T B (m x m) for the attention weights B. The size of
+the graph does not depend on the number of cells, so trying another resolution is fast.
 """
 
 from __future__ import annotations
@@ -33,32 +33,33 @@ if TYPE_CHECKING:
 
 DEFAULT_RESOLUTION = 0.8
 MIN_CELLS = 10
-"""Fewest cells of a cluster, unless a number of clusters is asked for that needs smaller ones."""
+"""Minimum number of cells in a cluster, unless the number of clusters needs smaller ones."""
 ISLAND = 0.08
-"""Two groups of anchors are apart if the links between them are a smaller share than this of the
-geometric mean of all links that each has."""
+"""Two groups of anchors are islands, separated from each other, if their share of links is below
+this: the links between them over the geometric mean of the total links of each."""
 ONE_TYPE = 0.16
-"""Two clusters with a larger share of links than this are one, unless a resolution or a number is
-given: halves of a single type have .15 and more."""
+"""Two clusters with at least this share of links are merged, unless a resolution or a number is
+given. Two halves of a single type have a share of 0.15 or more."""
 _PARTS_RESOLUTION = 5.0
-"""Resolution of the parts in which islands are sought."""
+"""Resolution of the fine partition from which islands are built."""
 _NUMBER_RESOLUTION = 3.0
-"""Resolution of the parts of clusters where more are asked for than the default has ..."""
+"""First resolution at which clusters are split if more are requested than the default has, ..."""
 _FINER = 1.5
-"""... and the factor to the next one while there are too few."""
+"""... and the factor by which it grows while there are too few."""
 _FINEST = 1e3
 _ITERATIONS = 20
-"""Rounds of Leiden's algorithm: it can go round in circles between partitions that are equal."""
+"""Limit on Leiden iterations, because Leiden can cycle between equivalent partitions."""
 _LOOK_AT_ALL = 50_000
-"""With no more cells, all are asked which clusters win any; with more, ..."""
+"""With up to this many cells, all of them vote on which clusters hold cells; with more, ..."""
 _LOOK_AT_EACH = 20
-"""... so many of those nearest to each anchor."""
+"""... at most this many cells of each anchor vote."""
 
 
 def anchor_links(weights: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return how much cells link anchors, ``B^T B``, CSR m x m; its sum is the number of cells.
+    """Return the links between anchors, ``B^T B`` for the weights B (n x m), CSR m x m.
 
-    Its diagonal holds what the cells of each anchor have on that one alone.
+    All entries sum to n, because the weights of each cell sum to 1. The diagonal holds the links
+    of anchors to themselves.
     """
     blocks = weight_blocks(weights, block_sizes.LINKS)
     return sparse.csr_matrix(sum((block.T @ block).toarray() for block in blocks))
@@ -69,19 +70,17 @@ class AnchorGraph:
 
     Parameters
     ----------
-    weights
-        As in `partition`.
+    weights, min_cells, links
+        As in `graph.communities.partition`.
     seed
-        Seeds Leiden.
-    min_cells, links
-        As in `partition`.
+        Seed for Leiden.
 
     Attributes
     ----------
     mass
-        Cells of each anchor, each counting by its weight, shape (m,).
+        Sum of the weights of cells on each anchor, shape (m,).
     links
-        Links between different anchors, m x m, the diagonal 0.
+        Links between different anchors, m x m, with a diagonal of 0.
     """
 
     def __init__(
@@ -94,20 +93,20 @@ class AnchorGraph:
         self.weights, self.seed, self.min_cells = weights, seed, min_cells
         self._found: dict[float, np.ndarray] = {}
         links = (anchor_links(weights) if links is None else links).toarray()
-        self.mass = links.sum(axis=1)  # as the weights of a cell sum to 1
-        np.fill_diagonal(links, 0)  # self-loops would favour anchors that stand alone
+        self.mass = links.sum(axis=1)  # because the weights of a cell sum to 1
+        np.fill_diagonal(links, 0)  # self-loops would favour single anchors as clusters
         self.links = links
         rows, columns = np.nonzero(np.triu(links))
         self.graph = igraph.Graph(n=len(links), edges=np.column_stack([rows, columns]).tolist())
         self.graph.es["weight"] = links[rows, columns].tolist()
 
     def communities(self, resolution: float) -> np.ndarray:
-        """Return the cluster of each anchor at a resolution.
+        """Return the cluster of each anchor at a resolution, shape (m,).
 
-        Leiden's communities by modularity, with two changes. Modularity merges two small groups
-        when they have more links than their sizes let expect, however few (Fortunato and
-        Barthelemy 2007, doi:10.1073/pnas.0605965104), so the islands of each community are
-        separated. And a cluster of fewer than `min_cells` cells joins its neighbour.
+        These are Leiden communities by modularity, with two changes. First, each community is
+        split into its islands, because modularity merges small groups even if they share few links
+        (Fortunato and Barthelemy 2007, doi:10.1073/pnas.0605965104). Second, clusters with fewer
+        than `min_cells` cells are merged into a neighbour.
         """
         apart = self._islands(self.leiden(resolution))
         return self._without_small(apart, self.min_cells)
@@ -115,8 +114,8 @@ class AnchorGraph:
     def supported(self, clusters: np.ndarray) -> np.ndarray:
         """Merge clusters whose split has no evidence.
 
-        Where no group of anchors is an island, there is one population, and one cluster. Elsewhere
-        two clusters are merged while their links are as many as those between two halves of a
+        If no group of anchors is an island, all anchors form one cluster. Otherwise, two clusters
+        are merged as long as their share of links reaches `ONE_TYPE`, that of two halves of a
         single type.
         """
         everything = np.zeros(len(clusters), dtype=int)
@@ -131,10 +130,10 @@ class AnchorGraph:
         return clusters
 
     def nearest(self, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each cluster the one that it is most linked to, and their share of links.
+        """Return, for each cluster, the one it is most linked to, and their share of links.
 
-        The share is that of `ISLAND`: 0 if no cell lies between them, about 0.2 to 0.4 if a single
-        type was cut in two. Of a single cluster, the nearest is itself and the share nan.
+        The share is defined at `ISLAND`. It is 0 if no cell lies between the two, and about 0.2 to
+        0.4 if a single type was cut in two. With a single cluster, nearest is 0 and the share nan.
         """
         value = link_values(links_between(self.links, clusters), 0.5)
         if len(value) == 1:
@@ -143,9 +142,9 @@ class AnchorGraph:
         return value.argmax(axis=1), value.max(axis=1)
 
     def leiden(self, resolution: float) -> np.ndarray:
-        """Return Leiden's communities of the anchors, shape (m,); each resolution is run once."""
+        """Return Leiden communities, shape (m,) (Traag et al. 2019); results are cached."""
         if resolution not in self._found:
-            # Leiden draws from Python's generator; a private one leaves the caller's untouched.
+            # igraph uses Python's generator; a private one leaves the caller's state unchanged
             igraph.set_random_number_generator(random.Random(self.seed))
             try:
                 found = self.graph.community_leiden(
@@ -154,7 +153,7 @@ class AnchorGraph:
             finally:
                 igraph.set_random_number_generator(random)
             clusters = np.array(found.membership)
-            # an anchor that no cell attends to, as in a subset, would be a cluster of its own
+            # in a subset of cells, an anchor without cells would form its own cluster
             clusters[self.mass == 0] = clusters[self.mass.argmax()]
             self._found[resolution] = numbered(clusters)
         return self._found[resolution]
@@ -164,11 +163,11 @@ class AnchorGraph:
         return self.leiden(_PARTS_RESOLUTION)
 
     def _islands(self, clusters: np.ndarray) -> np.ndarray:
-        """Separate the islands of each community.
+        """Split each community into its islands.
 
-        Its parts, those of a finer partition, are merged two by two, those with the largest share
-        of links first, down to the share that islands have. Groups that most links lead out of are
-        no islands and join the one that they are most linked to.
+        A finer partition divides the community into parts. Pairs of parts are merged, largest
+        share of links first, until all shares are below `ISLAND`. A group with too many links to
+        other groups is not an island, and joins the group it is most linked to.
         """
         apart = clusters * (self._parts.max() + 1) + self._parts
         for community in range(clusters.max() + 1):
@@ -182,7 +181,7 @@ class AnchorGraph:
                     break
                 level = merged
             level = without_leaving(links, level)
-            # the number of any of its parts stands for an island
+            # label an island by the number of one of its parts
             first = {number: apart[inside[level == number][0]] for number in np.unique(level)}
             apart[inside] = [first[number] for number in level]
         return numbered(apart)
@@ -190,9 +189,9 @@ class AnchorGraph:
     def _without_small(
         self, clusters: np.ndarray, least: int, within: np.ndarray | None = None
     ) -> np.ndarray:
-        """Let clusters of fewer cells than `least` join the one that they are most linked to.
+        """Merge clusters with fewer than `least` cells into the one they are most linked to.
 
-        With `within`, they join clusters within the same one of these coarser clusters alone.
+        With `within`, merge only inside the same one of these coarser clusters.
         """
         within = np.zeros_like(clusters) if within is None else within
         while True:
@@ -204,10 +203,10 @@ class AnchorGraph:
             clusters = self._joined(clusters, int(small[cells[small].argmin()]), within)
 
     def holding_cells(self, clusters: np.ndarray, least: int) -> np.ndarray:
-        """Let clusters that win fewer cells than `least` join the one they are most linked to.
+        """Merge clusters that win fewer than `least` cells into the one they are most linked to.
 
-        `communities` counts cells by their weights; which cells a cluster wins in the vote is
-        known only for all clusters together. Of many cells, some of each anchor are looked at.
+        `communities` counts cells by their weights. Here cells are counted by the vote, which
+        assigns each cell to one cluster. With many cells, only some of each anchor vote.
         """
         clusters = numbered(clusters)
         while True:
@@ -218,7 +217,7 @@ class AnchorGraph:
 
     @cached_property
     def _voters(self) -> sparse.csr_matrix:
-        """Weights of the cells that show which clusters win any: all, or some of each anchor."""
+        """Weights of the cells that vote in `holding_cells`: all, or some of each anchor."""
         if self.weights.shape[0] <= _LOOK_AT_ALL:
             return next(weight_blocks(self.weights, _LOOK_AT_ALL))
         seen = np.zeros(self.weights.shape[1], dtype=int)
@@ -235,7 +234,7 @@ class AnchorGraph:
     def _joined(
         self, clusters: np.ndarray, one: int, within: np.ndarray | None = None
     ) -> np.ndarray:
-        """Merge one cluster with the one that it has most links to for the size of that."""
+        """Merge one cluster into the one with most links to it, relative to that one's size."""
         between = np.bincount(clusters, self.links[clusters == one].sum(axis=0))
         between = between / np.maximum(np.bincount(clusters, self.mass), 1e-300)
         if within is not None:
@@ -245,12 +244,12 @@ class AnchorGraph:
         return numbered(np.where(clusters == one, between.argmax(), clusters))
 
     def exactly(self, k: int) -> np.ndarray:
-        """Return exactly k clusters of anchors, each holding cells.
+        """Return exactly k clusters of anchors, each with cells, shape (m,).
 
         Raises
         ------
         ValueError
-            If the cells and anchors do not allow so many clusters.
+            If the cells and anchors do not allow k clusters.
         """
         n_cells, m = self.weights.shape
         most = min(n_cells, m)
@@ -266,9 +265,9 @@ class AnchorGraph:
         )
 
     def _merged_to(self, clusters: np.ndarray, k: int, least: int) -> np.ndarray:
-        """Merge clusters that hold cells until there are k that do.
+        """Merge clusters until there are k, each with cells.
 
-        A merged pair can win all cells of a third cluster; such a pair is passed over.
+        A pair is skipped if, once merged, it would win all cells of a third cluster.
         """
         while clusters.max() + 1 > k:
             value = link_values(links_between(self.links, clusters), 1)
@@ -282,19 +281,20 @@ class AnchorGraph:
         return clusters
 
     def cut(self, k: float) -> np.ndarray:
-        """Return about k clusters of anchors, as many as there can be."""
+        """Return about k clusters of anchors, limited to 1 to m."""
         wanted = int(np.clip(round(k), 1, len(self.links)))
         return next(self._at_least(wanted))[0]
 
     def _at_least(self, k: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Yield k clusters, and then more and more of them, up to one for each anchor.
+        """Yield k clusters, then more and more of them, up to one per anchor.
 
-        With them comes how many cells each must win: `min_cells`, or ever fewer while there are
-        too few clusters of so many.
+        Each comes with the number of cells that every cluster must win: `min_cells`, halved while
+        too few clusters reach it.
 
-        Fewer than the default resolution has are mergers of those, two by two, the two first that
-        have most links over what modularity expects. More are parts of those, which are merged
-        within each of them, first the two with the largest share of links.
+        If k is below the number of clusters at the default resolution, pairs of these are merged,
+        first the pair with most links relative to the expectation of modularity. If k is above it,
+        these clusters are split into parts, and parts of the same cluster are merged again, first
+        the pair with the largest share of links.
         """
         whole = self.communities(DEFAULT_RESOLUTION)
         for level in self._levels(whole, np.zeros_like(whole), 1, k):
@@ -315,7 +315,7 @@ class AnchorGraph:
     def _levels(
         self, start: np.ndarray, within: np.ndarray, exponent: float, k: int
     ) -> Iterator[np.ndarray]:
-        """Yield the levels on the way from `start` to fewer clusters, from k clusters upwards."""
+        """Yield the partitions between k clusters and those of `start`, k clusters first."""
         n_mergers = start.max() + 1 - k
         if n_mergers < 0:
             return
@@ -324,9 +324,10 @@ class AnchorGraph:
         yield from reversed(levels)
 
     def support(self, clusters: np.ndarray, nearby: list[np.ndarray]) -> np.ndarray:
-        """Return how likely each anchor is of its cluster's main type; see `Partition`.
+        """Return the probability that each anchor belongs to its cluster's dominant type, (m,).
 
-        `nearby` are clusters of the anchors at other resolutions; with none there is no doubt.
+        It is the share of the partitions `nearby` (at other resolutions) in which the anchor is
+        with the largest part of its cluster; 1 if there are none.
         """
         if not nearby:
             return np.ones(len(clusters))

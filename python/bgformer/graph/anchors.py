@@ -1,4 +1,4 @@
-"""The anchors of the graph: how many there are, and where they lie among the cells."""
+"""The anchors of the graph: their number, and their positions in the latent space."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 MAX_ANCHORS = 512
-"""Anchors of each head that "auto" chooses for all but the smallest data sets."""
+"""Number of anchors per head for "auto", except in small data sets."""
 CELLS_PER_ANCHOR = 5
-"""With fewer cells per anchor of a head than this, "auto" takes fewer anchors."""
+"""Minimum number of cells per anchor of a head for "auto"; with fewer, there are fewer anchors."""
 _ANCHOR_CELLS = 20_000
-"""Cells that the anchors are set from."""
+"""Maximum number of cells from which the anchors are computed."""
 
 
 def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> int:
-    """Return the number of anchors for n cells: the one given, or for "auto" a fitting one.
+    """Return the total number of anchors of both heads: the one given, or chosen for "auto".
 
     Raises
     ------
     ValueError
-        If more anchors are asked for than there are cells, or cells that they are set from.
+        If `n_anchors` exceeds the number of cells, or of cells from which anchors are computed.
     """
     if isinstance(n_anchors, int):
         if n_anchors > n_cells:
             raise ValueError(f"n_anchors is {n_anchors}, but there are only {n_cells} cells.")
         if n_anchors > _ANCHOR_CELLS:
             raise ValueError(
-                f"n_anchors is {n_anchors}, but anchors are set from {_ANCHOR_CELLS} cells; ask "
-                f"for no more than these."
+                f"n_anchors is {n_anchors}, but anchors are set from {_ANCHOR_CELLS} cells; use "
+                f"at most this many."
             )
         return n_anchors
     of_head = max(2, min(MAX_ANCHORS, n_cells // CELLS_PER_ANCHOR))
@@ -48,11 +48,11 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
 
 
 def centres(network: Network, data: CountData, seed: int) -> np.ndarray:
-    """Return the anchors, m x n_latent float32: first those of the linear head.
+    """Return the anchors, m x n_latent float32, those of the linear head first.
 
-    They are k-means centres of the cells, in the columns of the latent that their head looks at.
-    In the other columns stands the weighted mean of the cells that attend to them: attention does
-    not look there, but it gives each anchor a place among the cells.
+    In the latent columns of its own head, an anchor is a k-means centre of the cells. In the other
+    columns it is the weighted mean of the cells that attend to it. Attention does not use these,
+    but they give each anchor a position in the whole latent space.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_ANCHOR_CELLS])
     latent = embed(network, data.rows(rows))

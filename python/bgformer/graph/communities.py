@@ -1,4 +1,4 @@
-"""Clusters at a resolution, of a number, or by default: communities of the anchor graph."""
+"""Partitions of the anchor graph: by default, at a resolution, or of a given number."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 _DOUBT = (1 / 3, 3**-0.5, 1, 3**0.5, 3)
-"""Factors by which the right resolution, or number of clusters, might differ from the one used,
-all as likely: what the confidence is averaged over."""
+"""Factors on the resolution, or on the number of clusters, over which the confidence is averaged;
+all are treated as equally probable."""
 
 
 class Partition(NamedTuple):
@@ -26,21 +26,22 @@ class Partition(NamedTuple):
     labels
         Cluster of each cell, shape (n,), 0 the largest.
     confidence
-        How likely the cell is of its cluster's main type, shape (n,), 0..1; see `vote`.
+        Probability that each cell belongs to its cluster's dominant type, shape (n,), 0 to 1; see
+        `graph.votes.vote`.
     anchor_clusters
         Cluster of each anchor, shape (m,).
     anchor_support
-        How likely each anchor is of its cluster's main type, shape (m,), 0..1: the share of
-        resolutions, from a third to three times the one used (or of such numbers of clusters), at
-        which it is together with the largest part of its cluster.
+        Probability that each anchor belongs to its cluster's dominant type, shape (m,), 0 to 1. It
+        is the share of five resolutions (or numbers of clusters), from 1/3 to 3 times the one
+        used, at which the anchor is with the largest part of its cluster.
     resolution
-        The resolution at which the partition was found; nan where the number of clusters was set.
+        Resolution of the partition; nan if the number of clusters was given.
     nearest
-        For each cluster the one that it is most linked to, shape (k,).
+        For each cluster, the one it is most linked to, shape (k,).
     links
-        Its share of links with that one, shape (k,); see `AnchorGraph.nearest`.
+        Share of links between each cluster and its nearest, shape (k,); see `AnchorGraph.nearest`.
     n_considered
-        Clusters before splits without evidence were refused.
+        Number of clusters before splits without evidence were undone.
     """
 
     labels: np.ndarray
@@ -67,34 +68,38 @@ def partition(
     min_cells: int = MIN_CELLS,
     links: sparse.csr_matrix | None = None,
 ) -> Partition:
-    """Cluster the anchors and give each cell the cluster with most of its weight.
+    """Cluster the anchors, and assign each cell to the cluster with most of its weight.
 
-    Clusters are communities of the anchor graph, islands apart; see `AnchorGraph.communities`.
-    With neither a resolution nor a number given, a split needs evidence; see
-    `AnchorGraph.supported`. A given number is reached by merging; see `AnchorGraph.exactly`.
+    Clusters are communities of the anchor graph, split into islands; see
+    `AnchorGraph.communities`. If neither a resolution nor a number is given, splits without
+    evidence are undone; see `AnchorGraph.supported`. A given number is reached by merging; see
+    `AnchorGraph.exactly`.
 
     Parameters
     ----------
     weights
-        Weights of cells on anchors, n x m, rows summing to 1; CSR in memory, or anndata's CSR
-        data set on disk, of which a block is read at a time.
+        Weights of cells on anchors, n x m, rows summing to 1: CSR in memory, or anndata's CSR data
+        set on disk, which is read in blocks.
     resolution
-        Resolution of the modularity; None for the default, 0.8, with splits that have no evidence
-        refused.
+        Resolution of the modularity; None uses 0.8 and undoes splits without evidence.
     n_clusters
-        Number of clusters wanted; None to let the resolution decide.
+        Number of clusters; None to let the resolution decide.
     seed
-        Seeds Leiden.
+        Seed for Leiden.
     min_cells
-        Fewest cells of a cluster; smaller ones join the cluster that they are most linked to.
+        Minimum number of cells in a cluster; a smaller one joins the one it is most linked to.
     links
-        What `anchor_links` returns for these weights, if it is at hand.
+        Links between the anchors, from `anchor_links` for these weights; None to compute them.
+
+    Returns
+    -------
+    The clusters of cells and anchors.
 
     Raises
     ------
     ValueError
-        If more clusters are asked for than there are anchors or cells in use, the resolution is
-        not positive, or both are given.
+        If the cells and anchors do not allow `n_clusters` clusters, if `resolution` is not above
+        0, or if both are given.
     """
     not_both(resolution, n_clusters)
     if resolution is not None and not resolution > 0:
@@ -129,11 +134,11 @@ def partition(
 def assign(
     weights: sparse.csr_matrix, anchor_clusters: np.ndarray, anchor_support: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give each cell its cluster from those of its anchors; clusters are numbered by size.
+    """Assign each cell to a cluster of anchors, and number the clusters by size.
 
     Returns
     -------
-    Cluster and confidence of each cell, (n,), and cluster of each anchor, (m,).
+    Cluster and confidence of each cell, both (n,), and cluster of each anchor, (m,).
     """
     labels, confidence = vote_in_blocks(weights, anchor_clusters, anchor_support)
     sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)

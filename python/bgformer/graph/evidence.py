@@ -1,4 +1,4 @@
-"""Evidence for each cluster: what separates it from the one nearest to it, in held-out counts."""
+"""Evidence for each cluster: what separates it from its nearest one in held-out counts."""
 
 from __future__ import annotations
 
@@ -21,38 +21,41 @@ if TYPE_CHECKING:
     from bgformer.network.network import Network
 
 _CELLS = 20_000
-"""Cells that the profiles are taken from."""
+"""Maximum number of cells used for the profiles."""
 _MOST_CELLS = 300
-"""Cells of a side that count for a p-value at most, so that power does not grow with the data."""
+"""Maximum number of cells per cluster in a test, so that its power does not grow with the data."""
 _FOLD, _DETECTED, _DIFFERENCE, _FALSE = 1.0, 0.4, 0.7, 0.01
-"""The rule of scrattch.hicat (Tasic et al. 2018, doi:10.1038/s41586-018-0654-5) for a gene that
-tells two clusters apart: at least twice as high (log2), detected in this share of one's cells,
-with this relative difference of the shares, at this false discovery rate."""
+"""Criteria of scrattch.hicat (Tasic et al. 2018, doi:10.1038/s41586-018-0654-5) for a gene that
+distinguishes two clusters: minimum log2 fold change, minimum share of cells of one cluster in
+which it is detected, minimum relative difference of the shares, maximum false discovery rate."""
 _NAMED = 5
-"""Marker genes that are named."""
+"""Number of marker genes listed by name."""
 _WINDOW = 1 / 8
-"""Half the width of the windows in which cells are counted for a gap, as a share of the way from
-the middle of one cluster to that of the other."""
+"""Half the width of the windows in which cells are counted for a gap, as a share of the distance
+between the middles of the two clusters."""
 _PLACES = 9
-"""Places between two clusters where the gap is sought."""
+"""Number of positions between two clusters where the gap is searched."""
 
 
 class Profiles(NamedTuple):
-    """What counts that were held out from clustering say of each anchor of the linear head.
+    """Held-out counts of each anchor of the linear head.
+
+    m is the number of anchors of this head, s the number of cells used and d the number of latent
+    columns of this head.
 
     Attributes
     ----------
     cells
-        Cells nearest to the anchor, shape (m,).
+        Number of cells nearest to each anchor, shape (m,) float32.
     total
         Sum of each gene's counts per 10,000 over these cells, m x g float32.
     detected
-        Cells of these in which the gene is seen, m x g float32.
+        Number of these cells in which each gene is detected, m x g float32.
     nearest
-        Anchor nearest to each of the s cells that the profiles are taken from, shape (s,).
+        Nearest anchor of each cell, shape (s,) int32.
     first, second
-        Where these cells lie by the first half of their counts, which `nearest` is from, and by
-        the second, s x d float16: columns of the latent that the linear head looks at.
+        Latent positions of the cells from the first half of their counts, which also determines
+        `nearest`, and from the second half, s x d float16 each.
     """
 
     cells: np.ndarray
@@ -64,28 +67,32 @@ class Profiles(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """What lies between two clusters."""
+    """The density gap between two clusters: its depth, from 0 to 1, and a p-value."""
 
     depth: float
     p: float
 
 
 def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) -> Profiles:
-    """Deal each count to one of two halves, place cells by one, and sum up the other by anchor.
+    """Split counts into two random halves; assign cells by one and sum up the other per anchor.
 
-    If counts are Poisson about a cell's expression, the halves are independent given it (Neufeld
-    et al. 2024, JMLR 25(57), "data thinning"), so a gene that differs between clusters in the
-    second half does not owe that to the noise that the cells were placed by. The sums of anchors
-    add up to those of any clusters made of them.
+    Given a cell's expression, Poisson counts split this way are independent (data thinning;
+    Neufeld et al. 2024, JMLR 25(57)). A difference between clusters in the second half is
+    therefore not due to the noise by which cells were assigned. Sums per anchor can be added up to
+    sums per cluster.
 
     Parameters
     ----------
     network, data
         The trained network and its training cells.
     anchors
-        m x n_latent, those of both heads.
+        Anchors of both heads, one row each with n_latent columns.
     seed
-        Seeds the choice of cells, if they are many, and the halves.
+        Seed for the choice of cells and for the halves.
+
+    Returns
+    -------
+    The held-out counts, of at most 20,000 cells.
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
@@ -118,25 +125,32 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
 
 
 def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.DataFrame:
-    """Return what sets each cluster apart from the one nearest to it.
+    """Return a table of what separates each cluster from its nearest one.
 
     Parameters
     ----------
     found
-        Clusters.
+        The clusters.
     held_out
-        From `profiles`, for the same anchors.
+        Result of `profiles` for the same anchors.
     genes
-        Names of the genes.
+        Names of the genes, shape (g,).
 
     Returns
     -------
-    A row for each cluster: "cluster", "n_cells", "nearest" (the cluster with most links to it),
-    "links" (their share of links, see `communities.ISLAND`: near 0 across a gap, .15 and more
-    between halves of a single type), "gap" and "gap_p" (how deep the gap between the two is, 0
-    none, 1 empty, and the p-value of there being none; see `gap`), "n_markers" (genes that tell
-    the two apart in counts that were held out, see `_FOLD`) and "markers" (names of the first five
-    of those that the cluster has more of). With a single cluster there is no gap: nan.
+    Table with a row for each cluster:
+
+    "cluster", "n_cells"
+        Name of the cluster and its number of cells.
+    "nearest", "links"
+        The cluster most linked to it, and their share of links (see `anchor_graph.ISLAND`): near 0
+        across a gap, 0.15 or more between two halves of a single type.
+    "gap", "gap_p"
+        Depth of the density gap between the two, from 0 (none) to 1 (empty), and its p-value; see
+        `gap`. Both are nan for a single cluster.
+    "n_markers", "markers"
+        Number of genes that distinguish the two in held-out counts (see `_FOLD`), and the names of
+        the best five that are higher in the cluster.
     """
     n_clusters = found.n_clusters
     clusters = found.anchor_clusters[: len(held_out.cells)]
@@ -171,28 +185,35 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
 
 
 def gap(held_out: Profiles, one: np.ndarray, other: np.ndarray) -> Gap:
-    """Return how deep the gap between two groups of cells is, and whether chance would make it.
+    """Return the depth of the density gap between two groups of cells, and its p-value.
 
-    The first half of the counts says which cells are of which group, the line through the middles
-    of both, and where on it cells are fewest. The second half, whose noise is independent, says
-    how many cells lie there, and how many in windows of the same width at the middles. The depth
-    is 1 minus the ratio of the number in the gap to the smaller of those at the middles, 0 at
-    least. If cells were as dense there as at the smaller middle, either number would be as likely
-    to be the larger: the p-value is the binomial probability that no more lie in the gap.
+    The first half of the counts defines the groups, the line through their middles, and the
+    position between them with the fewest cells. The second half has independent noise. It gives
+    the number of cells in a window at this position, and in windows of the same width at the
+    middles. The depth is 1 minus the number in the gap over the smaller number at a middle, and at
+    least 0.
+
+    The null hypothesis is that cells are as dense in the gap as at that middle. The p-value is the
+    binomial probability, with 1/2 for each of the two windows, of as few cells in the gap or
+    fewer.
 
     Parameters
     ----------
     held_out
-        From `profiles`.
+        Result of `profiles`.
     one, other
         True for the cells of each group, shape (s,).
+
+    Returns
+    -------
+    Depth and p-value; both nan if a group is empty or both are the same.
     """
     if not one.any() or not other.any() or np.array_equal(one, other):
         return Gap(np.nan, np.nan)
     first, second = held_out.first.astype(np.float64), held_out.second.astype(np.float64)
     middles = np.array([first[group].mean(axis=0) for group in (other, one)])
     axis = middles[1] - middles[0]
-    axis /= max(axis @ axis, 1e-12)  # the middles are at 0 and 1
+    axis /= max(axis @ axis, 1e-12)  # scaled so that the middles are at 0 and 1
     either = one | other
     along, again = ((half - middles[0]) @ axis for half in (first, second))
     low, high = np.median(along[other]), np.median(along[one])
@@ -215,7 +236,7 @@ def _different(
     mean: np.ndarray,
     other_mean: np.ndarray,
 ) -> np.ndarray:
-    """Return the z of the difference in detection of the genes that differ, 0 for all others."""
+    """Return z of the difference in detection for genes that meet all criteria, 0 for others."""
     fold = np.log2((mean + 0.1) / (other_mean + 0.1))
     high, low = np.maximum(share, other_share), np.minimum(share, other_share)
     n, m = min(n_cells, _MOST_CELLS), min(n_other, _MOST_CELLS)

@@ -1,4 +1,4 @@
-"""Mergers of groups of anchors by the links between them."""
+"""Merge groups of anchors by the links between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LEAVING = 0.3
-"""Most links that lead out of an island, as a share of all that it has."""
+"""Maximum share of an island's links that lead to other groups."""
 
 
 def numbered(clusters: np.ndarray) -> np.ndarray:
@@ -19,31 +19,33 @@ def numbered(clusters: np.ndarray) -> np.ndarray:
 
 
 def first_of(clusters: np.ndarray) -> np.ndarray:
-    """Return where each cluster, numbered without gaps, is first."""
+    """Return the index of the first member of each cluster, numbered without gaps."""
     return np.unique(clusters, return_index=True)[1]
 
 
 def mergers(
     links: np.ndarray, clusters: np.ndarray, exponent: float, within: np.ndarray | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Merge clusters two by two until one is left, or one within each of coarser clusters.
+    """Merge pairs of clusters until one is left, or one in each coarser cluster.
+
+    Each merger takes the pair with the largest value of ``l_ab / (d_a d_b)^exponent``. l_ab are
+    the links between clusters a and b, and d_a and d_b are the total links of each, all as shares
+    of all links.
 
     Parameters
     ----------
     links
-        Between anchors, m x m.
+        Links between anchors, m x m.
     clusters
-        Of the anchors, shape (m,), numbered without gaps.
+        Cluster of each anchor, shape (m,), numbered without gaps.
     exponent
-        1 for the ratio to what modularity expects, 1/2 for the share of links; see below.
+        1 for the ratio to the expectation of modularity, 1/2 for the share of links.
     within
-        Coarser clusters, shape (m,).
+        Coarser clusters, shape (m,); None for one that holds all.
 
     Yields
     ------
-    The value of the merger, ``l_ab / (d_a d_b)^exponent`` with l_ab the links between the two and
-    d all links of each, as a share of all links; and the clusters after it, numbered by the lowest
-    of their numbers.
+    The value of the merger, and the clusters after it; a merged cluster keeps the lower number.
     """
     parents = np.zeros(clusters.max() + 1) if within is None else within[first_of(clusters)]
     between = links_between(links, clusters)
@@ -65,7 +67,7 @@ def mergers(
 
 
 def without_leaving(links: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Let groups that too many links lead out of join the one that they are most linked to."""
+    """Merge groups with too many links to other groups into the one they are most linked to."""
     while True:
         values, numbers = np.unique(groups, return_inverse=True)
         between = links_between(links, numbers)
@@ -79,7 +81,7 @@ def without_leaving(links: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def links_between(links: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return the links between and within clusters, k x k, as shares of all."""
+    """Return the links between and within clusters, k x k, as shares of all links."""
     member = np.zeros((len(clusters), clusters.max() + 1))
     member[np.arange(len(clusters)), clusters] = 1
     between = member.T @ links @ member

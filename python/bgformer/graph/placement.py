@@ -1,4 +1,4 @@
-"""The pass that puts all cells among the anchors, on several threads or processes."""
+"""Compute the latent and the anchor weights of all cells, on several threads or processes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Placement(NamedTuple):
-    """Where the cells are among the anchors.
+    """The latent of cells and their weights on the anchors.
 
-    `latent` is n x d float32 and `anchors` m x d float32, both in units of the spread of like
-    cells, and `weights` (CSR n x m) the weights of the cells on the anchors.
+    `latent` is n x d float32 and `anchors` is m x d float32, both in units of the spread of
+    similar cells. `weights` (CSR n x m) are the weights of the cells on the anchors.
     """
 
     latent: np.ndarray
@@ -37,23 +37,25 @@ class Placement(NamedTuple):
 def placements(
     network: Network, sample: Sample, anchors: np.ndarray, n_threads: int
 ) -> Iterator[Placement]:
-    """Yield the cells' places among given anchors, many cells at a time, in their order.
+    """Yield the latent and the weights of cells in blocks, in the order of the cells.
+
+    With several ranks, the first yields the blocks of all; the others send theirs to it and yield
+    nothing.
 
     Parameters
     ----------
     network
-        Trained.
+        The trained network.
     sample
-        Gives out the cells.
+        Source of the cells.
     anchors
-        m x d.
+        Anchors, m x d.
     n_threads
-        Threads to work on, if there is only one process.
+        Number of threads, used if there is only one process.
 
-    Returns
-    -------
-    With several ranks, those of all of them on the first; the others send it theirs and yield
-    nothing.
+    Yields
+    ------
+    The next block of cells.
     """
     n = len(sample.totals)
     starts = range(0, n, block_sizes.PLACED)
@@ -67,14 +69,14 @@ def placements(
         yield from _in_turn(work, starts, n, anchors)
         return
     with ThreadPoolExecutor(n_threads) as workers:
-        for wave in range(0, len(starts), n_threads):  # no more in memory than are worked on
+        for wave in range(0, len(starts), n_threads):  # hold only the blocks in progress
             yield from workers.map(work, starts[wave : wave + n_threads])
 
 
 def _in_turn(
     work: Callable[[int], Placement], starts: range, n: int, anchors: np.ndarray
 ) -> Iterator[Placement]:
-    """Let ranks take blocks in turn, so that the first has the next while it writes the last."""
+    """Distribute blocks over ranks in turn, so that they work while the first one writes."""
     for wave in range(0, len(starts), ranks.count()):
         mine = starts[wave : wave + ranks.count()][ranks.index() : ranks.index() + 1]
         found = [work(start) for start in mine]
@@ -95,7 +97,7 @@ def _send(placed: Placement) -> None:
 
 
 def _received(rank: int, n_cells: int, anchors: np.ndarray) -> Placement:
-    """Receive latent and weights of as many cells."""
+    """Receive the latent and weights of `n_cells` cells from a rank."""
     m, d = anchors.shape
     k = sum(min(NEIGHBOURS, part.stop - part.start) for part in head_anchors(m))
     latent = ranks.receive(rank, (n_cells, d), torch.float32)
@@ -107,7 +109,7 @@ def _received(rank: int, n_cells: int, anchors: np.ndarray) -> Placement:
 
 
 def gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield rows that come in blocks in the larger ones that `anchor_weights` works in."""
+    """Join blocks of rows into larger ones of at least `block_sizes.WEIGHTS` rows."""
     waiting: list[np.ndarray] = []
     for block in blocks:
         waiting.append(block)

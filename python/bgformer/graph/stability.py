@@ -1,4 +1,4 @@
-"""How many clusters each resolution gives, and how surely they would be found again."""
+"""Number and stability of clusters at each resolution."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 RESOLUTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0)
 _CELLS = 20_000
-"""Cells that are drawn from, if there are more."""
+"""Maximum number of cells on which stability is measured."""
 _DRAWS = 10
 
 
 class OtherFit(NamedTuple):
-    """A model trained anew: the graph of its anchors, and weights of the same cells on them."""
+    """A retrained model: its anchor graph, and the weights of the `sampled` cells on it."""
 
     graph: AnchorGraph
     weights: sparse.csr_matrix
 
 
 def sampled(n_cells: int, seed: int) -> np.ndarray:
-    """Return the cells that stability is measured on, ascending: all, or 20,000 of them."""
+    """Return the cells on which stability is measured, ascending: all, or 20,000 at random."""
     return np.sort(np.random.default_rng(seed).permutation(n_cells)[:_CELLS])
 
 
@@ -44,30 +44,29 @@ def over_resolutions(
 ) -> pd.DataFrame:
     """Return the number and the stability of the clusters at each resolution.
 
-    Stability is the mean adjusted Rand index between the clusters of the cells and those found
-    when as many cells are drawn from them with replacement (Hennig 2007,
-    doi:10.1016/j.csda.2006.11.025); 1 means that the same cells come together every time. It says
-    how much of a partition is due to the cells that happened to be measured, not which of several
-    stable resolutions is the right one. Anchors and latent stay the same; what training adds, only
-    other fits can show.
+    Stability is the mean adjusted Rand index between the clusters of the cells and those of
+    bootstrap samples of them (Hennig 2007, doi:10.1016/j.csda.2006.11.025). A value of 1 means
+    that every sample gives the same clusters. It shows how much a partition depends on the cells
+    measured. It does not show which of several stable resolutions is right. Anchors and latent
+    are kept fixed; only retrained models show the variation between fits.
 
     Parameters
     ----------
     weights
         Weights of the cells on the anchors, CSR n x m, rows summing to 1.
     resolutions
-        At which to cluster.
+        Resolutions to try.
     seed
-        Seeds the draws and Leiden.
+        Seed for the bootstrap samples and Leiden.
     others
-        Models trained anew, with the weights of the cells `sampled`.
+        Retrained models, with weights of the `sampled` cells.
     min_cells
-        Fewest cells of a cluster, of those `sampled`.
+        Minimum number of `sampled` cells in a cluster.
 
     Returns
     -------
-    "resolution", "n_clusters" and "stability", a row for each resolution; with `others` also
-    "retrained", the mean adjusted Rand index with their clusters.
+    Table with a row for each resolution: "resolution", "n_clusters" and "stability". With
+    `others`, "retrained" is the mean adjusted Rand index with their clusters.
     """
     sample = weights[sampled(weights.shape[0], seed)]
     n = sample.shape[0]

@@ -1,4 +1,4 @@
-"""Clusters of cells from those of their anchors: each cell goes with most of its weight."""
+"""Assign each cell to the cluster of anchors that has most of its weight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
     """Yield weights, CSR in memory or a CSR data set on disk, `size` rows at a time.
 
-    Of no cells there is one block, which is empty.
+    Without cells, yield one empty block.
     """
     for start in range(0, max(1, weights.shape[0]), size):
         stop = min(start + size, weights.shape[0])
@@ -30,17 +30,17 @@ def vote(
     anchor_clusters: np.ndarray,
     anchor_support: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each cell's heaviest cluster and the confidence in it, both (n,).
+    """Return the cluster with most of each cell's weight, and the confidence in it, both (n,).
 
-    The confidence is the cell's weight on the anchors of that cluster, each times its support,
-    ``sum_j w_ij s_j [j in the cluster]``; without `anchor_support`, the share of its weight.
+    The confidence is ``sum_j w_ij s_j [j in the cluster]``, the cell's weights on the anchors of
+    the cluster times their support (m,). Without `anchor_support`, the support is 1.
     """
     n, k = weights.shape[0], int(anchor_clusters.max()) + 1
     cell = np.repeat(np.arange(n), np.diff(weights.indptr))
     cluster = anchor_clusters[weights.indices]
-    # counted and not multiplied: a product of sparse matrices takes ten times as long
+    # bincount, because a product of sparse matrices takes ten times as long
     share = np.bincount(cell * k + cluster, weights.data, minlength=n * k).reshape(n, k)
-    labels = share.argmax(axis=1).astype(np.int32)  # of many cells: half the memory
+    labels = share.argmax(axis=1).astype(np.int32)  # half the memory of int64
     if anchor_support is None:
         return labels, _within_0_and_1(share[np.arange(n), labels])
     supported = weights.data * anchor_support[weights.indices] * (cluster == labels[cell])
@@ -48,14 +48,14 @@ def vote(
 
 
 def _within_0_and_1(confidence: np.ndarray) -> np.ndarray:
-    """Take off what rounding adds."""
+    """Clip rounding errors to the range from 0 to 1."""
     return np.clip(confidence, 0, 1).astype(np.float32)
 
 
 def vote_in_blocks(
     weights: Any, anchor_clusters: np.ndarray, anchor_support: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what `vote` does, for weights in memory or on disk (see `partition`)."""
+    """Apply `vote` in blocks to weights in memory or on disk (see `communities.partition`)."""
     votes = [
         vote(block, anchor_clusters, anchor_support)
         for block in weight_blocks(weights, block_sizes.WEIGHTS)

@@ -1,1 +1,1 @@
-"""The torch module: two heads, the attention of cells to anchors, and the losses."""
+"""The torch module: two heads, attention from cells to anchors, and the losses."""

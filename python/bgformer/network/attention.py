@@ -1,4 +1,4 @@
-"""The attention of all cells to the anchors, in numpy: B (n x m), a few anchors of each head."""
+"""Attention of all cells to their nearest anchors in each head, in numpy: B (n x m, sparse)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bgformer.network.heads import N_HEADS, head_anchors, head_columns
 from bgformer.network.network import NEIGHBOURS
 
 _WEIGHTS_BLOCK = 1024
-"""Cells whose distances to all anchors are in memory at once: few, to stay near the processor."""
+"""Cells whose distances to all anchors are held at once; few, so that they fit in the cache."""
 
 
 def anchor_weights(
@@ -17,17 +17,18 @@ def anchor_weights(
 ) -> sparse.csr_matrix:
     """Return the weights of cells on their nearest anchors, CSR n x m, rows summing to 1.
 
-    `network.attention` for all cells: in each head a Gaussian of the distance whose bandwidth is
-    the cell's own mean distance to its nearest anchors there. Each head has the same share.
+    This is `network.attention` for all cells. In each head, a weight is a Gaussian of the
+    distance. The bandwidth is the cell's mean distance to its nearest anchors. Both heads
+    contribute equally.
 
     Parameters
     ----------
     latent
         Cells, n x d.
     anchors
-        m x d.
+        Anchors, m x d.
     n_heads
-        2, or 1 if `latent` and `anchors` are those of a single head.
+        2, or 1 if `latent` and `anchors` belong to a single head.
     """
     every = [(slice(0, latent.shape[1]), slice(0, len(anchors)))]
     if n_heads == N_HEADS:
@@ -48,7 +49,7 @@ def anchor_weights(
 
 
 def _of_head(latent: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest anchors of one head (ascending) and the weights on them, n x k each."""
+    """Return the nearest anchors in one head (ascending) and the weights on them, n x k each."""
     k = min(NEIGHBOURS, len(anchors))
     half_square = np.square(anchors, dtype=np.float64).sum(axis=1).astype(np.float32) / 2
     blocks = [
@@ -66,12 +67,12 @@ def _of_head(latent: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.nd
 def _weights_block(
     cells: np.ndarray, anchors: np.ndarray, half_square: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the k nearest anchors (ascending index) and the weights on them, both rows x k.
+    """Return the k nearest anchors (ascending index) and the weights on them, rows x k each.
 
-    The k minima are taken one after the other: a quarter of the time of a partial sort.
+    Finding the k minima one after the other takes a quarter of the time of a partial sort.
     """
     rows, nearest = np.arange(len(cells)), np.empty((len(cells), k), dtype=np.int32)
-    distance = half_square - cells @ anchors.T  # halved and without what is the cell's own
+    distance = half_square - cells @ anchors.T  # half the squared distance, less |cell|^2 / 2
     for rank in range(k):
         nearest[:, rank] = distance.argmin(axis=1)
         distance[rows, nearest[:, rank]] = np.inf
@@ -91,7 +92,7 @@ def weights_from_parts(
 
 
 def heaviest(weights: sparse.csr_matrix) -> np.ndarray:
-    """Return the anchor that each cell has most weight on, shape (n,)."""
+    """Return the anchor on which each cell has most weight, shape (n,)."""
     most = np.maximum.reduceat(weights.data, weights.indptr[:-1]) if weights.nnz else weights.data
     cell = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
     at = np.flatnonzero(weights.data == most[cell])

@@ -1,4 +1,4 @@
-"""One function per term of the objective; each takes tensors and returns a scalar."""
+"""The terms of the objective: one function each, which takes tensors and returns a scalar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
 _MAX_LOG = 15.0
-"""Bound on log mean and log dispersion: exp(15) is 3.3 million, above any count seen."""
+"""Bound on log mean and log dispersion; exp(15) is 3.3 million, more than any real count."""
 
 
 def zinb(
@@ -24,16 +24,16 @@ def zinb(
     ``NB(x; mu, theta) = Gamma(x + theta) / (Gamma(theta) x!) (theta / (theta + mu))^theta
     (mu / (theta + mu))^x`` (Eraslan et al. 2019, doi:10.1038/s41467-018-07931-2, eq. 4).
 
-    The log-gamma terms are computed at the non-zero counts alone, where they differ from zero.
+    The log-gamma terms are zero for a count of 0, so they are computed only for non-zero counts.
 
     Parameters
     ----------
     counts
         Counts, b x g.
     log_mean
-        Log of the mean, size factor included, b x g.
+        Log of the mean, including the size factor, b x g.
     log_dispersion
-        Log of the dispersion, shape (g,).
+        Log of the dispersion theta, shape (g,).
     dropout_logit
         Logit of the dropout probability, b x g.
 
@@ -50,7 +50,7 @@ def zinb(
 
 
 class _ZINB(torch.autograd.Function):
-    """`zinb` with its derivatives written out: autograd takes three times as long for them."""
+    """`zinb` with explicit derivatives, because autograd takes three times as long."""
 
     @staticmethod
     def forward(
@@ -60,11 +60,11 @@ class _ZINB(torch.autograd.Function):
         log_dispersion: torch.Tensor,
         dropout_logit: torch.Tensor,
     ) -> torch.Tensor:
-        """Compute the loss, and its derivatives in passing."""
+        """Compute the loss and, at the same time, its derivatives."""
         theta = log_dispersion.exp()
         odds = log_mean - log_dispersion  # log of mu / theta
         share = torch.sigmoid(odds)  # mu / (theta + mu)
-        # theta log(theta / (theta + mu)), without cancellation at either extreme
+        # theta log(theta / (theta + mu)), stable for small and large mu / theta
         log_nb_zero = -theta * F.softplus(odds)
         dropped = torch.sigmoid(dropout_logit)
         log_not_dropped = -F.softplus(dropout_logit)
@@ -90,21 +90,21 @@ class _ZINB(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Return the derivatives by mean, dispersion and dropout; counts have none."""
+        """Return the derivatives with respect to mean, dispersion and dropout (counts: none)."""
         d_mean, d_dispersion, d_dropout = ctx.saved_tensors
         scale = -gradient / len(d_mean)
         return None, scale * d_mean, scale * d_dispersion, scale * d_dropout
 
 
 def _at_seen(counts: torch.Tensor, log_dispersion: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Return what the likelihood needs at the non-zero counts.
+    """Return what the likelihood needs for the non-zero counts.
 
-    Where in the flattened counts they stand, the counts x, theta, ``lgamma(x + theta) -
-    lgamma(theta) - lgamma(x + 1)``, and the derivative of that by log theta.
+    These are their positions in the flattened counts, the counts x, theta, ``lgamma(x + theta) -
+    lgamma(theta) - lgamma(x + 1)``, and the derivative of the latter with respect to log theta.
 
-    In float64, as lgamma(x + theta) - lgamma(theta) loses every digit of a float32 at a large
-    theta; at the few non-zero counts that costs next to nothing (MPS has none, and lives with the
-    rounding).
+    They are computed in float64, because for a large theta a float32 loses all digits of
+    lgamma(x + theta) - lgamma(theta). Non-zero counts are few, so this costs little. MPS has no
+    float64 and uses float32.
     """
     at = torch.nonzero(counts.reshape(-1)).ravel()
     wide = torch.float32 if counts.device.type == "mps" else torch.float64
@@ -119,12 +119,12 @@ def _at_seen(counts: torch.Tensor, log_dispersion: torch.Tensor) -> tuple[torch.
 def self_supervised(
     latent_a: torch.Tensor, latent_b: torch.Tensor, off_diagonal: float = 0.01
 ) -> torch.Tensor:
-    """Return how far two views of the same cells (b x d each) are from agreeing, per dimension.
+    """Return the Barlow Twins loss of two views of the same cells (b x d each), per dimension.
 
-    Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230, eq. 1): with C the cross-correlation of
-    the dimensions of both views over the batch, ``sum_i (1 - C_ii)^2 + w sum_(i != j) C_ij^2``.
-    The first part asks that the views agree, the second that dimensions differ, so that none is
-    lost.
+    ``(sum_i (1 - C_ii)^2 + w sum_(i != j) C_ij^2) / d``, where C is the cross-correlation of the
+    dimensions of both views over the batch and w is `off_diagonal` (Zbontar et al. 2021,
+    arXiv:2103.03230, eq. 1). The first term makes the views agree. The second decorrelates the
+    dimensions, so that none is redundant.
     """
     a, b = (
         (view - view.mean(0)) / (view.std(0, unbiased=False) + 1e-4)
@@ -137,11 +137,11 @@ def self_supervised(
 
 
 def commitment(query: torch.Tensor, anchors: torch.Tensor, beta: float = 0.25) -> torch.Tensor:
-    r"""Return the commitment of cells (b x d) to their nearest anchors (m x d), per dimension.
+    r"""Return the commitment loss of cells (b x d) to their nearest anchors, per dimension.
 
-    ``mean(||sg(q) - a||^2 + beta ||q - sg(a)||^2) / d`` with ``sg`` the stopped gradient and ``a``
-    the anchor nearest to the cell (van den Oord et al. 2017, arXiv:1711.00937, eq. 3): the first
-    part moves anchors to cells, the second cells to anchors.
+    ``mean(||sg(q) - a||^2 + beta ||q - sg(a)||^2) / d``, where ``sg`` stops the gradient and ``a``
+    is the anchor (of m x d) nearest to the cell (van den Oord et al. 2017, arXiv:1711.00937,
+    eq. 3). The first term moves anchors towards cells, the second moves cells towards anchors.
     """
     nearest = anchors[torch.cdist(query.detach(), anchors.detach()).argmin(1)]
     to_cells = (query.detach() - nearest).square().mean()
@@ -153,8 +153,8 @@ def soft_assignment(latent: torch.Tensor, centroids: torch.Tensor) -> torch.Tens
     """Return DEC's soft assignment q of cells (b x d) to clusters (k x d), rows summing to 1.
 
     Student-t kernel, ``q_ij ~ (1 + ||z_i - c_j||^2 / d)^-1`` (Xie et al. 2016, arXiv:1511.06335,
-    eq. 1, where the squared distance is not divided): two cells of a type are at a squared
-    distance of about d in the units of the latent (see `metric`).
+    eq. 1). The original does not divide the squared distance by d. Here it does, because cells of
+    a type are at a squared distance of about d in the units of `fit.metric`.
     """
     kernel = 1 / (1 + torch.cdist(latent, centroids).square() / latent.shape[1])
     return kernel / kernel.sum(1, keepdim=True)
@@ -163,12 +163,12 @@ def soft_assignment(latent: torch.Tensor, centroids: torch.Tensor) -> torch.Tens
 def target_distribution(q: torch.Tensor, frequency: torch.Tensor) -> torch.Tensor:
     """Return DEC's sharpened target ``p_ij ~ q_ij^2 / f_j`` (arXiv:1511.06335, eq. 3).
 
-    `frequency` holds the soft sizes of the clusters, f_j = sum_i q_ij over all cells, shape (k,).
+    `frequency` holds the soft cluster sizes, f_j = sum_i q_ij over all cells, shape (k,).
     """
     weight = q.square() / frequency
     return weight / weight.sum(1, keepdim=True)
 
 
 def dec(q: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-    """Return DEC's loss, the mean over cells of ``KL(p || q)`` (arXiv:1511.06335, eq. 2)."""
+    """Return DEC's loss, the mean of ``KL(p || q)`` over cells (arXiv:1511.06335, eq. 2)."""
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(1).mean()

@@ -1,4 +1,4 @@
-"""The torch module: two heads, the attention of cells to anchors, and the ZINB of the anchors."""
+"""The torch module: two heads, attention from cells to anchors, and the ZINB decoder."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from bgformer.network.heads import head_anchors, head_columns
 from bgformer.runtime.devices import Portions
 
 NEIGHBOURS = 5
-"""Anchors of each head that a cell attends to."""
+"""Number of anchors in each head that a cell attends to."""
 LEARNED_SCALE = 0.5
-"""What the learned head's part of the latent is multiplied by. Attention does not see it, since
-its bandwidth is the cell's own; it keeps the latent's distances to those that name types best."""
+"""Factor on the learned head's part of the latent. It does not change attention, whose bandwidth
+is relative to each cell; it weights the two heads in latent distances so that neighbours agree
+best with types."""
 
 
 class ZINBParameters(NamedTuple):
-    """Parameters of the zero-inflated negative binomial of b cells in some genes.
+    """Parameters of the zero-inflated negative binomial for b cells and some genes.
 
     `log_mean` is cells x genes and includes the size factor; `log_dispersion` and `dropout_logit`
-    are genes. The dispersion is the negative binomial's "size" (variance = mean + mean**2 /
-    dispersion).
+    have one value per gene. The dispersion is the "size" of the negative binomial (variance = mean
+    + mean**2 / dispersion).
     """
 
     log_mean: torch.Tensor
@@ -34,9 +35,10 @@ class ZINBParameters(NamedTuple):
 
 
 def residuals(counts: torch.Tensor, expected: torch.Tensor, most: float) -> torch.Tensor:
-    """Return Pearson residuals of counts, b x g, no further from 0 than `most`.
+    """Return Pearson residuals of counts, b x g, clipped to ±`most`.
 
-    The same as in the choice of genes: see `genes.residual_variance` for formula and source.
+    They are those used to choose genes; see `data.genes.residual_variance` for the formula and its
+    source.
     """
     precision = torch.addcmul(expected, expected, expected, value=1 / THETA).add_(1e-12).rsqrt_()
     return (counts - expected).mul_(precision).clamp_(-most, most)
@@ -47,18 +49,18 @@ def attention(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the anchors that each cell attends to and its weights on them, both b x k.
 
-    The logits are distances: ``softmax(-||q - a||^2 / (2 h^2))`` over the k nearest anchors, with
-    the bandwidth h the cell's own mean distance to them, so that dense and sparse regions are
-    treated alike. `attention.anchor_weights` computes the same for all cells.
+    The weights are ``softmax(-||q - a||^2 / (2 h^2))`` over the k nearest anchors. The bandwidth h
+    is the cell's mean distance to them, so that dense and sparse regions are treated alike.
+    `network.attention.anchor_weights` computes the same for all cells.
 
     Parameters
     ----------
     query
         Cells, b x d.
     anchors
-        m x d.
+        Anchors, m x d.
     n_neighbours
-        k; all anchors if there are fewer.
+        Number k of nearest anchors; all anchors if there are fewer.
     """
     with torch.no_grad():
         distance = torch.cdist(query, anchors)
@@ -69,29 +71,30 @@ def attention(
 
 
 class Network(nn.Module):
-    """Two heads, and the learned head's anchors.
+    """Both heads, and the anchors of the learned head.
 
     Parameters
     ----------
     gene_mean
-        Mean count of each gene in a cell of size factor 1, shape (g,).
+        Mean count of each gene in a cell with size factor 1, shape (g,).
     max_residual
         Bound on the Pearson residuals that the learned head sees.
     median_counts
-        Counts of a cell of size factor 1.
+        Total counts of a cell with size factor 1.
     n_batches
-        Batches whose mean counts are kept.
+        Number of batches.
     n_anchors, n_latent, n_hidden
-        Sizes of the network; anchors and latent are those of both heads together.
+        Sizes of the network; anchors and latent dimensions are totals over both heads.
 
     Notes
     -----
-    Set by `initialise`, and part of the saved state: the standardisation and the axes of the
-    linear head, and what the anchors of the learned head hold (`log_profile`, the log of the mean
-    counts of their cells). `metric.calibrate` sets centres and maps of both heads.
+    Buffers are part of the saved state. `fit.initialise` sets the standardisation and axes of the
+    linear head. `fit.trainer.set_tokens` sets `log_profile`, the log mean counts of the cells of
+    each anchor of the learned head. `fit.metric.calibrate` sets the centres and maps of both
+    heads.
     """
 
-    # buffers, of which torch does not say that they are tensors
+    # torch does not declare buffers as tensors
     gene_mean: torch.Tensor
     max_residual: torch.Tensor
     log_scale_of_counts: torch.Tensor
@@ -139,11 +142,11 @@ class Network(nn.Module):
         self.anchors = nn.Parameter(torch.zeros(learned.stop - learned.start, widths[1]))
         self.dropout_logit = nn.Parameter(torch.full((n_genes,), -3.0))  # hardly any dropout
         self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
-        self.portions = Portions()  # what its device has room for in a pass is found out once
+        self.portions = Portions()  # remembers how many cells fit into the device's memory
 
     @classmethod
     def from_state(cls, state: dict[str, torch.Tensor], n_anchors: int) -> Network:
-        """Return a network of the sizes of a saved state, holding it, in evaluation mode."""
+        """Return a network with a saved state, in evaluation mode."""
         network = cls(
             np.zeros(len(state["gene_mean"])),
             0,
@@ -158,12 +161,12 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def start_from(self, linear_axes: np.ndarray, learned_axes: np.ndarray) -> None:
-        """Set the linear head to projections, and let the learned head start as projections.
+        """Set the linear head to a projection, and start the learned head from one.
 
         Parameters
         ----------
         linear_axes, learned_axes
-            k x g each, k at most the head's width; what is left of the width stays at zero.
+            k x g each, where k is at most the width of the head. The other dimensions stay 0.
         """
         self.axes.zero_()
         self.axes[: len(linear_axes)] = torch.as_tensor(linear_axes, dtype=torch.float32)
@@ -176,7 +179,7 @@ class Network(nn.Module):
         self.encoder_out.bias.zero_()
 
     def standardised(self, counts: torch.Tensor, size_factors: torch.Tensor) -> torch.Tensor:
-        """Return scaled log counts, b x g: mean 0 and deviation 1, cut at 10 deviations."""
+        """Return scaled log counts, b x g: mean 0, standard deviation 1, clipped to ±10."""
         logs = torch.log1p(counts / size_factors * self.log_scale_of_counts)
         scaled = (logs - self.log_mean) / self.log_deviation
         return scaled.clamp_(-MAX_STANDARDISED, MAX_STANDARDISED)
@@ -186,12 +189,12 @@ class Network(nn.Module):
         return residuals(counts, size_factors * self.gene_mean, float(self.max_residual))
 
     def encode(self, seen: torch.Tensor, genes: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the learned head's output for residuals, b x d, before the metric.
+        """Encode residuals: return the learned head's output before the metric, b x d.
 
         Parameters
         ----------
         seen
-            Residuals in the genes given, b x g.
+            Residuals of the genes given, b x g.
         genes
             Indices of these genes; None for all.
         """
@@ -214,8 +217,8 @@ class Network(nn.Module):
         size_factors
             Size factors, b x 1.
         keep
-            1 where a gene was measured and 0 where it was not, 1 x g; a gene that was not
-            measured looks like one with the count that was to be expected.
+            1 for genes that were measured and 0 for the others, 1 x g. A gene that was not
+            measured is treated as if it had its expected value.
         """
         scaled = self.standardised(counts, size_factors)
         seen = self.residuals(counts, size_factors)
@@ -224,11 +227,14 @@ class Network(nn.Module):
         return F.linear(scaled, self.axes), self.encode(seen)
 
     def in_units(self, learned: torch.Tensor) -> torch.Tensor:
-        """Return the learned head's output (b x d) in units of the spread of like cells."""
+        """Return the learned head's output (b x d) in units of the spread of similar cells."""
         return (learned - self.learned_centre) @ self.learned_map
 
     def latent(self, linear: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
-        """Return the latent, b x n_latent: both heads side by side, in the units of `metric`."""
+        """Return the latent, b x n_latent: both heads side by side, in the units of `fit.metric`.
+
+        The learned head is multiplied by `LEARNED_SCALE`.
+        """
         linear = (linear - self.linear_centre) @ self.linear_map
         return torch.cat([linear, LEARNED_SCALE * self.in_units(learned)], dim=1)
 
@@ -239,21 +245,21 @@ class Network(nn.Module):
         batch: torch.Tensor,
         genes: torch.Tensor,
     ) -> ZINBParameters:
-        """Return the ZINB that the anchors expect of the cells that attend to them.
+        """Return the ZINB that the anchors predict for the cells that attend to them.
 
-        The mean is the attention-weighted mean of the anchors' profiles: a cell is reconstructed
-        from other cells alone.
+        The mean is the attention-weighted mean of the anchors' profiles, multiplied by the size
+        factor and the batch's ratio. A cell is thus reconstructed from other cells.
 
         Parameters
         ----------
         query
-            Cells in units, b x d.
+            Output of `in_units`, b x d.
         size_factors
-            b x 1.
+            Size factors, b x 1.
         batch
             Batch codes, shape (b,).
         genes
-            Genes to reconstruct.
+            Indices of the genes to reconstruct.
         """
         nearest, weights = attention(query, self.anchors)
         profiles = self.log_profile[:, genes].exp()

@@ -1,1 +1,1 @@
-"""From cells and settings to a fitted model, and what a fitted model can be asked."""
+"""Fit a model to cells with given settings, and use a fitted model."""

@@ -1,4 +1,4 @@
-"""A fitted model: all that a fit found, and what it can be asked without training."""
+"""A fitted model: the results of a fit, and what can be done with them without retraining."""
 
 from __future__ import annotations
 
@@ -36,34 +36,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit found.
+    """The results of a fit.
 
     Attributes
     ----------
     settings
-        Those of the fit.
+        Settings of the fit.
     genes
-        Names of the g genes used.
+        Names of the genes used, shape (g,).
     batches
-        Names of the batches; one if there are none.
+        Names of the batches; a single one if no batches were given.
     median_counts
-        What size factors are relative to.
+        Median total counts of a cell; size factors are relative to it.
     network
-        Trained.
+        The trained network.
     history
-        Loss and its terms at every training step.
+        "step", "loss" and each unweighted loss term, one value per training step.
     anchors
         Anchors of the graph, m x n_latent float32.
     profiles
-        What held-out counts say of each anchor; see `graph.evidence`.
+        Held-out counts of each anchor of the linear head; see `graph.evidence.Profiles`.
     latent, weights
-        Of the cells: n x n_latent float32, and CSR n x m; arrays, or what is sliced like them.
+        Latent (n x n_latent float32) and weights (CSR n x m) of the cells, as arrays or as objects
+        that are sliced like arrays.
     partition
         Clusters of the cells and of the anchors.
     links
-        Between the anchors, CSR m x m.
+        Links between the anchors, CSR m x m.
     evidence
-        What sets each cluster apart from the one nearest to it.
+        Table of what separates each cluster from its nearest one; see `graph.evidence.evidence`.
     """
 
     settings: Settings
@@ -81,7 +82,7 @@ class Fitted:
     evidence: pd.DataFrame = field(default=None)
 
     def __post_init__(self) -> None:
-        """Compute what follows from the rest, where it was not given."""
+        """Compute links and evidence unless they were given."""
         if self.links is None:
             object.__setattr__(self, "links", anchor_links(self.weights))
         if self.evidence is None:
@@ -89,7 +90,7 @@ class Fitted:
             object.__setattr__(self, "evidence", table)
 
     def reclustered(self, resolution: float | None, n_clusters: int | None) -> Fitted:
-        """Return the model with other clusters: at a resolution, of a number, or by default."""
+        """Return the model with other clusters: at a resolution, of a given number, or default."""
         found = partition(
             self.weights,
             resolution,
@@ -101,17 +102,22 @@ class Fitted:
         return replace(self, partition=found, evidence=None)
 
     def with_cells(self, latent: np.ndarray, weights: sparse.csr_matrix) -> Fitted:
-        """Return the model with other cells in the place of its own; clusters stay.
+        """Return the model with its cells replaced by others; the clusters of anchors stay.
 
         Parameters
         ----------
         latent
-            Of the cells, n x n_latent.
+            Latent of the cells, n x n_latent.
         weights
-            Of the cells on the anchors, CSR n x m.
+            Weights of the cells on the anchors, CSR n x m.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of cells differ.
         """
         if latent.shape[0] != weights.shape[0]:
-            raise ValueError("latent and weights are of different numbers of cells")
+            raise ValueError("latent and weights have different numbers of cells")
         found = self.partition
         labels, confidence = vote_in_blocks(weights, found.anchor_clusters, found.anchor_support)
         found = found._replace(labels=labels, confidence=confidence)
@@ -122,11 +128,11 @@ class Fitted:
     def embed(
         self, cells: AnnData | StoredCells, *, layer: str | None = None
     ) -> Iterator[np.ndarray]:
-        """Yield the latent of cells, many at a time; see :meth:`bgformer.BGFormer.embed`."""
+        """Yield the latent of cells in blocks; see :meth:`bgformer.BGFormer.embed`."""
         source = source_of(cells, layer, min_cells=1)
         at = match_genes(cells.var_names, self.genes)
         measured = at >= 0
-        # Cells with fewer genes are compared with the training cells' median in those genes.
+        # If genes are missing, size factors refer to the median counts in the remaining genes.
         expected = self.network.gene_mean.cpu().numpy()
         share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
         totals = np.zeros(cells.n_obs)
@@ -145,6 +151,6 @@ class Fitted:
         warn_blank(totals, len(at), cells.obs_names)
 
     def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return cluster and confidence, both (n,), of cells that `embed` gave the latent of."""
+        """Return cluster and confidence, both (n,), of cells with this latent (from `embed`)."""
         weights = anchor_weights(latent, self.anchors)
         return vote(weights, self.partition.anchor_clusters, self.partition.anchor_support)

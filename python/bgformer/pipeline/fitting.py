@@ -1,4 +1,4 @@
-"""The fit, from counts to clusters: genes, network, metric, training, anchors, clusters."""
+"""The fit from counts to clusters: genes, network, metric, training, anchors, clusters."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def fit_model(
     Parameters
     ----------
     settings
-        What decides the result.
+        Settings of the fit.
     cells
         Cells x genes with raw counts; not changed.
     places
-        Where the cells' latent and weights are kept.
+        Storage for the latent and the weights of the cells.
     layer
         Layer that holds the counts; None for ``X``.
     batch_key
@@ -69,14 +69,16 @@ def fit_model(
 
     Returns
     -------
-    The model.
+    The fitted model.
 
     Raises
     ------
     CountsError, ValueError
         If the counts or a setting cannot be used.
+    FloatingPointError
+        If the loss is not finite.
     RuntimeError
-        On a rank that is not the first, see `help_to_fit`.
+        On any rank but the first; see `help_to_fit`.
     """
     fitted = _fit(settings, cells, places, layer, batch_key, verbose=verbose)
     if fitted is None:
@@ -91,7 +93,7 @@ def help_to_fit(
     layer: str | None = None,
     batch_key: str | None = None,
 ) -> None:
-    """Do the part of a rank that is not the first, which has all results; as `fit_model`."""
+    """Do the work of a rank other than the first, which gets all results; see `fit_model`."""
     _fit(settings, cells, InMemoryPlaces(), layer, batch_key, verbose=False)
 
 
@@ -104,7 +106,7 @@ def _fit(
     *,
     verbose: bool,
 ) -> Fitted | None:
-    """Return the model, or None on ranks that are not the first."""
+    """Return the model, or None on ranks other than the first."""
     device = pick_device(settings.device)
     if settings.objective.dec and ranks.count() > 1:
         raise ValueError("DEC runs in one process only; set its weight to 0, or use one process.")
@@ -159,7 +161,7 @@ def _fit(
 
 
 def _number_of_anchors(settings: Settings, n_cells: int) -> int:
-    """Return how many anchors there will be, and warn if they are so few that all are alike."""
+    """Return the number of anchors, and warn if every cell would attend to all of a head."""
     if settings.wanted_clusters is not None and settings.wanted_clusters > n_cells:
         raise ValueError(
             f"n_clusters is {settings.n_clusters}, but there are only {n_cells} cells."
@@ -167,8 +169,8 @@ def _number_of_anchors(settings: Settings, n_cells: int) -> int:
     n_anchors = choose_number(n_cells, settings.n_anchors, settings.n_clusters)
     if n_anchors <= N_HEADS * NEIGHBOURS < n_cells and settings.n_anchors != "auto":
         warnings.warn(
-            f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if there are "
-            f"{NEIGHBOURS} or fewer, so clusters can hardly be told apart; use more.",
+            f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if it has "
+            f"{NEIGHBOURS} or fewer, so clusters can hardly be separated; use more anchors.",
             stacklevel=4,
         )
     return n_anchors
@@ -177,7 +179,7 @@ def _number_of_anchors(settings: Settings, n_cells: int) -> int:
 def _trained(
     network: Network, data: CountData, settings: Settings, n_threads: int, *, verbose: bool
 ) -> dict[str, np.ndarray]:
-    """Train the network, its metric set before and after; return loss and terms of each step."""
+    """Train the network, set its metric before and after, and return the training history."""
     calibrate(network, data, settings.seed)
     set_tokens(network, data, settings.seed)
     with Progress(settings.max_steps, verbose=verbose) as progress:
@@ -197,7 +199,7 @@ def _trained(
 def _refined(
     network: Network, data: CountData, labels: np.ndarray, settings: Settings, *, verbose: bool
 ) -> None:
-    """Train the network on by DEC, from these clusters of its training cells."""
+    """Continue training with DEC, starting from these clusters of the training cells."""
     with Progress(settings.max_steps, verbose=verbose) as progress:
         refine(
             network,
@@ -213,10 +215,10 @@ def _refined(
 def _placed(
     network: Network, sample: Sample, anchors: np.ndarray, places: Places, n_threads: int
 ) -> tuple[Any, Any]:
-    """Put all cells among the anchors; return their latent and weights, None on other ranks."""
+    """Return the latent and weights of all cells; None and None on ranks other than the first."""
     parts = placements(network, sample, anchors, n_threads)
     if ranks.index() > 0:
-        for _ in parts:  # each has gone to the first rank
+        for _ in parts:  # yields nothing, but sends this rank's blocks to the first rank
             pass
         return None, None
     places.start(len(sample.totals), anchors.shape[1], len(anchors))
@@ -226,7 +228,7 @@ def _placed(
 
 
 def _clusters(weights: Any, settings: Settings) -> tuple[sparse.csr_matrix, Partition]:
-    """Return the links between the anchors, and the clusters that the settings ask for."""
+    """Return the links between the anchors, and the clusters for these settings."""
     links = anchor_links(weights)
     found = partition(
         weights,
@@ -240,7 +242,7 @@ def _clusters(weights: Any, settings: Settings) -> tuple[sparse.csr_matrix, Part
 
 
 def _say_found(found: Partition, *, verbose: bool) -> None:
-    """Say how many clusters there are, and warn if it is one for want of evidence."""
+    """Log the number of clusters, and warn if there is only one for lack of evidence."""
     if found.n_clusters == 1 < found.n_considered:
         warnings.warn(
             f"one cluster, because no group of cells is separated from the others by a gap; "

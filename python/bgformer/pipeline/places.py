@@ -1,4 +1,4 @@
-"""Where the places of the cells among the anchors are kept: arrays in memory, or a file."""
+"""Storage for the latent and the weights of the cells: arrays in memory, or a file."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ if TYPE_CHECKING:
 
 
 class Places(Protocol):
-    """Takes latent and weights of n cells a block at a time, and gives them back."""
+    """Collects the latent and weights of n cells block by block, and returns them."""
 
     def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
-        """Make room, and forget what was there."""
+        """Allocate space, and discard earlier contents."""
 
     def add(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
-        """Take the next cells, b x d and CSR b x m."""
+        """Add the next cells, b x d and CSR b x m."""
 
     def end(self) -> tuple[Any, Any]:
-        """Return latent, n x d, and weights, CSR n x m, as arrays or what is sliced like them."""
+        """Return latent (n x d) and weights (CSR n x m), as arrays or objects sliced like them."""
 
 
 class InMemoryPlaces:
-    """Keeps them in arrays."""
+    """Keeps latent and weights in arrays."""
 
     def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
-        """Forget what was there."""
+        """Discard earlier contents."""
         self._latent: list[np.ndarray] = []
         self._weights: list[sparse.csr_matrix] = []
 
     def add(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
-        """Take the next cells."""
+        """Add the next cells."""
         self._latent.append(latent)
         self._weights.append(weights)
 
     def end(self) -> tuple[np.ndarray, sparse.csr_matrix]:
-        """Return latent, n x d float32, and weights, CSR n x m."""
+        """Return latent (n x d float32) and weights (CSR n x m)."""
         weights = _one(self._weights, lambda parts: sparse.vstack(parts, format="csr"))
         return _one(self._latent, np.concatenate), weights
 
 
 def _one(parts: Sequence[Any], join: Any) -> Any:
-    """Join parts, unless there is one only, which need not be copied."""
+    """Join parts; a single part is returned without a copy."""
     return parts[0] if len(parts) == 1 else join(parts)

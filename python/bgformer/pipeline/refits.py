@@ -1,4 +1,4 @@
-"""Models trained anew on a part of the cells, to see which clusters come again."""
+"""Retrain models on halves of the cells, to see which clusters are found again."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 def fitted_to_half(adata: AnnData, params: dict[str, Any], draw: int) -> OtherFit:
-    """Train a model on a random half of the cells, with a seed of its own.
+    """Train a model on a random half of the cells, with its own seed.
 
     Parameters
     ----------
     adata
-        The cells, with their counts.
+        The cells with their counts.
     params
-        Of the fit that is repeated, as in ``uns``.
+        Parameters of the fit to repeat, from "params" in ``uns``.
     draw
         Number of the half; the same number gives the same half.
 
     Returns
     -------
-    The graph of its anchors, and the weights on them of the cells `stability.sampled`.
+    The anchor graph, and the weights of the cells `graph.stability.sampled` on its anchors.
     """
     given = dict(params)
     layer, batch_key = given.pop("layer", None), given.pop("batch_key", None)
     seed = int(given["seed"])
     drawn = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0])
     half = np.sort(np.random.default_rng(drawn).permutation(adata.n_obs)[: adata.n_obs // 2])
-    # the number or resolution of the results does not matter: each resolution is tried
+    # the number or resolution of the stored clusters is not used: the caller tries its own
     given |= {"n_clusters": "auto", "resolution": DEFAULT_RESOLUTION, "seed": drawn}
     given["objective"] = Objective(**given["objective"])
     fitted = fit_model(

@@ -1,4 +1,4 @@
-"""The settings that decide what a fit finds, checked."""
+"""The settings of a fit, and their checks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bgformer.network.heads import LEAST_LATENT, N_HEADS
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a fit; :class:`bgformer.BGFormer` says what each means.
+    """Settings that determine the result of a fit; :class:`bgformer.BGFormer` describes each.
 
     Raises
     ------
     ValueError
-        For a value that cannot be meant, or two that contradict each other.
+        If a value is invalid, or two contradict each other.
     """
 
     n_clusters: int | str = "auto"
@@ -33,7 +33,7 @@ class Settings:
     objective: Objective = field(default_factory=Objective)
 
     def __post_init__(self) -> None:
-        """Check each value, and make numpy's numbers Python's."""
+        """Check each value, and convert numpy numbers to Python numbers."""
         checked: dict[str, Any] = {
             "n_clusters": whole_or_auto("n_clusters", self.n_clusters),
             "n_anchors": whole_or_auto("n_anchors", self.n_anchors, least=N_HEADS),
@@ -51,20 +51,20 @@ class Settings:
         clusters, anchors = self.n_clusters, self.n_anchors
         if isinstance(clusters, int) and isinstance(anchors, int) and clusters > anchors:
             raise ValueError(
-                f"n_clusters is {clusters}, but n_anchors only {anchors}: clusters are made of "
-                f"anchors, so ask for fewer clusters or more anchors."
+                f"n_clusters is {clusters}, but n_anchors is only {anchors}: each cluster needs "
+                f"an anchor, so use fewer clusters or more anchors."
             )
 
     @classmethod
     def of(cls, described: dict[str, Any]) -> Settings:
-        """Return the settings that `described` returned."""
+        """Return the settings from the dictionary that `described` returned."""
         return cls(**described | {"objective": Objective(**described["objective"])})
 
     def described(self) -> dict[str, Any]:
-        """Return them as plain values, the objective as a dictionary."""
+        """Return the settings as a dictionary of plain values."""
         return asdict(self)
 
     @property
     def wanted_clusters(self) -> int | None:
-        """The number of clusters asked for, None to find it."""
+        """The requested number of clusters; None for "auto"."""
         return self.n_clusters if isinstance(self.n_clusters, int) else None

@@ -1,4 +1,4 @@
-"""Plots of the results that `bgformer.tl` stored."""
+"""Plots of the results that :mod:`bgformer.tl` stores."""
 
 from bgformer.pl.curves import resolution, training
 from bgformer.pl.embedding import embedding

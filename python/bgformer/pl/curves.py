@@ -1,4 +1,4 @@
-"""Curves: clusters over the resolution, and the loss over the training steps."""
+"""Curves: number and stability of clusters by resolution, and the loss by training step."""
 
 from __future__ import annotations
 
@@ -30,37 +30,38 @@ def resolution(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes] | None:
-    """Draw the number of clusters and their stability over the resolution.
+    """Draw the number of clusters and their stability against the resolution.
 
-    The dotted line is the resolution that the clusters in `adata` have, if they have one. A flat
-    stretch of the first curve with high values in the second is a number of clusters that the data
-    hold on to.
+    The dotted line is the resolution of the stored clusters, if they have one. Where the first
+    curve is flat and the second is high, the data support that number of clusters.
 
     Parameters
     ----------
     adata
-        With the results of :func:`bgformer.tl.cluster`.
+        Cells with the results of :func:`bgformer.tl.cluster`; not changed.
     resolutions
-        Resolutions to try; see :func:`bgformer.tl.resolutions` for their numbers.
+        Resolutions to try; see :func:`bgformer.tl.resolutions`, which computes the values.
     n_fits
-        Models to train anew; a second line then shows how far their clusters agree.
+        Number of models to retrain. If above 0, a second line shows how well their clusters agree
+        with the stored model.
     key_added
-        Name of the results.
+        Name under which the results are stored.
     show
-        Show the figure; None does unless `save` is given or the backend has no window.
+        Show the figure. None shows it unless `save` is given or the backend has no window.
     save
         File to write the figure to.
 
     Returns
     -------
-    None if shown, else the two Axes.
+    None if the figure is shown, otherwise the two Axes.
 
     Raises
     ------
-    ValueError
-        If `adata` has no such results, or a resolution is not above 0.
+    CountsError, ValueError
+        If `adata` has no results named `key_added`, a resolution is not above 0, or the counts for
+        retraining cannot be used.
     FileNotFoundError
-        If there is no folder to write `save` into.
+        If the folder of `save` does not exist.
     """
     check_folder(save)
     table = tl.resolutions(adata, resolutions, n_fits=n_fits, key_added=key_added)
@@ -76,7 +77,7 @@ def resolution(
     if "retrained" in table:
         axes[1].plot(table["resolution"], table["retrained"], marker="o", markersize=4)
         lines = axes[1].lines[0], axes[1].lines[-1]
-        axes[1].legend(lines, ["cells drawn anew", "models trained anew"], fontsize=8)
+        axes[1].legend(lines, ["resampled cells", "retrained models"], fontsize=8)
     axes[1].set_ylim(min(0.5, table.iloc[:, 2:].to_numpy().min()), 1.02)
     return None if finish(axes[0], ax=None, show=show, save=save) else axes
 
@@ -88,32 +89,31 @@ def training(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> list[Axes] | None:
-    """Draw the loss and its terms over the training steps.
+    """Draw the loss and its unweighted terms against the training step.
 
-    The line is smoothed (over a twentieth of the steps), the faint one behind it is what each step
-    had.
+    The faint line shows each step. The solid line is smoothed over a twentieth of the steps.
 
     Parameters
     ----------
     source
         Cells with the results of :func:`bgformer.tl.cluster`, or a fitted model.
     key_added
-        Name of the results.
+        Name under which the results are stored; not used with a model.
     show
-        Show the figure; None does unless `save` is given or the backend has no window.
+        Show the figure. None shows it unless `save` is given or the backend has no window.
     save
         File to write the figure to.
 
     Returns
     -------
-    None if shown, else the Axes, one for the loss and one for each term.
+    None if the figure is shown, otherwise the Axes: one for the loss and one for each term.
 
     Raises
     ------
     ValueError
-        If there are no such results, or the model is not fitted.
+        If there are no results named `key_added`, or the model is not fitted.
     FileNotFoundError
-        If there is no folder to write `save` into.
+        If the folder of `save` does not exist.
     """
     check_folder(save)
     if isinstance(source, BGFormer):
@@ -129,14 +129,14 @@ def training(
     for name, axis in zip(terms, axes, strict=True):
         values = pd.Series(np.asarray(history[name], dtype=float))
         smooth = values
-        for smoothed in ("median", "mean"):  # outliers go first, then the corners
+        for smoothed in ("median", "mean"):  # the median removes outliers, the mean smooths
             rolling = smooth.rolling(window, center=True, min_periods=1)
             smooth = getattr(rolling, smoothed)()
-        smooth[values.isna()] = np.nan  # a term begins where it begins
+        smooth[values.isna()] = np.nan  # do not extend a term to steps that lack it
         axis.plot(steps, values, color="C0", alpha=0.25, linewidth=0.8)
         axis.plot(steps, smooth, color="C0", linewidth=1.6)
         axis.set(title=_title(name), xlabel="step", xlim=(0, steps[-1] + 1))
-        # The first steps can be far above all that follows, and would flatten it.
+        # The first steps can be far higher than the rest and would flatten the curve.
         seen = values.dropna().to_numpy()
         if len(seen):
             low, high = seen.min(), np.quantile(seen[len(seen) // 20 :], 0.999)
@@ -146,5 +146,5 @@ def training(
 
 
 def _title(term: str) -> str:
-    """Return the name of a term of the objective as a reader writes it."""
+    """Return the display name of a loss term."""
     return term.upper() if term in ("zinb", "dec") else term.replace("_", "-")

@@ -1,4 +1,4 @@
-"""The UMAP of the latent."""
+"""The UMAP of the latent space."""
 
 from __future__ import annotations
 
@@ -30,41 +30,42 @@ def embedding(
     save: str | Path | None = None,
     **kwargs: Any,
 ) -> Axes | list[Axes] | None:
-    """Draw a UMAP of the latent, coloured by cluster or by anything else known of the cells.
+    """Draw a UMAP of the latent space, coloured by clusters, other columns or genes.
 
-    The UMAP is computed at the first call, with the seed of the results, and kept in
-    ``adata.obsm["X_" + key_added + "_umap"]``; ``adata.obsm["X_umap"]`` is not touched.
+    The first call computes the UMAP with the seed of the results and stores it, n x 2 float32, in
+    ``adata.obsm["X_" + key_added + "_umap"]``. ``adata.obsm["X_umap"]`` is not changed.
 
     Parameters
     ----------
     adata
-        With the results of :func:`bgformer.tl.cluster`.
+        Cells with the results of :func:`bgformer.tl.cluster`.
     color
-        Columns of ``adata.obs`` or genes, one panel each; None for the clusters. "confidence" is
-        short for the confidence of these results, drawn from 0 to 1. A gene is drawn as log(1 +
-        counts), each cell's counts scaled to those of the median cell, unless ``layer`` or
-        ``use_raw`` asks for other values, or the counts are no longer in `adata`.
+        Columns of ``adata.obs`` or genes, one panel each; None for the clusters. "confidence"
+        stands for the confidence of these results, drawn from 0 to 1. Genes are drawn as log(1 +
+        counts), with the counts of each cell scaled to those of the median cell. This is not done
+        if `layer` or `use_raw` is given, or if `adata` no longer has the counts.
     key_added
-        Name of the results.
+        Name under which the results are stored.
     ax
-        Axes to draw into, for one panel.
+        Axes to draw into; only for a single panel.
     show
-        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+        Show the figure. None shows it unless `ax` or `save` is given or the backend has no window.
     save
         File to write the figure to, e.g. "umap.png" or "umap.pdf".
     **kwargs
-        Passed to :func:`scanpy.pl.embedding`, e.g. ``size``, ``palette``, ``legend_loc``.
+        Passed to :func:`scanpy.pl.embedding`, e.g. `size`, `palette`, `legend_loc`.
 
     Returns
     -------
-    None if shown, else the Axes, a list of them for several panels.
+    None if the figure is shown, otherwise the Axes, or a list of Axes for several panels.
 
     Raises
     ------
     ValueError
-        If `adata` has no such results, or neither a column nor a gene of that name.
+        If `adata` has no results named `key_added`, if `color` names neither a column nor a gene,
+        or if `ax` is given for several panels.
     FileNotFoundError
-        If there is no folder to write `save` into.
+        If the folder of `save` does not exist.
     """
     import scanpy as sc
 
@@ -90,7 +91,7 @@ def embedding(
     for name, style, axis in zip(names, styles, axes, strict=True):
         style = {"frameon": False, "size": size} | style
         if name == confidence:
-            style |= {"vmin": 0, "vmax": 1, "color_map": "viridis_r"}  # dark where it is sure
+            style |= {"vmin": 0, "vmax": 1, "color_map": "viridis_r"}  # dark: confident
         style |= kwargs
         sc.pl.embedding(
             expressed if name in genes else adata,
@@ -109,7 +110,7 @@ def embedding(
 
 
 def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
-    """Raise ValueError for a name that neither cells nor genes have."""
+    """Raise ValueError for a name that is neither a column of ``obs`` nor a gene."""
     genes = adata.var_names if adata.raw is None else adata.raw.var_names.union(adata.var_names)
     for name in names:
         if name not in adata.obs and name not in genes:
@@ -120,15 +121,14 @@ def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
 
 
 def _ensure_umap(adata: AnnData, key: str) -> None:
-    """Compute the UMAP of the latent unless it is there."""
+    """Compute the UMAP of the latent unless it is stored already."""
     import anndata as ad
     import scanpy as sc
 
     place = f"X_{key}_umap"
     if place in adata.obsm:
         return
-    # In an AnnData of its own, so that neighbours, UMAP and their settings in `adata` stay what
-    # the caller made them.
+    # A separate AnnData leaves the caller's neighbours, UMAP and their settings unchanged.
     cells = ad.AnnData(np.asarray(adata.obsm[f"X_{key}"]))
     seed = int(adata.uns[key]["seed"])
     sc.pp.neighbors(cells, n_neighbors=min(15, cells.n_obs - 1), use_rep="X", random_state=seed)
@@ -137,7 +137,7 @@ def _ensure_umap(adata: AnnData, key: str) -> None:
 
 
 def _with_expression(adata: AnnData, genes: list[str], key: str) -> AnnData:
-    """Return the UMAP with genes' log-normalised values; `adata` where counts are gone."""
+    """Return the UMAP with log-normalised genes, or `adata` if it no longer has the counts."""
     if not genes:
         return adata
     try:

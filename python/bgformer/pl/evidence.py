@@ -25,37 +25,39 @@ def evidence(
     show: bool | None = None,
     save: str | Path | None = None,
 ) -> Axes | None:
-    """Draw what sets each cluster apart from the one nearest to it.
+    """Draw what separates each cluster from its nearest one.
 
-    Each cluster is a circle whose area grows with its cells. Two clusters that are nearest to each
-    other are in one place; of any other the nearest follows in brackets. To the left of the dashed
-    line the two are apart, with hardly a cell between them. To the right of the dotted one, they
-    are split only because a resolution or a number of clusters asked for it. The darker a circle,
-    the deeper the gap between the two in held-out counts.
+    Each cluster is a circle whose area grows with its number of cells. The x axis is the share of
+    links between the cluster and its nearest, and the y axis is the number of marker genes between
+    them. A darker circle means a deeper density gap in held-out counts. The nearest cluster is in
+    brackets; it is omitted if two clusters are nearest to each other, which then share a position.
+
+    Left of the dashed line, hardly any cells lie between the two clusters. Right of the dotted
+    line, they are split only because a resolution or a number of clusters was given.
 
     Parameters
     ----------
     adata
-        With the results of :func:`bgformer.tl.cluster`.
+        Cells with the results of :func:`bgformer.tl.cluster`; not changed.
     key_added
-        Name of the results.
+        Name under which the results are stored.
     ax
         Axes to draw into.
     show
-        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+        Show the figure. None shows it unless `ax` or `save` is given or the backend has no window.
     save
         File to write the figure to.
 
     Returns
     -------
-    None if shown, else the Axes.
+    None if the figure is shown, otherwise the Axes.
 
     Raises
     ------
     ValueError
-        If `adata` has no such results.
+        If `adata` has no results named `key_added`.
     FileNotFoundError
-        If there is no folder to write `save` into.
+        If the folder of `save` does not exist.
     """
     check_folder(save)
     table = results(adata, key_added)["evidence"]
@@ -76,7 +78,7 @@ def evidence(
     axis.figure.colorbar(points, ax=axis, label="depth of the gap", shrink=0.6)
     nearest = dict(zip(table["cluster"], table["nearest"], strict=True))
     for one, x, y in zip(table["cluster"], table["links"], table["n_markers"], strict=True):
-        mutual = nearest[nearest[one]] == one  # two clusters are then in one place
+        mutual = nearest[nearest[one]] == one  # both clusters are then at the same position
         side = "right" if mutual and int(one) < int(nearest[one]) else "left"
         text = f" {one} " if mutual else f" {one} ({nearest[one]})"
         axis.annotate(text, (x, y), fontsize=8, ha=side, va="center")

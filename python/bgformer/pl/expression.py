@@ -1,4 +1,4 @@
-"""Log-normalised values of a few genes, made from the counts for one plot."""
+"""Log-normalised values of a few genes, computed from the counts for one plot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def expression_of(adata: AnnData, genes: list[str], layer: str | None) -> AnnData:
-    """Return the log-normalised values of some genes in an AnnData of their own."""
+    """Return the log-normalised values of some genes as a new AnnData, cells x genes."""
     import anndata as ad
 
     counts = checks.read_counts(adata, layer, min_cells=1)

@@ -1,4 +1,4 @@
-"""The figure of a plot: its panels, and how it is written and shown."""
+"""The figure of a plot: create its panels, save it and show it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 3
-"""Panels side by side."""
+"""Maximum number of panels in a row."""
 
 
 def check_folder(save: str | Path | None) -> None:
-    """Raise FileNotFoundError, before anything is computed, if `save` is in no folder."""
+    """Raise FileNotFoundError if the folder of `save` does not exist, before any computation."""
     if save is not None and not (folder := Path(save).resolve().parent).is_dir():
         raise FileNotFoundError(f"there is no folder '{folder}' to write into; make it first.")
 
 
 def panels(n: int, height: float = 4.2, beside: Sequence[float] = ()) -> list[Axes]:
-    """Return n axes in rows of a few; `beside` are the inches that each legend takes."""
+    """Return n axes in rows of up to three; `beside` holds the width of each legend in inches."""
     columns = min(n, _COLUMNS)
     rows = math.ceil(n / columns)
     legends = sum(max(beside[column::columns], default=0) for column in range(columns))
@@ -42,9 +42,9 @@ def panels(n: int, height: float = 4.2, beside: Sequence[float] = ()) -> list[Ax
 
 
 def finish(axis: Axes, *, ax: Axes | None, show: bool | None, save: str | Path | None) -> bool:
-    """Write and show the figure of an axis as asked, and tell whether it was shown."""
+    """Save and show the figure of an axis as requested, and return whether it was shown."""
     if save is not None:
-        # axis.figure can be a SubFigure, which cannot be saved; its figure is the whole one.
+        # axis.figure can be a SubFigure, which cannot be saved; its own figure can.
         axis.figure.figure.savefig(save, dpi=150, bbox_inches="tight")
     if show is None:
         has_window = mpl.get_backend().lower() not in ("agg", "pdf", "ps", "svg", "cairo")

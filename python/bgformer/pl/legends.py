@@ -1,4 +1,4 @@
-"""Where a panel names its categories, and the room that the names take."""
+"""Position and width of the legend of a panel."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _FIT_LENGTH, _FIT_NUMBER = 4, 30
-"""So many names, each up to so long, as numbers of clusters are, fit onto the cells."""
+"""Maximum length and number of names that are written onto the cells."""
 _MOST_LABELS = 102
-"""Above this many categories scanpy has no more colours, and a legend cannot be read."""
+"""Maximum number of categories with a legend; beyond it, scanpy runs out of colours."""
 
 
 def legend_style(adata: AnnData, name: str) -> dict[str, Any]:
-    """Return where the names of the categories go: onto the cells if short, else beside."""
+    """Return scanpy's legend options: names on the cells if short, otherwise beside the panel."""
     if name not in adata.obs or not isinstance(adata.obs[name].dtype, pd.CategoricalDtype):
         return {}
     categories = adata.obs[name].cat.categories.astype(str)
@@ -28,7 +28,7 @@ def legend_style(adata: AnnData, name: str) -> dict[str, Any]:
 
 
 def legend_width(adata: AnnData, name: str, style: dict[str, Any]) -> float:
-    """Return the inches that the names beside a panel take (scanpy sets them in columns)."""
+    """Return the width in inches of a legend beside a panel (scanpy sets it in columns)."""
     if style.get("legend_loc") != "right margin":
         return 0.0
     categories = adata.obs[name].cat.categories.astype(str)

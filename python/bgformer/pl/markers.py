@@ -33,26 +33,26 @@ def markers(
 ) -> Axes | None:
     """Draw a dot plot of marker genes in each cluster.
 
-    The colour of a dot is the gene's mean in the cluster, of log(1 + counts), each cell's counts
-    scaled to those of the median cell; its size is the share of the cluster's cells with the gene.
-    The values are made from the counts for this plot: `adata` is not changed.
+    The colour of a dot is the gene's mean log(1 + counts) in the cluster, with the counts of each
+    cell scaled to those of the median cell. Its size is the share of cells that express the gene.
+    The values are computed from the counts for this plot; `adata` is not changed.
 
     Parameters
     ----------
     adata
-        With the results of :func:`bgformer.tl.cluster`.
+        Cells with the results of :func:`bgformer.tl.cluster`.
     markers
-        Genes in the order to draw them, or groups of them by name, e.g.
-        ``{"B": ["MS4A1", "CD79A"], "NK": ["GNLY", "NKG7"]}``. Genes that `adata` lacks are left
-        out with a warning.
+        Genes in the order to draw them, or named groups of genes, e.g.
+        ``{"B": ["MS4A1", "CD79A"], "NK": ["GNLY", "NKG7"]}``. Genes that are not in `adata` are
+        left out with a warning.
     key_added
-        Name of the results.
+        Name under which the results are stored.
     layer
-        Layer that holds the counts; None for where the clustering read them.
+        Layer that holds the counts; None for the one that the clustering used.
     ax
-        Axes whose place the plot takes.
+        Axes to replace with the plot.
     show
-        Show the figure; None does unless `ax` or `save` is given or the backend has no window.
+        Show the figure. None shows it unless `ax` or `save` is given or the backend has no window.
     save
         File to write the figure to, e.g. "markers.png" or "markers.pdf".
     **kwargs
@@ -60,14 +60,14 @@ def markers(
 
     Returns
     -------
-    None if shown, else the Axes with the dots.
+    None if the figure is shown, otherwise the Axes with the dots.
 
     Raises
     ------
     CountsError, ValueError
-        If `adata` has no such results, no counts or none of the genes.
+        If `adata` has no results named `key_added`, no counts, or none of the genes.
     FileNotFoundError
-        If there is no folder to write `save` into.
+        If the folder of `save` does not exist.
     """
     import scanpy as sc
 
@@ -75,7 +75,7 @@ def markers(
     check_folder(save)
     known, genes = _known_markers(adata, markers)
     expression = expression_of(adata, genes, layer or stored["params"].get("layer"))
-    # Categorical whatever the column has become: scanpy would cut numbers into intervals.
+    # Always categorical, because scanpy would bin numbers into intervals.
     expression.obs[key_added] = pd.Categorical(adata.obs[key_added])
     drawn = sc.pl.dotplot(expression, known, key_added, ax=ax, show=False, **kwargs)
     axis: Axes = drawn["mainplot_ax"]
@@ -86,9 +86,9 @@ def markers(
 def _known_markers(
     adata: AnnData, markers: str | Sequence[str] | Mapping[str, str | Sequence[str]]
 ) -> tuple[list[str] | dict[str, list[str]], list[str]]:
-    """Return the markers that are genes of `adata`, in the caller's form, and each of them once.
+    """Return the markers that are genes of `adata`, in the caller's form and as a unique list.
 
-    Warns of those that are not.
+    Warn about those that are not.
     """
     groups = markers if isinstance(markers, Mapping) else {"": markers}
     groups = {k: [names] if isinstance(names, str) else list(names) for k, names in groups.items()}

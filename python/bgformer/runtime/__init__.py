@@ -1,1 +1,1 @@
-"""Where and how the work runs: devices, processes, progress."""
+"""How the computation runs: devices, processes, progress, block sizes."""

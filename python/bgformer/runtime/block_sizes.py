@@ -1,11 +1,11 @@
-"""How many cells are worked on at once; no result depends on it."""
+"""Numbers of cells that are processed at once; results do not depend on them."""
 
 COUNTS = 2048
-"""Cells of a block of counts: the same in memory and on disk, so that no sum and no product of
-matrices depends on where they are."""
+"""Cells in a block of counts. It is the same in memory and on disk, so that sums and products of
+matrices do not depend on where the counts are."""
 PLACED = 8 * COUNTS
-"""Cells that a thread or process puts among the anchors at a time."""
+"""Cells whose latent and weights a thread or process computes at a time."""
 WEIGHTS = 65_536
-"""Cells whose weights on the anchors are looked at together."""
+"""Cells whose anchor weights are processed at a time."""
 LINKS = 4 * WEIGHTS
-"""Cells whose links are one product: more than a model is trained on."""
+"""Cells whose links are computed in one product; more than a model is trained on."""

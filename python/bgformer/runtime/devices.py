@@ -1,4 +1,4 @@
-"""The device that torch works on: which one, its threads, and what fits into its memory."""
+"""The device that torch uses: its choice, its threads, and what fits into its memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pick_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If the device is unknown or this machine has none.
+        If the device is unknown, or this machine does not have it.
     """
     if not isinstance(device, str):
         raise ValueError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'.")
@@ -51,9 +51,11 @@ def pick_device(device: str) -> torch.device:
 
 @contextmanager
 def one_thread() -> Iterator[int]:
-    """Run torch on one thread: sums over threads depend on how many there are.
+    """Run torch on one thread, because parallel sums depend on the number of threads.
 
-    Gives the number of threads that torch was allowed before.
+    Yields
+    ------
+    The number of threads that torch was allowed before.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -66,7 +68,7 @@ def one_thread() -> Iterator[int]:
 def dense(rows: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
     """Return sparse rows as a dense tensor on the device.
 
-    To a GPU the stored values alone travel, through pinned memory, and become dense there.
+    For a GPU, only the stored values are copied, through pinned memory, and made dense there.
     """
     if device.type != "cuda":
         return torch.from_numpy(rows.toarray()).to(device)
@@ -81,18 +83,18 @@ def dense(rows: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
 
 
 class Portions:
-    """Rows worked on at once, or, once the device's memory was too small for that, in parts."""
+    """Processes rows at once, or in parts after the device has run out of memory."""
 
     def __init__(self) -> None:
         self.most: int | None = None
 
     def each(self, work: Callable[[Rows], Done], rows: Rows) -> Iterator[Done]:
-        """Yield what `work` makes of the rows, in one or several parts, in their order.
+        """Yield the results of `work` for the rows, in one or several parts, in order.
 
         Raises
         ------
         torch.OutOfMemoryError
-            If there is no memory for a single row.
+            If a single row does not fit into memory.
         """
         while len(rows):
             part = rows[: self.most]
@@ -103,7 +105,7 @@ class Portions:
                     raise
                 self.most = -(-len(part) // 2)
                 warnings.warn(
-                    f"the memory of the GPU was too small for {len(part)} cells at once; going on "
+                    f"the GPU has too little memory for {len(part)} cells at once; continuing "
                     f"with {self.most}.",
                     stacklevel=2,
                 )

@@ -1,4 +1,4 @@
-"""One progress line that behaves in a terminal, a notebook, a log file and inside R."""
+"""A progress line that works in a terminal, in a notebook, in a log file and in R."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _ToStandardError(logging.Handler):
-    """Writes to what standard error is now: a notebook and R put others in its place."""
+    """Writes to the current standard error, which a notebook or R may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line."""
@@ -21,20 +21,20 @@ class _ToStandardError(logging.Handler):
 
 
 LOG = logging.getLogger("bgformer")
-"""Takes all lines but the one that is rewritten; its level and handlers are the user's to set."""
+"""Logger of all lines except the one rewritten in place; users can set its level and handlers."""
 if not LOG.handlers:
     LOG.addHandler(_ToStandardError())
     LOG.handlers[0].setFormatter(logging.Formatter("bgformer: %(message)s"))
     LOG.setLevel(logging.INFO)
-    LOG.propagate = False  # the root logger would print each line once more
+    LOG.propagate = False  # the root logger would print each line again
 
 
 class Progress:
-    """Report steps, loss and seconds left on standard error.
+    """Report steps, loss and remaining seconds on standard error.
 
-    A terminal or a notebook sees one line rewritten in place; anything else (a log file, a pipe,
-    R) gets a plain line for every tenth of the work, so that logs stay short. Used as a context
-    manager, it ends that line when the work stops early.
+    In a terminal or a notebook, one line is rewritten in place. Elsewhere (a log file, a pipe, R),
+    a line is printed for every tenth of the steps, so that logs stay short. As a context manager,
+    it ends the rewritten line if the work stops early.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Progress:
         self._unfinished = False
 
     def __enter__(self) -> Progress:
-        """Return the line itself."""
+        """Return the progress line."""
         return self
 
     def __exit__(
@@ -63,19 +63,19 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End a line that is being rewritten, so that what follows starts on its own."""
+        """End an unfinished line, so that the next output starts on a new one."""
         if self._unfinished:
             print(file=sys.stderr, flush=True)
 
     def update(self, step: int, loss: float) -> None:
-        """Say that `step` steps are done and the last loss."""
+        """Report that `step` steps are done, and the latest loss."""
         if not self.verbose or not self._is_due(step):
             return
         left = (time.monotonic() - self.started) / step * (self.total - step)
         text = f"step {step}/{self.total}, loss {loss:.4f}, {left:.0f} s left"
         if self.in_place:
             text = f"bgformer: {text}"
-            # A line wider than the terminal would wrap, and could not be rewritten.
+            # A line wider than the terminal would wrap and could not be rewritten.
             width = min(79, shutil.get_terminal_size().columns - 1)
             self._unfinished = step != self.total
             end = "" if self._unfinished else "\n"
@@ -84,7 +84,7 @@ class Progress:
             LOG.info(text)
 
     def _is_due(self, step: int) -> bool:
-        """Tell whether a line is worth printing now."""
+        """Return whether to print a line now."""
         if step == self.total:
             return True
         if self.in_place:
@@ -99,6 +99,6 @@ class Progress:
 
 
 def say(text: str, *, verbose: bool) -> None:
-    """Log one line unless told to be silent."""
+    """Log one line if `verbose`."""
     if verbose:
         LOG.info(text)

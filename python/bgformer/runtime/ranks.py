@@ -1,9 +1,8 @@
-"""The processes of one run: what they share, through torch.distributed.
+"""Communication between the processes of one run, through torch.distributed.
 
-torchrun starts several processes ("ranks") of the same command. Each reads its own part of the
-cells, they train on the same minibatches, each on its part, and take blocks of cells in turn when
-all are placed. Without torchrun there is one process, and every function here returns what it is
-given.
+torchrun starts several processes ("ranks") of the same command. Each rank reads a part of the
+cells and trains on a part of every minibatch. To place all cells, the ranks take blocks in turn.
+Without torchrun there is a single process, and nothing is exchanged.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _joined = False
-"""Whether this process is one of several; another use of torch.distributed is not ours to join."""
+"""Whether this process is one of several. A process group that someone else started is ignored."""
 _PATIENCE = timedelta(minutes=30)
-"""How long a rank waits for another that is alive; one that died is noticed at once."""
+"""Maximum time that a rank waits for another live rank; a dead one is noticed immediately."""
 
 
 @contextmanager
 def started() -> Iterator[None]:
-    """Join the other processes, if torchrun started this one, until the end of the block.
+    """If torchrun started this process, join the others for the duration of the block.
 
     Raises
     ------
@@ -46,7 +45,7 @@ def started() -> Iterator[None]:
     _joined = True
     try:
         yield
-        distributed.barrier()  # one that leaves early looks to the others like one that died
+        distributed.barrier()  # a rank that leaves early would look dead to the others
     except RuntimeError as error:
         if "gloo" not in str(error) and "peer" not in str(error):
             raise
@@ -64,25 +63,25 @@ def count() -> int:
 
 
 def index() -> int:
-    """Return which of them this is, from 0."""
+    """Return the index of this rank, from 0."""
     return distributed.get_rank() if _joined else 0
 
 
 def add(values: torch.Tensor) -> torch.Tensor:
-    """Add up a tensor over all ranks, in place; all get the same bits."""
+    """Sum a tensor over all ranks, in place; the result is bitwise identical on all."""
     if count() > 1:
         distributed.all_reduce(values)
     return values
 
 
 def add_arrays(*arrays: np.ndarray) -> None:
-    """Add up arrays over all ranks, in place; all get the same bits."""
+    """Sum arrays over all ranks, in place; the results are bitwise identical on all."""
     for array in arrays:
         add(torch.from_numpy(array))
 
 
 def gathered_rows(mine: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return the rows of all ranks, those of the first rank first, on each of them."""
+    """Return the rows of all ranks on every rank, in the order of the ranks."""
     if count() == 1:
         return mine
     data, indices, per_row = (
@@ -94,7 +93,7 @@ def gathered_rows(mine: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def _joined_parts(mine: np.ndarray) -> np.ndarray:
-    """Return the arrays of all ranks, one after the other."""
+    """Return the arrays of all ranks, concatenated in the order of the ranks."""
     ends = np.zeros(count(), dtype=np.int64)
     ends[index()] = len(mine)
     add_arrays(ends)
@@ -114,7 +113,7 @@ def send(values: torch.Tensor) -> None:
 
 
 def receive(rank: int, shape: tuple[int, ...], dtype: torch.dtype) -> np.ndarray:
-    """Return what a rank sends."""
+    """Receive a tensor from a rank, as an array."""
     values = torch.empty(shape, dtype=dtype)
     distributed.recv(values, rank)
     return values.numpy()
