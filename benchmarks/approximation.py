@@ -44,6 +44,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import bgformer as bgf
 from bgformer.data import checks
+from bgformer.data.counts import with_size_factors
 from bgformer.fit.kmeans import kmeans_centres
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.network.network import NEIGHBOURS, attention
@@ -84,7 +85,7 @@ def trained(path: Path) -> tuple[list[Head], torch.Tensor]:
     adata = anndata.read_h5ad(path)
     model = bgf.BGFormer(seed=0, verbose=False, device="cpu").fit(adata)
     counts = checks.read_counts(adata)[:, adata.var_names.get_indexer(model.genes_)]
-    data = counts.with_size_factors(counts, np.zeros(adata.n_obs, dtype=np.int64))
+    data = with_size_factors(counts, np.zeros(adata.n_obs, dtype=np.int64))
     size_factors = torch.from_numpy(data.size_factors)[:, None]
     heads = []
     for columns, own in zip(

@@ -114,7 +114,9 @@ timed_training <- function(separate, code) {
     RunBGFormer(readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts,
                 max_steps = 2, verbose = FALSE)
     reticulate::py_run_string("
-import time, bgformer.model
+import time
+from bgformer.pipeline import fitting
+from bgformer.r import bridge
 seconds = {}
 def timed(name, function):
     def run(*args, **kwargs):
@@ -124,10 +126,9 @@ def timed(name, function):
         finally:
             seconds[name] = time.perf_counter() - start
     return run
-for name in 'network_for', 'train', 'calibrate':
-    setattr(bgformer.model, name, timed(name, getattr(bgformer.model, name)))
-bgformer.model.anchor_graph.centres = timed('centres', bgformer.model.anchor_graph.centres)
-bgformer.model.BGFormer.fit_cells = timed('fit', bgformer.model.BGFormer.fit_cells)
+for name in 'network_for', 'train', 'calibrate', 'centres':
+    setattr(fitting, name, timed(name, getattr(fitting, name)))
+bridge.fit_model = timed('fit', bridge.fit_model)
 ")
   }
   at <- numeric()
@@ -143,7 +144,7 @@ bgformer.model.BGFormer.fit_cells = timed('fit', bgformer.model.BGFormer.fit_cel
   list(
     seconds = took[[3]],
     train = if (separate) {
-      at[grepl("^step 300/300", names(at))][[1]] - at[grepl("anchors,", names(at))][[1]]
+      at[grepl("^step 100/100", names(at))][[1]] - at[grepl("anchors,", names(at))][[1]]
     } else {
       reticulate::py$seconds$train
     },

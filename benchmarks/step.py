@@ -21,6 +21,7 @@ import torch
 from labelled import labelled_sets
 
 from bgformer.data import checks
+from bgformer.data.counts import with_size_factors
 from bgformer.data.genes import select_genes
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
@@ -79,7 +80,7 @@ def main() -> None:
     (path,) = labelled_sets("pbmc4k_top2000")
     counts = checks.read_counts(anndata.AnnData(anndata.read_h5ad(path).X))
     batch = np.zeros(counts.shape[0], dtype=np.int64)
-    data = counts.with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
+    data = with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
     device = pick_device(chosen.device)
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
     lines = [

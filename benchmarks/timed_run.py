@@ -34,37 +34,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Stages = dict[str, float]
+STAGES = (
+    "source_of",
+    "select_genes",
+    "Sample",
+    "network_for",
+    "calibrate",
+    "set_tokens",
+    "train",
+    "centres",
+    "_placed",
+    "anchor_links",
+    "partition",
+    "profiles",
+    "Fitted",
+)
+"""Functions that `pipeline.fitting` calls, in their order."""
 
 
 def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
     """Cluster with bgformer at its defaults, and time the stages of the fit."""
-    from bgformer import model
-    from bgformer.graph import anchors
+    from bgformer.pipeline import fitting
 
     stages: Stages = {}
-    originals = {
-        (module, name): getattr(module, name)
-        for module, name in (
-            (model, "source_of"),
-            (model, "select_genes"),
-            (model, "Sample"),
-            (model, "network_for"),
-            (model, "calibrate"),
-            (model, "set_tokens"),
-            (model, "train"),
-            (anchors, "centres"),
-            (model.BGFormer, "_place"),
-            (model, "profiles"),
-            (model, "evidence"),
-        )
-    }
-    for (module, name), function in originals.items():
-        setattr(module, name, _timed(function, stages))
+    originals = {name: getattr(fitting, name) for name in STAGES}
+    for name, function in originals.items():
+        setattr(fitting, name, _timed(function, stages))
     try:
         bgformer.tl.cluster(adata, n_anchors=n_anchors, verbose=False)
     finally:
-        for (module, name), function in originals.items():
-            setattr(module, name, function)
+        for name, function in originals.items():
+            setattr(fitting, name, function)
     return adata.obs["bgformer"].to_numpy(), stages
 
 
