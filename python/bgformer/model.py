@@ -67,7 +67,7 @@ class BGFormer(BaseEstimator):
     seed
         The same seed gives the same clusters on the same kind of machine.
     objective
-        Weights of the terms of the loss; None for the defaults of `training.Objective`.
+        Weights of the terms of the loss; None for the defaults of `trainer.Objective`.
     verbose
         Show progress.
 
@@ -81,7 +81,7 @@ class BGFormer(BaseEstimator):
         Links between the anchors of the graph: the weights that cells have on both, CSR m x m.
     latent_
         Latent of the training cells, n x n_latent float32, in units of the spread of like cells
-        (see `metric`).
+        (see `fit.metric`).
     anchors_
         Anchors of the graph, m x n_latent float32.
     evidence_

@@ -234,23 +234,12 @@ told <- function(answer) {
     invokeRestart("abort") # nobody caught it: back to the prompt, or the end of a script
   }
   if (!is.null(answer$error)) {
-    stop(in_r_words(answer$error), call. = FALSE)
+    stop(errorCondition(answer$error, class = "bgformer_error", code = answer$code))
   }
   for (sentence in answer$warnings) {
-    warning(in_r_words(sentence), call. = FALSE)
+    warning(sentence, call. = FALSE)
   }
   answer
-}
-
-# What Python's sentences call by other names than RunBGFormer()'s arguments.
-in_r_words <- function(sentence) {
-  words <- c(n_clusters = "n.clusters", batch_key = "batch.var", seed = "seed.use",
-             "adata.obs" = "the cells' metadata")
-  for (word in names(words)) {
-    pattern <- paste0("(?<![\\w.'])", gsub(".", "\\.", word, fixed = TRUE), "(?![\\w.'])")
-    sentence <- gsub(pattern, words[[word]], sentence, perl = TRUE)
-  }
-  sentence
 }
 
 first_line <- function(condition) {

@@ -104,3 +104,11 @@ def test_weights_come_back_from_the_latent(held, model):
     answer = bridge.weights_again(held["embedding"], held["anchors"])
     for name in ("data", "indices", "indptr", "shape"):
         np.testing.assert_array_equal(answer["weights"][name], held["weights"][name])
+
+
+def test_errors_have_a_code_and_the_names_that_r_uses(held, tmp_path):
+    answer = bridge.recluster(held["weights"], None, 1_000_000, 0, held["model"])
+    assert answer["code"] == "too-many-clusters"
+    assert answer["error"].startswith("n.clusters is 1000000, but the ")
+    answer = bridge.load(str(tmp_path))
+    assert answer["code"] == "file-not-found"

@@ -37,7 +37,7 @@ class InMemory:
     Parameters
     ----------
     counts
-        As from `counts.read_counts`, n cells x g genes.
+        As from `checks.read_counts`, n cells x g genes.
     """
 
     def __init__(self, counts: sparse.csr_matrix) -> None:
@@ -127,7 +127,7 @@ def source_of(
     Raises
     ------
     CountsError
-        See `counts.read_counts`; of counts on disk, the values are checked by the first pass.
+        See `checks.read_counts`; of counts on disk, the values are checked by the first pass.
     """
     matrix = find_counts(adata, layer, min_cells)
     by_gene = getattr(matrix, "format", None) == "csc"

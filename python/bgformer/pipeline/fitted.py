@@ -17,6 +17,7 @@ from bgformer.graph.communities import partition
 from bgformer.graph.evidence import evidence
 from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks
+from bgformer.messages import InputError
 from bgformer.network.attention import anchor_weights
 from bgformer.runtime.devices import one_thread
 
@@ -111,7 +112,9 @@ class Fitted:
             Of the cells on the anchors, CSR n x m.
         """
         if latent.shape[0] != weights.shape[0]:
-            raise ValueError("latent and weights are of different numbers of cells")
+            raise InputError(
+                "numbers-differ", "latent and weights are of different numbers of cells"
+            )
         found = self.partition
         labels, confidence = vote_in_blocks(weights, found.anchor_clusters, found.anchor_support)
         found = found._replace(labels=labels, confidence=confidence)

@@ -21,6 +21,7 @@ from bgformer.graph.anchors import centres, choose_number
 from bgformer.graph.communities import partition
 from bgformer.graph.evidence import profiles
 from bgformer.graph.placement import placements
+from bgformer.messages import InputError, InputWarning
 from bgformer.network.heads import N_HEADS
 from bgformer.network.network import NEIGHBOURS
 from bgformer.pipeline.fitted import Fitted
@@ -72,12 +73,11 @@ def fit_model(
 
     Raises
     ------
-    CountsError, ValueError
+    CountsError, InputError
         If the counts or a setting cannot be used.
     """
     device = pick_device(settings.device)
-    if settings.objective.dec and ranks.count() > 1:
-        raise ValueError("DEC runs in one process only; set its weight to 0, or use one process.")
+    _check_processes(settings)
     source = source_of(cells, layer)
     n_anchors = _number_of_anchors(settings, cells.n_obs)
     batch, batches = read_batch(cells, batch_key)
@@ -128,17 +128,34 @@ def fit_model(
     )
 
 
+def _check_processes(settings: Settings) -> None:
+    """Raise InputError if what is asked for cannot be shared between processes."""
+    if settings.objective.dec and ranks.count() > 1:
+        raise InputError(
+            "dec-in-several-processes",
+            "DEC runs in one process only; set its weight to 0, or use one process.",
+        )
+
+
 def _number_of_anchors(settings: Settings, n_cells: int) -> int:
     """Return how many anchors there will be, and warn if they are so few that all are alike."""
     if settings.wanted_clusters is not None and settings.wanted_clusters > n_cells:
-        raise ValueError(
-            f"n_clusters is {settings.n_clusters}, but there are only {n_cells} cells."
+        raise InputError(
+            "too-many-clusters",
+            "{name[n_clusters]} is {given}, but there are only {n_cells} cells.",
+            given=settings.n_clusters,
+            n_cells=n_cells,
         )
     n_anchors = choose_number(n_cells, settings.n_anchors, settings.n_clusters)
     if n_anchors <= N_HEADS * NEIGHBOURS < n_cells and settings.n_anchors != "auto":
         warnings.warn(
-            f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if there are "
-            f"{NEIGHBOURS} or fewer, so clusters can hardly be told apart; use more.",
+            InputWarning(
+                "few-anchors",
+                "{name[n_anchors]} is {n_anchors}: every cell attends to all anchors of a head if "
+                "there are {neighbours} or fewer, so clusters can hardly be told apart; use more.",
+                n_anchors=n_anchors,
+                neighbours=NEIGHBOURS,
+            ),
             stacklevel=4,
         )
     return n_anchors

@@ -16,6 +16,7 @@ import numpy as np
 from bgformer.graph import communities
 from bgformer.graph.evidence import Profiles, evidence
 from bgformer.graph.stability import over_resolutions
+from bgformer.messages import InputError
 from bgformer.model import BGFormer
 from bgformer.network.attention import anchor_weights
 from bgformer.pipeline.fitting import fit_model
@@ -237,14 +238,16 @@ def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:
-    """Raise ValueError for an argument that :class:`bgformer.BGFormer` does not have."""
+    """Raise InputError for an argument that :class:`bgformer.BGFormer` does not have."""
     known = set(inspect.signature(BGFormer).parameters) - _NOT_FOR_R
     unknown = sorted(set(arguments) - known)
     if unknown:
         further = sorted(known - {"n_clusters", "resolution", "seed", "device", "verbose"})
-        raise ValueError(
-            f"RunBGFormer() has no argument '{unknown[0]}'; further arguments are "
-            f"{', '.join(further)}."
+        raise InputError(
+            "unknown-argument",
+            "RunBGFormer() has no argument '{unknown}'; further arguments are {further}.",
+            unknown=unknown[0],
+            further=", ".join(further),
         )
 
 
