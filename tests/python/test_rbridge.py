@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bgformer as bgf
+from bgformer.graph.stability import RESOLUTIONS
 from bgformer.r import bridge
 
 
@@ -98,6 +99,7 @@ def test_resolutions_are_those_of_the_tool(clustered):
     for name in expected:
         np.testing.assert_array_equal(answer[name], expected[name])
     assert bridge.resolutions(parts, 0.5, 0)["resolution"] == [0.5]  # one number from R
+    assert tuple(bridge.resolutions(parts, None, 0)["resolution"]) == RESOLUTIONS
 
 
 def test_weights_come_back_from_the_latent(held, model):

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgformer.graph import communities
+from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
 from bgformer.graph.evidence import Profiles, evidence
-from bgformer.graph.stability import over_resolutions
+from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
 from bgformer.network.attention import anchor_weights
@@ -218,14 +219,16 @@ def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str,
 
 
 @answering
-def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict[str, Any]:
+def resolutions(weights: dict[str, Any], wanted: list[float] | None, seed: int) -> dict[str, Any]:
     """Return how many clusters each resolution gives, and how stable they are.
 
     Parameters
     ----------
     weights
         As in :func:`recluster`.
-    wanted, seed
+    wanted
+        Resolutions; None for those of :func:`bgformer.tl.resolutions`.
+    seed
         As in :func:`bgformer.graph.stability.over_resolutions`.
 
     Returns
@@ -233,8 +236,20 @@ def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict
     ``resolution``, ``n_clusters`` and ``stability``, arrays.
     """
     with one_thread():
-        table = over_resolutions(weights_of(weights), np.atleast_1d(wanted), seed)
+        tried = RESOLUTIONS if wanted is None else np.atleast_1d(wanted)
+        table = over_resolutions(weights_of(weights), tried, seed)
     return {name: column.to_numpy(np.float64) for name, column in table.items()}
+
+
+@answering
+def link_shares() -> dict[str, Any]:
+    """Return the shares of links below which two clusters are apart, and above which they are one.
+
+    Returns
+    -------
+    ``island`` and ``one_type``; see `anchor_graph`.
+    """
+    return {"island": ISLAND, "one_type": ONE_TYPE}
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:
