@@ -49,10 +49,11 @@ coverage: setup .setup/coverage  ## how much of the Python and the R code the te
 	@.venv/bin/python -m pytest -q --cov --cov-report=term-missing:skip-covered
 	@Rscript tools/coverage.R
 
-lint: setup  ## check the style of the Python and the R code, and the spelling
+lint: setup  ## check the style of the Python and the R code, the spelling and the types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/codespell
+	@.venv/bin/mypy
 	@Rscript tools/lint.R
 
 format: .venv/complete  ## put the Python code into the project's format

@@ -12,6 +12,7 @@ from bgformer.fit.trainer import Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
 from bgformer.graph.communities import partition
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
+from bgformer.messages import InputError
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.refits import fitted_to_half
@@ -274,7 +275,9 @@ def resolutions(
     stored = results(adata, key_added)
     wanted = sorted(positive("resolution", one) for one in resolutions)
     if not wanted:
-        raise ValueError("resolutions is empty; give at least one resolution.")
+        raise InputError(
+            "no-resolution", "{name[resolutions]} is empty; give at least one resolution."
+        )
     weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
     others = [
         fitted_to_half(adata, stored["params"], draw)

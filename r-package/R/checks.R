@@ -38,7 +38,8 @@ check_own <- function(names, there, own, argument, given, kind) {
   }
 }
 
-# What to do in place of an argument that other tools or the Python module have.
+# What to do in place of an argument that other tools or the Python module have. It is said here and
+# not by Python, which would have to be started, and the counts handed over, to refuse a typo.
 object_hints <- c(
   seed = "use `seed.use`", n_clusters = "use `n.clusters`", batch_key = "use `batch.var`",
   slot = "use `layer`", key_added = "use `cluster.name` and `reduction.name`",
@@ -80,13 +81,16 @@ check_dots <- function(...) {
   }
 }
 
+# What Python can be given as an integer. Which integers make sense, Python says.
+is_whole <- function(x) {
+  is.numeric(x) && length(x) == 1 && !is.na(x) && x == round(x) && abs(x) <= .Machine$integer.max
+}
+
 as_count <- function(x, name) {
   if (is.null(x)) {
     return(NULL)
   }
-  whole <- is.numeric(x) && length(x) == 1 && !is.na(x) && x == round(x) &&
-    abs(x) <= .Machine$integer.max
-  if (!whole) {
+  if (!is_whole(x)) {
     stop(name, " must be one whole number.", call. = FALSE)
   }
   as.integer(x)
@@ -104,9 +108,7 @@ as_number <- function(x, name) {
 
 # R users write 50, Python wants an integer.
 as_python <- function(x) {
-  whole <- is.double(x) && length(x) == 1 && !is.na(x) && x == round(x) &&
-    abs(x) <= .Machine$integer.max
-  if (whole) as.integer(x) else x
+  if (is_whole(x)) as.integer(x) else x
 }
 
 batch_column <- function(batch.var, cells) {

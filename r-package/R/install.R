@@ -25,10 +25,10 @@ install_bgformer <- function(envname = environment_name, python = NULL, ...) {
   need_single_cell_experiment()
   path <- reticulate::virtualenv_create(envname, python = python, packages = FALSE)
   version <- python_report(reticulate::virtualenv_python(envname), character())$version
-  if (is.null(version) || version_number(version) < oldest_python) {
-    stop("the environment at ", path, " has Python ", version, "; bgformer needs ", oldest_python,
-         " or later: delete it with reticulate::virtualenv_remove(\"", envname, "\") and give ",
-         "install_bgformer(python = ) the path of a newer one.", call. = FALSE)
+  if (is.null(version) || version_number(version) < oldest_python()) {
+    stop("the environment at ", path, " has Python ", version, "; bgformer needs ",
+         oldest_python(), " or later: delete it with reticulate::virtualenv_remove(\"", envname,
+         "\") and give install_bgformer(python = ) the path of a newer one.", call. = FALSE)
   }
   reticulate::virtualenv_install(envname, packages = pip_requirements(), ...)
   if (reticulate::py_available()) {

@@ -126,7 +126,7 @@ anchor_links <- function(weights, anchors) {
 #' support that number of clusters.
 #'
 #' @inheritParams BGFormerPlot
-#' @param resolutions Resolutions to try.
+#' @param resolutions Resolutions to try; `NULL` tries several, from 0.1 to 2.
 #'
 #' @return A ggplot object, whose `data` has a row for each resolution and panel. The dotted line is
 #'   the resolution of the clusters in the object, or their number if you gave one.
@@ -137,17 +137,18 @@ anchor_links <- function(weights, anchors) {
 #' ResolutionPlot(RunBGFormer(pbmc$counts, max_steps = 20))
 #' }
 #' @export
-ResolutionPlot <- function(object, resolutions = c(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5,
-                                                   2)) {
+ResolutionPlot <- function(object, resolutions = NULL) {
   check_plot()
-  if (!is.numeric(resolutions) || length(resolutions) == 0 || !all(is.finite(resolutions)) ||
-        any(resolutions <= 0)) {
+  # checked here, because Python need not be started to refuse what it cannot be given
+  if (!is.null(resolutions) && (!is.numeric(resolutions) || length(resolutions) == 0 ||
+                                  !all(is.finite(resolutions) & resolutions > 0))) {
     stop("resolutions must be numbers above 0.", call. = FALSE)
   }
   results <- results_in(object, "ResolutionPlot")
+  wanted <- if (!is.null(resolutions)) array(sort(unique(as.numeric(resolutions))))
   answer <- ask_python(function(python) {
-    python$resolutions(weights = weights_for_python(results$weights),
-                       wanted = array(sort(unique(as.numeric(resolutions)))), seed = results$seed)
+    python$resolutions(weights = weights_for_python(results$weights), wanted = wanted,
+                       seed = results$seed)
   })
   panels <- factor(c("Clusters", "Stability"), c("Clusters", "Stability"))
   table <- data.frame(resolution = as.vector(answer$resolution),
@@ -219,17 +220,18 @@ EvidencePlot <- function(object, label = TRUE) {
     table[c("cluster", "nearest")] <- levels(results$clusters)[at]
   }
   table$cluster <- factor(table$cluster, unique(table$cluster))
+  shares <- ask_python(function(python) python$link_shares())
   plot <- ggplot2::ggplot(table, ggplot2::aes(x = .data$links, y = .data$n_markers)) +
-    ggplot2::geom_vline(xintercept = c(gap_share, one_type_share),
+    ggplot2::geom_vline(xintercept = c(shares$island, shares$one_type),
                         linetype = c("dashed", "dotted"), colour = "grey30") +
-    ggplot2::annotate("text", x = gap_share, y = Inf, label = "apart ", hjust = 1, vjust = -0.4,
-                      colour = "grey30") +
+    ggplot2::annotate("text", x = shares$island, y = Inf, label = "apart ", hjust = 1,
+                      vjust = -0.4, colour = "grey30") +
     ggplot2::geom_point(ggplot2::aes(size = .data$n_cells, fill = .data$gap), shape = 21,
                         colour = "white", stroke = 0.3, alpha = 0.8) +
     ggplot2::scale_fill_viridis_c(limits = c(0, 1), direction = -1, name = "Depth of\nthe gap") +
     ggplot2::scale_size_area(max_size = 9, name = "Cells",
                              guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
-    ggplot2::scale_x_continuous(limits = c(0, max(table$links, one_type_share))) +
+    ggplot2::scale_x_continuous(limits = c(0, max(table$links, shares$one_type))) +
     ggplot2::scale_y_sqrt(limits = c(0, max(table$n_markers, 1)), breaks = whole_breaks) +
     ggplot2::coord_cartesian(clip = "off") + ggplot2::theme_classic(base_size = 12) +
     ggplot2::theme(plot.margin = ggplot2::margin(t = 18, r = 6, b = 6, l = 6)) +
@@ -241,10 +243,6 @@ EvidencePlot <- function(object, label = TRUE) {
   }
   plot
 }
-
-# ISLAND and ONE_TYPE in Python's communities.py.
-gap_share <- 0.08
-one_type_share <- 0.16
 
 chosen_colour <- function(color.by) {
   kinds <- c("cluster", "confidence")

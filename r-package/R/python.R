@@ -4,17 +4,21 @@ environment_name <- "r-bgformer"
 
 session <- new.env(parent = emptyenv()) # holds bgformer.r.bridge once it is loaded
 
-# What Python must have, as in pyproject.toml, within what this R and this reticulate can use.
+# The part of pyproject.toml that says what Python must have. It comes with this package, because it
+# is needed before there is a Python to ask.
+pyproject <- function() {
+  path <- system.file("pyproject.toml", package = "bgformer", mustWork = TRUE)
+  text <- paste(readLines(path), collapse = " ")
+  sub("\\[project\\.scripts\\].*", "", sub(".*\\[project\\]", "", text))
+}
+
+# What Python must have, within what this R and this reticulate can use.
 python_requirements <- function(r = getRversion(),
                                 reticulate = utils::packageVersion("reticulate")) {
-  least <- c(
-    torch = "2.5", numpy = "1.24", scipy = "1.11", pandas = "2.0", anndata = "0.11",
-    scanpy = "1.10", igraph = "0.10.8", "scikit-learn" = "1.3",
-    threadpoolctl = "3.1", safetensors = "0.4", h5py = "3.8", matplotlib = "3.7",
-    anndata2ri = "2.0", rpy2 = "3.5.11"
-  )
-  needed <- data.frame(name = names(least), least = unname(least), below = NA_character_,
-                       why = NA_character_)
+  text <- pyproject()
+  declared <- regmatches(text, gregexpr('(?<=")[a-z0-9-]+>=[0-9.]+(?=")', text, perl = TRUE))[[1]]
+  needed <- data.frame(name = sub(">=.*", "", declared), least = sub(".*>=", "", declared),
+                       below = NA_character_, why = NA_character_)
   limit <- function(name, below, why) {
     needed[needed$name == name, c("below", "why")] <<- list(below, why)
   }
@@ -27,7 +31,9 @@ python_requirements <- function(r = getRversion(),
   needed
 }
 
-oldest_python <- "3.10"
+oldest_python <- function() {
+  sub('.*requires-python = ">=([0-9.]+)".*', "\\1", pyproject())
+}
 
 # As pip writes them: "numpy>=1.24,<2".
 pip_requirements <- function(needed = python_requirements()) {
@@ -39,8 +45,8 @@ pip_requirements <- function(needed = python_requirements()) {
 # `have` gives a version, or NA, for each package.
 python_problems <- function(python_version, have, needed = python_requirements()) {
   problems <- character()
-  if (version_number(python_version) < oldest_python) {
-    problems <- sprintf("is version %s, not %s or later", python_version, oldest_python)
+  if (version_number(python_version) < oldest_python()) {
+    problems <- sprintf("is version %s, not %s or later", python_version, oldest_python())
   }
   have <- have[needed$name]
   if (anyNA(have)) {
@@ -70,7 +76,7 @@ version_number <- function(version) {
 
 # The command that fixes a Python; for one that is too old, the one that makes another.
 fix_command <- function(python, python_version, have, needed = python_requirements()) {
-  if (version_number(python_version) < oldest_python) {
+  if (version_number(python_version) < oldest_python()) {
     return("bgformer::install_bgformer()")
   }
   wrong <- vapply(needed$name, function(name) {
@@ -144,7 +150,7 @@ start_python <- function() {
     reticulate::use_virtualenv(environment_name, required = TRUE)
   } else if (can_require()) {
     getExportedValue("reticulate", "py_require")(
-      packages = pip_requirements(), python_version = paste0(">=", oldest_python)
+      packages = pip_requirements(), python_version = paste0(">=", oldest_python())
     )
   }
   tryCatch(
@@ -234,23 +240,12 @@ told <- function(answer) {
     invokeRestart("abort") # nobody caught it: back to the prompt, or the end of a script
   }
   if (!is.null(answer$error)) {
-    stop(in_r_words(answer$error), call. = FALSE)
+    stop(errorCondition(answer$error, class = "bgformer_error", code = answer$code))
   }
   for (sentence in answer$warnings) {
-    warning(in_r_words(sentence), call. = FALSE)
+    warning(sentence, call. = FALSE)
   }
   answer
-}
-
-# What Python's sentences call by other names than RunBGFormer()'s arguments.
-in_r_words <- function(sentence) {
-  words <- c(n_clusters = "n.clusters", batch_key = "batch.var", seed = "seed.use",
-             "adata.obs" = "the cells' metadata")
-  for (word in names(words)) {
-    pattern <- paste0("(?<![\\w.'])", gsub(".", "\\.", word, fixed = TRUE), "(?![\\w.'])")
-    sentence <- gsub(pattern, words[[word]], sentence, perl = TRUE)
-  }
-  sentence
 }
 
 first_line <- function(condition) {

@@ -117,9 +117,6 @@ new_name <- function(cluster.name, there, fitted) {
 }
 
 partition <- function(fitted, resolution, n.clusters) {
-  if (!is.null(resolution) && !is.null(n.clusters)) {
-    stop("give resolution or n.clusters, not both.", call. = FALSE)
-  }
   weights <- fitted$weights
   resolution <- as_number(resolution, "resolution")
   n.clusters <- as_count(n.clusters, "n.clusters")

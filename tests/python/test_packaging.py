@@ -70,6 +70,7 @@ def test_wheel_says_what_it_needs(wheel):
         ("r-package/vignettes", "vignettes"),
         ("r-package/tests", "tests/r"),
         ("r-package/inst/python", "python"),
+        ("r-package/inst/pyproject.toml", "pyproject.toml"),
     ],
 )
 def test_r_package_links_to_the_one_copy(link, target):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bgformer as bgf
+from bgformer.graph.stability import RESOLUTIONS
 from bgformer.r import bridge
 
 
@@ -98,9 +99,18 @@ def test_resolutions_are_those_of_the_tool(clustered):
     for name in expected:
         np.testing.assert_array_equal(answer[name], expected[name])
     assert bridge.resolutions(parts, 0.5, 0)["resolution"] == [0.5]  # one number from R
+    assert tuple(bridge.resolutions(parts, None, 0)["resolution"]) == RESOLUTIONS
 
 
 def test_weights_come_back_from_the_latent(held, model):
     answer = bridge.weights_again(held["embedding"], held["anchors"])
     for name in ("data", "indices", "indptr", "shape"):
         np.testing.assert_array_equal(answer["weights"][name], held["weights"][name])
+
+
+def test_errors_have_a_code_and_the_names_that_r_uses(held, tmp_path):
+    answer = bridge.recluster(held["weights"], None, 1_000_000, 0, held["model"])
+    assert answer["code"] == "too-many-clusters"
+    assert answer["error"].startswith("n.clusters is 1000000, but the ")
+    answer = bridge.load(str(tmp_path))
+    assert answer["code"] == "file-not-found"

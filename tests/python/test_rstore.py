@@ -82,6 +82,20 @@ def test_a_value_that_is_no_count_is_named(cells, tmp_path):
         list(source.blocks())
 
 
+def test_what_is_refused_is_said_in_the_words_of_r(cells, tmp_path):
+    for given, said in [
+        ({"seed": -1}, "seed.use is -1; it must be a whole number from 0"),
+        ({"n_clusters": 5, "resolution": 1.0}, "give resolution or n.clusters, not both"),
+        ({"n_anchors": 4, "n_clusters": 5}, "n.clusters is 5, but n_anchors is only 4: "),
+        ({"steps": 5}, "RunBGFormer() has no argument 'steps'; further arguments are max_steps"),
+    ]:
+        assert said in bridge.run_stored(str(write(tmp_path, cells, **given)))["error"]
+    batch = np.tile([f"batch {i}" for i in range(50)], 3)
+    answer = bridge.run_stored(str(write(tmp_path, cells, batch)))
+    assert "column 'donor' of the cells' metadata has 50 batches" in answer["error"]
+    assert answer["code"] == "too-many-batches"
+
+
 def test_answer_is_written_so_that_r_can_read_it(tmp_path):
     grid = np.arange(6, dtype=np.float64).reshape(2, 3)
     answer = {

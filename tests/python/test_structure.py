@@ -11,7 +11,7 @@ import bgformer
 
 SOURCE = Path(bgformer.__file__).parent
 FLOORS = (
-    ("arguments", "_version", "runtime"),
+    ("arguments", "messages", "_version", "runtime"),
     ("data",),
     ("network",),
     ("fit",),

@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bgformer.messages import InputError
+
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
 if TYPE_CHECKING:
     import argparse
@@ -117,8 +119,11 @@ def _check_target(output: Path, cells: Path, *, force: bool) -> None:
     """Raise before any work unless the output can be written."""
     suffix = ".zarr" if cells.suffix == ".zarr" else ".h5ad"
     if output.suffix != suffix:
-        raise ValueError(
-            f"the output '{output}' must be named {suffix}, the format that is written."
+        raise InputError(
+            "wrong-suffix",
+            "the output '{output}' must be named {suffix}, the format that is written.",
+            output=output,
+            suffix=suffix,
         )
     if output.is_dir() and suffix != ".zarr":
         raise IsADirectoryError(f"the output '{output}' is a folder; give the name of a file.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from bgformer._version import __version__
 from bgformer.cli import commands, info
@@ -51,7 +51,7 @@ def _add_cluster(parts: _Parts) -> None:
     cluster.add_argument("input", metavar="IN", type=Path, help=_INPUT)
     _add_output(cluster)
     # Only what was given is passed on, so that the defaults stand in one place, tl.cluster.
-    given = {"default": argparse.SUPPRESS}
+    given: dict[str, Any] = {"default": argparse.SUPPRESS}
     cluster.add_argument(
         "--n-clusters", type=_whole_or_auto, metavar="N", help="number of clusters", **given
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import warnings
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from bgformer.cli.options import parser
+from bgformer.messages import Names, worded
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
     from types import FrameType
 
@@ -42,11 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         with _signals_raised(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = _show_warning
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             options.run(options)
     except (ValueError, OSError, FloatingPointError) as error:
-        reason = str(error).strip() or type(error).__name__
-        print(f"bgformer: error: {_with_options(reason, options)}", file=sys.stderr)
+        print(f"bgformer: error: {_line(error) or type(error).__name__}", file=sys.stderr)
         return 2
     except InterruptedBySignalError as error:
         print("bgformer: interrupted", file=sys.stderr)
@@ -54,12 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _with_options(reason: str, options: argparse.Namespace) -> str:
-    """Return a reason in one line, naming options as they are written in the shell."""
-    for name in vars(options):
-        if "_" in name:
-            reason = re.sub(rf"\b{name}\b", f"--{name.replace('_', '-')}", reason)
-    return " ".join(reason.split())
+class _Options(Names):
+    """Arguments as they are written in the shell; one word is understood without dashes."""
+
+    def __missing__(self, python: str) -> str:
+        """Return the name of an option."""
+        return f"--{python.replace('_', '-')}" if "_" in python else python
+
+
+def _line(message: Exception | str) -> str:
+    """Return what an error or a warning says, in one line and in the shell's words."""
+    return " ".join(worded(message, _Options()).split())
 
 
 class InterruptedBySignalError(BaseException):
@@ -96,4 +100,4 @@ def _signals_raised() -> Iterator[None]:
 
 def _show_warning(message: Warning | str, *_: object) -> None:
     """Print a warning as one line, without the source line it came from."""
-    print(f"bgformer: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"bgformer: warning: {_line(message)}", file=sys.stderr)

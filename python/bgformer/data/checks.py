@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from bgformer.data.counts import as_csr, cell_totals, row_block
+from bgformer.messages import InputError
 from bgformer.runtime import block_sizes
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from bgformer.data.cells import Cells
 
 
 MIN_CELLS = 20
@@ -26,12 +27,12 @@ _BARCODE, _SOME_NAMES = r"(.*[_-])?[ACGT]{12,}([._-].*)?", 100
 """What 10x and its like call a cell."""
 
 
-class CountsError(ValueError):
+class CountsError(InputError):
     """The count matrix, or the names that go with it, cannot be used."""
 
 
 def read_counts(
-    adata: AnnData, layer: str | None = None, min_cells: int = MIN_CELLS
+    adata: Cells, layer: str | None = None, min_cells: int = MIN_CELLS
 ) -> sparse.csr_matrix:
     """Return the counts of `adata` as CSR float32, checked; `adata` itself is not changed.
 
@@ -62,7 +63,7 @@ def read_counts(
     return counts
 
 
-def find_counts(adata: AnnData, layer: str | None, min_cells: int) -> object:
+def find_counts(adata: Cells, layer: str | None, min_cells: int) -> object:
     """Return the matrix that holds the counts as it is, after all checks but those of values.
 
     Raises
@@ -71,27 +72,40 @@ def find_counts(adata: AnnData, layer: str | None, min_cells: int) -> object:
         If there is none, or it is too small, or names are duplicated.
     """
     if layer is not None and layer not in adata.layers:
-        have = _listed(list(adata.layers)) or "none"
-        raise CountsError(f"layer '{layer}' is not in adata.layers (there: {have}).")
+        have = _listed([name for name in adata.layers if name is not None]) or "none"
+        raise CountsError(
+            "no-such-layer",
+            "{name[layer]} '{layer}' is not in {name[adata.layers]} (there: {have}).",
+            layer=layer,
+            have=have,
+        )
     matrix = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        raise CountsError(f"adata.X is empty{_hint(adata, layer)}.")
+        raise CountsError("no-counts", "adata.X is empty{hint}.", hint=_hint(adata, layer))
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise CountsError(
-            f"the matrix is empty ({adata.n_obs} cells x {adata.n_vars} genes); give cells x "
-            f"genes with counts."
+            "empty-matrix",
+            "the matrix is empty ({n_cells} cells x {n_genes} genes); give cells x genes with "
+            "counts.",
+            n_cells=adata.n_obs,
+            n_genes=adata.n_vars,
         )
     if adata.n_obs < min_cells:
         raise CountsError(
-            f"{adata.n_obs} cells are too few to cluster; at least {min_cells} are needed."
+            "too-few-cells",
+            "{n_cells} cells are too few to cluster; at least {least} are needed.",
+            n_cells=adata.n_obs,
+            least=min_cells,
         )
     check_unique(adata.obs_names, "cell", "adata.obs_names_make_unique()")
     check_unique(adata.var_names, "gene", "adata.var_names_make_unique()")
     first = adata.var_names[:_SOME_NAMES]
     if np.mean(first.astype(str).str.fullmatch(_BARCODE)) > 0.9:
         raise CountsError(
-            f"the genes have the names of cells (the first: '{first[0]}'), so the matrix is the "
-            f"wrong way round; transpose it."
+            "transposed",
+            "the genes have the names of cells (the first: '{first}'), so the matrix is the wrong "
+            "way round; transpose it.",
+            first=first[0],
         )
     return matrix
 
@@ -107,7 +121,7 @@ class Check:
         Name of the layer that holds the counts; None for ``X``.
     """
 
-    def __init__(self, adata: AnnData, layer: str | None) -> None:
+    def __init__(self, adata: Cells, layer: str | None) -> None:
         self.adata, self.layer = adata, layer
         self.where = "X" if layer is None else f"layer '{layer}'"
         self.n_seen, self.n_empty, self.first_empty = 0, 0, -1
@@ -134,8 +148,15 @@ class Check:
                 cell = self.adata.obs_names[start + row]
                 gene = self.adata.var_names[counts.indices[first]]
                 raise CountsError(
-                    f"{self.where} holds {what} ({counts.data[first]:.4g} in cell '{cell}', gene "
-                    f"'{gene}'), so it is not raw counts{_hint(self.adata, self.layer)}."
+                    "not-counts",
+                    "{where} holds {what} ({value:.4g} in cell '{cell}', gene '{gene}'), so it is "
+                    "not raw counts{hint}.",
+                    where=self.where,
+                    what=what,
+                    value=float(counts.data[first]),
+                    cell=cell,
+                    gene=gene,
+                    hint=_hint(self.adata, self.layer),
                 )
         empty = np.flatnonzero(np.diff(counts.indptr) == 0)
         if empty.size and not self.n_empty:
@@ -149,9 +170,13 @@ class Check:
         """Raise if a cell had no counts, warn if all cells have the same number of them."""
         if self.n_empty:
             raise CountsError(
-                f"{self.n_empty} of {self.n_seen} cells have no counts in {self.where} (the "
-                f"first: '{self.adata.obs_names[self.first_empty]}'); remove them, e.g. with "
-                f"scanpy.pp.filter_cells(adata, min_counts=1)."
+                "empty-cells",
+                "{n_empty} of {n_cells} cells have no counts in {where} (the first: '{first}'); "
+                "remove them, e.g. with scanpy.pp.filter_cells(adata, min_counts=1).",
+                n_empty=self.n_empty,
+                n_cells=self.n_seen,
+                where=self.where,
+                first=self.adata.obs_names[self.first_empty],
             )
         alike = _MANY_COUNTS <= self.most <= _ALIKE * self.least
         if alike and self.n_seen >= _MANY_CELLS:
@@ -162,7 +187,7 @@ class Check:
             )
 
 
-def _hint(adata: AnnData, layer: str | None) -> str:
+def _hint(adata: Cells, layer: str | None) -> str:
     """Name the place in `adata` that does look like counts, if there is one."""
     if layer is not None and _looks_like_counts(adata.X):
         return "; X looks like counts: leave layer out"
@@ -174,7 +199,7 @@ def _hint(adata: AnnData, layer: str | None) -> str:
     return "; give the raw counts, before normalisation and logarithm"
 
 
-def _looks_like_counts(matrix: object) -> bool:
+def _looks_like_counts(matrix: Any) -> bool:
     """Tell from its first 200 cells whether a matrix holds counts."""
     if matrix is None or matrix.shape[0] == 0:
         return False
@@ -194,27 +219,43 @@ def check_unique(names: pd.Index, what: str, remedy: str) -> None:
     if not names.is_unique:
         twice = names[names.duplicated()]
         raise CountsError(
-            f"{len(twice)} {what} names are duplicated (the first: '{twice[0]}'); make them "
-            f"unique, e.g. with {remedy}."
+            "duplicated-names",
+            "{n_twice} {what} names are duplicated (the first: '{first}'); make them unique, e.g. "
+            "with {remedy}.",
+            n_twice=len(twice),
+            what=what,
+            first=twice[0],
+            remedy=remedy,
         )
 
 
-def read_batch(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[str]]:
+def read_batch(adata: Cells, batch_key: str | None) -> tuple[np.ndarray, list[str]]:
     """Return the batch of each cell as codes, shape (n,), and the names of the batches."""
     if batch_key is None:
         return np.zeros(adata.n_obs, dtype=np.int32), ["all"]
     if batch_key not in adata.obs:
-        raise ValueError(
-            f"batch_key '{batch_key}' is not a column of adata.obs (there: "
-            f"{_listed(list(adata.obs.columns)) or 'none'})."
+        raise InputError(
+            "no-such-batch",
+            "{name[batch_key]} '{column}' is not a column of {name[adata.obs]} (there: {have}).",
+            column=batch_key,
+            have=_listed(list(adata.obs.columns)) or "none",
         )
     codes, names = pd.factorize(adata.obs[batch_key].astype(str), sort=True)
     if adata.obs[batch_key].isna().any():
-        raise ValueError(f"column '{batch_key}' of adata.obs has missing values; fill them first.")
+        raise InputError(
+            "missing-batches",
+            "column '{column}' of {name[adata.obs]} has missing values; fill them first.",
+            column=batch_key,
+        )
     if len(names) > 1 and len(codes) < _CELLS_PER_BATCH * len(names):
-        raise ValueError(
-            f"column '{batch_key}' of adata.obs has {len(names)} batches for {len(codes)} cells; "
-            f"a batch needs {_CELLS_PER_BATCH} cells or more on average: give a column with fewer."
+        raise InputError(
+            "too-many-batches",
+            "column '{column}' of {name[adata.obs]} has {n_batches} batches for {n_cells} cells; "
+            "a batch needs {least} cells or more on average: give a column with fewer.",
+            column=batch_key,
+            n_batches=len(names),
+            n_cells=len(codes),
+            least=_CELLS_PER_BATCH,
         )
     return codes.astype(np.int32), [str(name) for name in names]
 

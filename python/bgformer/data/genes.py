@@ -13,6 +13,7 @@ from bgformer.data.checks import CountsError
 from bgformer.data.counts import cell_totals, rows_of_values
 from bgformer.data.scaling import THETA
 from bgformer.data.source import InMemory, own_blocks
+from bgformer.messages import InputError
 from bgformer.runtime import ranks
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ def select_genes(
     usable = np.flatnonzero(totals.usable)
     if usable.size == 0:
         raise CountsError(
-            f"no gene is left after selection: none is detected in {MIN_CELLS_PER_GENE} or more "
-            f"cells; check that the matrix is cells x genes."
+            "no-gene-left",
+            "no gene is left after selection: none is detected in {least} or more cells; check "
+            "that the matrix is cells x genes.",
+            least=MIN_CELLS_PER_GENE,
         )
     if usable.size <= n_top_genes:
         return usable
@@ -224,7 +227,7 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    InputError
         If more than half of the genes are missing.
     """
     at = names.get_indexer(wanted)
@@ -239,10 +242,13 @@ def match_genes(names: pd.Index, wanted: np.ndarray) -> np.ndarray:
             at[missing] = found
     measured = at >= 0
     if measured.mean() < _MIN_SHARED:
-        raise ValueError(
-            f"only {measured.sum()} of the model's {len(wanted)} genes are among those of the new "
-            f"cells; at least half are needed: use the gene names of the training cells "
-            f"(e.g. '{wanted[~measured][0]}')."
+        raise InputError(
+            "too-few-genes",
+            "only {n_measured} of the model's {n_genes} genes are among those of the new cells; "
+            "at least half are needed: use the gene names of the training cells (e.g. '{first}').",
+            n_measured=int(measured.sum()),
+            n_genes=len(wanted),
+            first=wanted[~measured][0],
         )
     if not measured.all():
         warnings.warn(

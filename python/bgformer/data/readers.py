@@ -9,6 +9,8 @@ import anndata
 import pandas as pd
 from scipy import io, sparse
 
+from bgformer.messages import InputError
+
 
 def as_anndata(source: anndata.AnnData | str | Path) -> anndata.AnnData:
     """Return an AnnData as it is, or read one from a file or a folder."""
@@ -40,7 +42,7 @@ def read(source: str | Path) -> anndata.AnnData:
     ------
     FileNotFoundError
         If there is no such file, or the folder lacks one of the three.
-    ValueError
+    InputError
         If it is of another kind, or damaged.
     """
     path = Path(source)
@@ -55,10 +57,12 @@ def read(source: str | Path) -> anndata.AnnData:
     elif path.suffix == ".h5":
         read_path = _read_10x_h5
     else:
-        raise ValueError(
-            f"'{path}' is not a kind of file that can be read; give an .h5ad file, a .zarr store, "
-            f"a 10x .h5 file or a folder with matrix.mtx, barcodes.tsv and features.tsv or "
-            f"genes.tsv."
+        raise InputError(
+            "unknown-file",
+            "'{path}' is not a kind of file that can be read; give an .h5ad file, a .zarr store, "
+            "a 10x .h5 file or a folder with matrix.mtx, barcodes.tsv and features.tsv or "
+            "genes.tsv.",
+            path=path,
         )
     try:
         return read_path(path)
@@ -68,12 +72,18 @@ def read(source: str | Path) -> anndata.AnnData:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: Exception) -> ValueError:
+def unreadable(path: Path, error: Exception) -> InputError:
     """Return what to raise when reading a path of a known kind raised `error`."""
     kinds = {".h5ad": "an .h5ad file", ".zarr": "a .zarr store", ".h5": "a 10x .h5 file"}
     kind = kinds.get(path.suffix, "a matrix-market folder")
     reason = str(error).strip().splitlines() or [type(error).__name__]
-    return ValueError(f"'{path}' cannot be read as {kind}: {reason[0].rstrip('.')}.")
+    return InputError(
+        "unreadable-file",
+        "'{path}' cannot be read as {kind}: {reason}.",
+        path=path,
+        kind=kind,
+        reason=reason[0].rstrip("."),
+    )
 
 
 def _read_10x_h5(path: Path) -> anndata.AnnData:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import anndata
 
+    from bgformer.data.cells import Cells
+
 _DENSE_VALUES = 2**25
 """Values read at once from a dense matrix, of which a block of cells may have many more."""
 _FEW_VALUES = 2**25
@@ -37,7 +39,7 @@ class InMemory:
     Parameters
     ----------
     counts
-        As from `counts.read_counts`, n cells x g genes.
+        As from `checks.read_counts`, n cells x g genes.
     """
 
     def __init__(self, counts: sparse.csr_matrix) -> None:
@@ -111,7 +113,7 @@ def own_blocks(source: InMemory | OnDisk) -> Iterator[tuple[int, sparse.csr_matr
 
 
 def source_of(
-    adata: anndata.AnnData | StoredCells, layer: str | None = None, min_cells: int = MIN_CELLS
+    adata: Cells, layer: str | None = None, min_cells: int = MIN_CELLS
 ) -> InMemory | OnDisk:
     """Return the counts of some cells, to be read in blocks; `adata` itself is not changed.
 
@@ -127,9 +129,9 @@ def source_of(
     Raises
     ------
     CountsError
-        See `counts.read_counts`; of counts on disk, the values are checked by the first pass.
+        See `checks.read_counts`; of counts on disk, the values are checked by the first pass.
     """
-    matrix = find_counts(adata, layer, min_cells)
+    matrix: Any = find_counts(adata, layer, min_cells)
     by_gene = getattr(matrix, "format", None) == "csc"
     if not _is_on_disk(matrix) or by_gene:
         if _is_on_disk(matrix) and matrix.group["data"].shape[0] > _FEW_VALUES:

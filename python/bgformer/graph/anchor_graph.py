@@ -24,6 +24,7 @@ from bgformer.graph.mergers import (
     without_leaving,
 )
 from bgformer.graph.votes import vote, weight_blocks
+from bgformer.messages import InputError
 from bgformer.network.attention import heaviest
 from bgformer.runtime import block_sizes
 
@@ -259,9 +260,14 @@ class AnchorGraph:
                 most = holding.max() + 1
                 if most >= k:
                     return self._merged_to(holding, k, least)
-        raise ValueError(
-            f"n_clusters is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
-            f"clusters; for more, cluster again with more anchors."
+        raise InputError(
+            "too-many-clusters",
+            "{name[n_clusters]} is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
+            "clusters; for more, cluster again with more anchors.",
+            k=k,
+            n_cells=n_cells,
+            m=m,
+            most=most,
         )
 
     def _merged_to(self, clusters: np.ndarray, k: int, least: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from bgformer.fit.embedding import embed
 from bgformer.fit.kmeans import kmeans_centres
+from bgformer.messages import InputError
 from bgformer.network.attention import anchor_weights
 from bgformer.network.heads import N_HEADS, head_anchors, head_columns
 
@@ -34,11 +35,19 @@ def choose_number(n_cells: int, n_anchors: int | str, n_clusters: int | str) -> 
     """
     if isinstance(n_anchors, int):
         if n_anchors > n_cells:
-            raise ValueError(f"n_anchors is {n_anchors}, but there are only {n_cells} cells.")
+            raise InputError(
+                "too-many-anchors",
+                "{name[n_anchors]} is {n_anchors}, but there are only {n_cells} cells.",
+                n_anchors=n_anchors,
+                n_cells=n_cells,
+            )
         if n_anchors > _ANCHOR_CELLS:
-            raise ValueError(
-                f"n_anchors is {n_anchors}, but anchors are set from {_ANCHOR_CELLS} cells; use "
-                f"at most this many."
+            raise InputError(
+                "too-many-anchors",
+                "{name[n_anchors]} is {n_anchors}, but anchors are set from {most} cells; use at "
+                "most this many.",
+                n_anchors=n_anchors,
+                most=_ANCHOR_CELLS,
             )
         return n_anchors
     of_head = max(2, min(MAX_ANCHORS, n_cells // CELLS_PER_ANCHOR))

@@ -9,6 +9,7 @@ import numpy as np
 from bgformer.arguments import not_both
 from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, MIN_CELLS, AnchorGraph
 from bgformer.graph.votes import vote_in_blocks
+from bgformer.messages import InputError
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -103,7 +104,9 @@ def partition(
     """
     not_both(resolution, n_clusters)
     if resolution is not None and not resolution > 0:
-        raise ValueError(f"resolution is {resolution}; it must be above 0.")
+        raise InputError(
+            "wrong-value", "{name[resolution]} is {given}; it must be above 0.", given=resolution
+        )
     graph = AnchorGraph(weights, seed, min_cells, links)
     if n_clusters is not None:
         anchor_clusters, resolution = graph.exactly(n_clusters), np.nan

@@ -17,6 +17,7 @@ from bgformer.graph.communities import partition
 from bgformer.graph.evidence import evidence
 from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks
+from bgformer.messages import InputError
 from bgformer.network.attention import anchor_weights
 from bgformer.runtime.devices import one_thread
 
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
-    from anndata import AnnData
     from scipy import sparse
 
-    from bgformer.data.source import StoredCells
+    from bgformer.data.cells import Cells
     from bgformer.graph.communities import Partition
     from bgformer.graph.evidence import Profiles
     from bgformer.network.network import Network
@@ -117,7 +117,9 @@ class Fitted:
             If the numbers of cells differ.
         """
         if latent.shape[0] != weights.shape[0]:
-            raise ValueError("latent and weights have different numbers of cells")
+            raise InputError(
+                "numbers-differ", "latent and weights have different numbers of cells"
+            )
         found = self.partition
         labels, confidence = vote_in_blocks(weights, found.anchor_clusters, found.anchor_support)
         found = found._replace(labels=labels, confidence=confidence)
@@ -125,9 +127,7 @@ class Fitted:
             self, latent=latent, weights=weights, partition=found, links=None, evidence=None
         )
 
-    def embed(
-        self, cells: AnnData | StoredCells, *, layer: str | None = None
-    ) -> Iterator[np.ndarray]:
+    def embed(self, cells: Cells, *, layer: str | None = None) -> Iterator[np.ndarray]:
         """Yield the latent of cells in blocks; see :meth:`bgformer.BGFormer.embed`."""
         source = source_of(cells, layer, min_cells=1)
         at = match_genes(cells.var_names, self.genes)

@@ -21,6 +21,7 @@ from bgformer.graph.anchors import centres, choose_number
 from bgformer.graph.communities import partition
 from bgformer.graph.evidence import profiles
 from bgformer.graph.placement import placements
+from bgformer.messages import InputError, InputWarning
 from bgformer.network.heads import N_HEADS
 from bgformer.network.network import NEIGHBOURS
 from bgformer.pipeline.fitted import Fitted
@@ -30,11 +31,10 @@ from bgformer.runtime.devices import one_thread, pick_device
 from bgformer.runtime.progress import Progress, say
 
 if TYPE_CHECKING:
-    from anndata import AnnData
     from scipy import sparse
 
+    from bgformer.data.cells import Cells
     from bgformer.data.counts import CountData
-    from bgformer.data.source import StoredCells
     from bgformer.graph.communities import Partition
     from bgformer.network.network import Network
     from bgformer.pipeline.places import Places
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 def fit_model(
     settings: Settings,
-    cells: AnnData | StoredCells,
+    cells: Cells,
     places: Places,
     *,
     layer: str | None = None,
@@ -73,7 +73,7 @@ def fit_model(
 
     Raises
     ------
-    CountsError, ValueError
+    CountsError, InputError
         If the counts or a setting cannot be used.
     FloatingPointError
         If the loss is not finite.
@@ -88,7 +88,7 @@ def fit_model(
 
 def help_to_fit(
     settings: Settings,
-    cells: AnnData | StoredCells,
+    cells: Cells,
     *,
     layer: str | None = None,
     batch_key: str | None = None,
@@ -99,7 +99,7 @@ def help_to_fit(
 
 def _fit(
     settings: Settings,
-    cells: AnnData | StoredCells,
+    cells: Cells,
     places: Places,
     layer: str | None,
     batch_key: str | None,
@@ -108,8 +108,7 @@ def _fit(
 ) -> Fitted | None:
     """Return the model, or None on ranks other than the first."""
     device = pick_device(settings.device)
-    if settings.objective.dec and ranks.count() > 1:
-        raise ValueError("DEC runs in one process only; set its weight to 0, or use one process.")
+    _check_processes(settings)
     source = source_of(cells, layer)
     n_anchors = _number_of_anchors(settings, cells.n_obs)
     batch, batches = read_batch(cells, batch_key)
@@ -160,17 +159,34 @@ def _fit(
     )
 
 
+def _check_processes(settings: Settings) -> None:
+    """Raise InputError if what is asked for cannot be shared between processes."""
+    if settings.objective.dec and ranks.count() > 1:
+        raise InputError(
+            "dec-in-several-processes",
+            "DEC runs in one process only; set its weight to 0, or use one process.",
+        )
+
+
 def _number_of_anchors(settings: Settings, n_cells: int) -> int:
     """Return the number of anchors, and warn if every cell would attend to all of a head."""
     if settings.wanted_clusters is not None and settings.wanted_clusters > n_cells:
-        raise ValueError(
-            f"n_clusters is {settings.n_clusters}, but there are only {n_cells} cells."
+        raise InputError(
+            "too-many-clusters",
+            "{name[n_clusters]} is {given}, but there are only {n_cells} cells.",
+            given=settings.n_clusters,
+            n_cells=n_cells,
         )
     n_anchors = choose_number(n_cells, settings.n_anchors, settings.n_clusters)
     if n_anchors <= N_HEADS * NEIGHBOURS < n_cells and settings.n_anchors != "auto":
         warnings.warn(
-            f"n_anchors is {n_anchors}: every cell attends to all anchors of a head if it has "
-            f"{NEIGHBOURS} or fewer, so clusters can hardly be separated; use more anchors.",
+            InputWarning(
+                "few-anchors",
+                "{name[n_anchors]} is {n_anchors}: every cell attends to all anchors of a head if "
+                "it has {neighbours} or fewer, so clusters can hardly be separated; use more.",
+                n_anchors=n_anchors,
+                neighbours=NEIGHBOURS,
+            ),
             stacklevel=4,
         )
     return n_anchors

@@ -8,6 +8,7 @@ from typing import Any
 from bgformer.arguments import not_both, positive, whole, whole_or_auto
 from bgformer.fit.trainer import Objective, Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT, N_HEADS
 
 
@@ -50,9 +51,12 @@ class Settings:
         not_both(self.resolution, self.n_clusters)
         clusters, anchors = self.n_clusters, self.n_anchors
         if isinstance(clusters, int) and isinstance(anchors, int) and clusters > anchors:
-            raise ValueError(
-                f"n_clusters is {clusters}, but n_anchors is only {anchors}: each cluster needs "
-                f"an anchor, so use fewer clusters or more anchors."
+            raise InputError(
+                "more-clusters-than-anchors",
+                "{name[n_clusters]} is {clusters}, but {name[n_anchors]} is only {anchors}: each "
+                "cluster needs an anchor, so use fewer clusters or more anchors.",
+                clusters=clusters,
+                anchors=anchors,
             )
 
     @classmethod

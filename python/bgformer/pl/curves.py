@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bgformer import tl
 from bgformer.graph.stability import RESOLUTIONS
+from bgformer.messages import InputError
 from bgformer.model import BGFormer
 from bgformer.pl.figure import check_folder, finish, panels
 
@@ -118,7 +119,7 @@ def training(
     check_folder(save)
     if isinstance(source, BGFormer):
         if not hasattr(source, "history_"):
-            raise ValueError("this model is not fitted yet; call fit(adata) first.")
+            raise InputError("not-fitted", "this model is not fitted yet; call fit(adata) first.")
         history = source.history_
     else:
         history = tl.results(source, key_added)["history"]

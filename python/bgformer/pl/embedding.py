@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgformer.data.checks import CountsError
+from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_folder, finish, panels
 from bgformer.pl.legends import legend_style, legend_width
@@ -79,7 +80,11 @@ def embedding(
     ]
     _check_colours(adata, names, key_added)
     if ax is not None and len(names) > 1:
-        raise ValueError(f"ax holds one panel, but color names {len(names)}; leave ax out.")
+        raise InputError(
+            "too-many-panels",
+            "{name[ax]} holds one panel, but {name[color]} names {n_names}; leave {name[ax]} out.",
+            n_names=len(names),
+        )
     _ensure_umap(adata, key_added)
     styles = [legend_style(adata, name) for name in names]
     beside = [legend_width(adata, name, style) for name, style in zip(names, styles, strict=True)]
@@ -114,9 +119,12 @@ def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
     genes = adata.var_names if adata.raw is None else adata.raw.var_names.union(adata.var_names)
     for name in names:
         if name not in adata.obs and name not in genes:
-            raise ValueError(
-                f"'{name}' is neither a column of adata.obs nor a gene; leave color out to draw "
-                f"the clusters '{key}'."
+            raise InputError(
+                "unknown-colour",
+                "'{given}' is neither a column of {name[adata.obs]} nor a gene; leave "
+                "{name[color]} out to draw the clusters '{key}'.",
+                given=name,
+                key=key,
             )
 
 

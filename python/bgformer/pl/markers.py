@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_folder, finish
 from bgformer.tl import results
@@ -94,12 +95,19 @@ def _known_markers(
     groups = {k: [names] if isinstance(names, str) else list(names) for k, names in groups.items()}
     named = list(dict.fromkeys(name for names in groups.values() for name in names))
     if not named:
-        raise ValueError("markers names no gene; give a list of genes, or a dict of such lists.")
+        raise InputError(
+            "no-markers",
+            "{name[markers]} names no gene; give a list of genes, or a dict of such lists.",
+        )
     genes = [name for name in named if name in adata.var_names]
     if not genes:
-        raise ValueError(
-            f"none of the {len(named)} markers (the first: '{named[0]}') is among the genes of "
-            f"adata (the first: '{adata.var_names[0]}'); give names as in adata.var_names."
+        raise InputError(
+            "unknown-markers",
+            "none of the {n_named} markers (the first: '{first}') is among the genes of adata "
+            "(the first: '{gene}'); give names as in adata.var_names.",
+            n_named=len(named),
+            first=named[0],
+            gene=adata.var_names[0],
         )
     if len(genes) < len(named):
         absent = [name for name in named if name not in adata.var_names]

@@ -1,78 +1,45 @@
-"""The door for R: counts in through anndata2ri or a folder on disk, plain arrays out.
+"""What R calls: counts in through anndata2ri or a folder on disk, plain arrays out.
 
 The R package calls this inside its own process, where reticulate runs Python and rpy2 attaches to
-the R that is running; `process` calls it in a process without R. What goes back is numbers,
-strings, lists and dictionaries of these only, because older versions of reticulate cannot convert
-anything else. An error goes back as a sentence under ``"error"``, so that R shows it without
-Python's traceback, and an interrupt as ``"interrupted"``.
+the R that is running; `process` calls it in a process without R. Errors and warnings are part of
+the answer (see `answers`), which is made of what R can hold (see `plain`).
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
-from scipy import sparse
 
-from bgformer._version import __version__
 from bgformer.graph import communities
+from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
 from bgformer.graph.evidence import Profiles, evidence
-from bgformer.graph.stability import over_resolutions
+from bgformer.graph.stability import RESOLUTIONS, over_resolutions
+from bgformer.messages import InputError
 from bgformer.model import BGFormer
 from bgformer.network.attention import anchor_weights
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
-from bgformer.r.session import interrupts_for_python, r_attached
+from bgformer.r.answers import answering
+from bgformer.r.plain import by_anchor, clusters, model_of, results, weights_of
+from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
-from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.runtime.devices import one_thread
 from bgformer.store import persistence
-from bgformer.store.state import from_state, to_state
+from bgformer.store.state import to_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anndata import AnnData
 
-    from bgformer.pipeline.fitted import Fitted
+    from bgformer.data.cells import Cells
 
 _NOT_FOR_R = {"objective"}
-_HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
-"""Of the cells, and stored in R's own objects beside the model ..."""
-_SET_BY_R = ("anchor_clusters", "anchor_support", "nearest", "links")
-"""... as are these, which change when R clusters again."""
-_EXPECTED_ERRORS = (ValueError, TypeError, OSError)
 
 
-def _answer(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Return errors, warnings and interrupts to R instead of raising them."""
-
-    @functools.wraps(function)
-    def answered(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        with interrupts_for_python(), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", UserWarning)
-            try:
-                answer = function(*args, **kwargs)
-            except KeyboardInterrupt:
-                answer = {"interrupted": True}
-            except _EXPECTED_ERRORS as error:
-                answer = {"error": str(error)}
-            except Exception as error:  # R shows one sentence whatever went wrong
-                answer = {"error": f"Python stopped with {type(error).__name__}: {error}"}
-        plain = {"error": None, "interrupted": False}
-        return {**plain, **answer, "warnings": [str(one.message) for one in caught]}
-
-    return answered
-
-
-@_answer
+@answering
 def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
     """Cluster the cells of a SingleCellExperiment that the R package holds.
 
@@ -87,14 +54,13 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
 
     Returns
     -------
-    What :func:`results` returns; and ``error`` (a sentence, or None), ``warnings`` (sentences) and
-    ``interrupted``.
+    What `plain.results` returns.
     """
     _check_arguments(arguments)
     return _fitted(_from_r(name), batch_key, arguments)
 
 
-@_answer
+@answering
 def run_stored(folder: str) -> dict[str, Any]:
     """Cluster the cells that R wrote into a folder, without reading all of their counts at once.
 
@@ -112,9 +78,7 @@ def run_stored(folder: str) -> dict[str, Any]:
     return _fitted(cells, cells.batch_key, cells.arguments)
 
 
-def _fitted(
-    cells: AnnData | CellsFromR, batch_key: str | None, arguments: dict[str, Any]
-) -> dict[str, Any]:
+def _fitted(cells: Cells, batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
     """Fit a model to cells and return what R is told of it."""
     given = dict(arguments)
     verbose = given.pop("verbose", True)
@@ -123,7 +87,7 @@ def _fitted(
     return results(fitted, batch_key=batch_key)
 
 
-@_answer
+@answering
 def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     """Put the cells of a SingleCellExperiment among the anchors of a fitted model.
 
@@ -140,25 +104,25 @@ def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
 
     Returns
     -------
-    What :func:`results` returns, of these cells; ``error``, ``warnings`` and ``interrupted``.
+    What `plain.results` returns, of these cells.
     """
     return _placed(_from_r(name), fitted, device)
 
 
-@_answer
+@answering
 def predict_stored(folder: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     """Do what :func:`predict` does, for cells that R wrote into a folder; see `store`."""
     return _placed(CellsFromR(Path(folder)), fitted, device)
 
 
-def _placed(cells: AnnData | CellsFromR, fitted: dict[str, Any], device: str) -> dict[str, Any]:
+def _placed(cells: Cells, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     """Put cells among a model's anchors and return what R is told of them."""
-    model = _model(fitted, device)
+    model = model_of(fitted, device)
     latent = np.concatenate(list(model.embed(cells)))
     return results(model.with_cells(latent, anchor_weights(latent, model.anchors)))
 
 
-@_answer
+@answering
 def save(
     fitted: dict[str, Any],
     latent: np.ndarray,
@@ -182,18 +146,18 @@ def save(
         Replace a model that is there.
     """
     rows = np.ascontiguousarray(latent, dtype=np.float32)
-    model = _model(fitted).with_cells(rows, _weights(weights))
+    model = model_of(fitted).with_cells(rows, weights_of(weights))
     persistence.write(path, *to_state(model), overwrite=overwrite)
     return {}
 
 
-@_answer
+@answering
 def load(path: str) -> dict[str, Any]:
-    """Return what :func:`results` returns of a saved model; ``error`` and so on."""
+    """Return what `plain.results` returns of a saved model."""
     return results(BGFormer.load(path).fitted)
 
 
-@_answer
+@answering
 def recluster(
     weights: dict[str, Any],
     resolution: float | None,
@@ -209,7 +173,7 @@ def recluster(
         Weights of cells on anchors, n x m, as R's dgCMatrix holds them (CSC): ``data``,
         ``indices``, ``indptr`` and ``shape``.
     resolution, n_clusters, seed
-        As in :func:`bgformer.communities.partition`.
+        As in :func:`bgformer.graph.communities.partition`.
     model
         What :func:`run` returned under this name.
 
@@ -217,7 +181,7 @@ def recluster(
     -------
     ``labels``, ``levels``, ``confidence``, ``anchor_clusters``, ``anchor_support``,
     ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence`` as in
-    :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
+    `plain.results`.
     """
     where = "the object"
     tensors, description = persistence.unpacked(bytes(model), where)
@@ -228,12 +192,12 @@ def recluster(
         genes = np.array(description["genes"], dtype=str)
         min_cells = description["settings"]["min_cells"]
     found = communities.partition(
-        _weights(weights), resolution, n_clusters, seed, min_cells=min_cells
+        weights_of(weights), resolution, n_clusters, seed, min_cells=min_cells
     )
-    return _clusters(found, evidence(found, held_out, genes))
+    return clusters(found, evidence(found, held_out, genes))
 
 
-@_answer
+@answering
 def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str, Any]:
     """Return the weights of cells whose names have changed, from the latent that R has kept.
 
@@ -246,156 +210,59 @@ def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str,
 
     Returns
     -------
-    ``weights``, as in :func:`results`; and ``error``, ``warnings`` and ``interrupted``.
+    ``weights``, as in `plain.results`.
     """
     rows, centres = (
         np.array(part, dtype=np.float32, order="C") for part in (latent, anchors_of_graph)
     )
-    return {"weights": _by_anchor(anchor_weights(rows, centres))}
+    return {"weights": by_anchor(anchor_weights(rows, centres))}
 
 
-@_answer
-def resolutions(weights: dict[str, Any], wanted: list[float], seed: int) -> dict[str, Any]:
+@answering
+def resolutions(weights: dict[str, Any], wanted: list[float] | None, seed: int) -> dict[str, Any]:
     """Return how many clusters each resolution gives, and how stable they are.
 
     Parameters
     ----------
     weights
         As in :func:`recluster`.
-    wanted, seed
-        As in :func:`bgformer.stability.over_resolutions`.
+    wanted
+        Resolutions; None for those of :func:`bgformer.tl.resolutions`.
+    seed
+        As in :func:`bgformer.graph.stability.over_resolutions`.
 
     Returns
     -------
-    ``resolution``, ``n_clusters`` and ``stability``, arrays; and ``error`` and so on.
+    ``resolution``, ``n_clusters`` and ``stability``, arrays.
     """
     with one_thread():
-        table = over_resolutions(_weights(weights), np.atleast_1d(wanted), seed)
+        tried = RESOLUTIONS if wanted is None else np.atleast_1d(wanted).tolist()
+        table = over_resolutions(weights_of(weights), tried, seed)
     return {name: column.to_numpy(np.float64) for name, column in table.items()}
 
 
-def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
-    """Return all that R keeps of a fitted model, as plain things.
-
-    Parameters
-    ----------
-    model
-        Fitted.
-    batch_key
-        As given to the fit; noted among the parameters.
+@answering
+def link_shares() -> dict[str, Any]:
+    """Return the shares of links below which two clusters are apart, and above which they are one.
 
     Returns
     -------
-    ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x
-    n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
-    ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
-    ``version``, ``seed``, ``resolution``, ``nearest`` (k,), ``links`` (k,), ``n_considered``,
-    ``evidence`` (columns of a table, see :func:`bgformer.evidence.evidence`) and ``model`` (bytes:
-    what :func:`predict` and :func:`save` need besides).
+    ``island`` and ``one_type``; see `anchor_graph`.
     """
-    params = model.settings.described() | {"batch_key": batch_key}
-    tensors, description = to_state(model)
-    for name in (*_HELD_BY_R, *_SET_BY_R):
-        del tensors[name]
-    return {
-        "embedding": np.asarray(model.latent, dtype=np.float64),
-        "weights": _by_anchor(model.weights),
-        "anchors": np.asarray(model.anchors, dtype=np.float64),
-        "genes": [str(gene) for gene in model.genes],
-        "history": {
-            term: np.asarray(values, dtype=np.float64) for term, values in model.history.items()
-        },
-        "params": {name: value for name, value in params.items() if value is not None},
-        "version": __version__,
-        "seed": model.settings.seed,
-        # reticulate makes R's bytes of a bytearray alone
-        "model": bytearray(persistence.packed(tensors, description)),
-        **_clusters(model.partition, model.evidence),
-    }
-
-
-def _clusters(found: communities.Partition, table: pd.DataFrame) -> dict[str, Any]:
-    """Return a partition as plain things."""
-    return {
-        "labels": found.labels.astype(np.int32),
-        "levels": [str(level) for level in range(found.n_clusters)],
-        "confidence": np.asarray(found.confidence, dtype=np.float64),
-        "anchor_clusters": found.anchor_clusters.astype(np.int32),
-        "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),
-        "resolution": float(found.resolution),
-        "nearest": np.asarray(found.nearest, dtype=np.int32),
-        "links": np.asarray(found.links, dtype=np.float64),
-        "n_considered": int(found.n_considered),
-        "evidence": {name: _column(table[name]) for name in table},
-    }
-
-
-def _column(values: pd.Series) -> list[str] | np.ndarray:
-    """Return a column of a table as what every version of reticulate converts."""
-    if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
-        return [str(value) for value in values]
-    return values.to_numpy(dtype=np.float64)
-
-
-def _by_anchor(weights: sparse.csr_matrix) -> dict[str, Any]:
-    """Return the parts of R's dgCMatrix, n x m."""
-    columns = sparse.csc_matrix(weights)
-    columns.sort_indices()
-    return {
-        "data": columns.data.astype(np.float64),
-        "indices": columns.indices.astype(np.int32),
-        "indptr": columns.indptr.astype(np.int32),
-        "shape": list(columns.shape),
-    }
-
-
-def _weights(parts: dict[str, Any]) -> sparse.csr_matrix:
-    """Return the weights that R holds by anchor as CSR n x m."""
-    columns = sparse.csc_matrix(
-        (parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"])
-    )
-    return columns.tocsr()
-
-
-def _model(fitted: dict[str, Any], device: str = "auto") -> Fitted:
-    """Make the model again that R holds, without its cells."""
-    pick_device(device)  # a wrong one is not the object's fault
-    where = "this object"
-    tensors, description = persistence.unpacked(bytes(fitted["model"]), where)
-    n_anchors, n_latent = tensors["anchors"].shape
-    no_cells = sparse.csr_matrix((0, n_anchors))
-    arrays = {  # copies, because R's own memory is not writable
-        "latent": np.empty((0, n_latent), dtype=np.float32),
-        "weights.data": no_cells.data,
-        "weights.indices": no_cells.indices,
-        "weights.indptr": no_cells.indptr,
-        "anchor_clusters": np.array(fitted["anchor_clusters"], dtype=np.int32),
-        "anchor_support": np.array(fitted["anchor_support"], dtype=np.float64),
-        "nearest": np.array(np.atleast_1d(fitted["nearest"]), dtype=np.int64),
-        "links": np.array(np.atleast_1d(fitted["links"]), dtype=np.float64),
-    }
-    resolution = fitted["resolution"]
-    with persistence.damage_reported(where):
-        return from_state(
-            tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
-            description
-            | {
-                "resolution": None if np.isnan(resolution) else resolution,
-                "n_considered": int(fitted["n_considered"]),
-            },
-            device=device,
-        )
+    return {"island": ISLAND, "one_type": ONE_TYPE}
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:
-    """Raise ValueError for an argument that :class:`bgformer.BGFormer` does not have."""
+    """Raise InputError for an argument that :class:`bgformer.BGFormer` does not have."""
     known = set(inspect.signature(BGFormer).parameters) - _NOT_FOR_R
     unknown = sorted(set(arguments) - known)
     if unknown:
         further = sorted(known - {"n_clusters", "resolution", "seed", "device", "verbose"})
-        raise ValueError(
-            f"RunBGFormer() has no argument '{unknown[0]}'; further arguments are "
-            f"{', '.join(further)}."
+        raise InputError(
+            "unknown-argument",
+            "RunBGFormer() has no argument '{unknown}'; further arguments are {further}.",
+            unknown=unknown[0],
+            further=", ".join(further),
         )
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
+from bgformer.messages import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -27,7 +29,11 @@ def pick_device(device: str) -> torch.device:
         If the device is unknown, or this machine does not have it.
     """
     if not isinstance(device, str):
-        raise ValueError(f"device is {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'.")
+        raise InputError(
+            "unknown-device",
+            "{name[device]} is {device!r}; use 'auto', 'cpu', 'cuda' or 'mps'.",
+            device=device,
+        )
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -37,14 +43,21 @@ def pick_device(device: str) -> torch.device:
     except RuntimeError:
         chosen = None
     if chosen is None or chosen.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device '{device}' is unknown; use 'auto', 'cpu', 'cuda' or 'mps'.")
+        raise InputError(
+            "unknown-device",
+            "{name[device]} '{device}' is unknown; use 'auto', 'cpu', 'cuda' or 'mps'.",
+            device=device,
+        )
     missing = (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()) or (
         chosen.type == "mps" and not torch.backends.mps.is_available()
     )
     if missing:
-        raise ValueError(
-            f"device '{device}' was asked for, but torch {torch.__version__} finds none on this "
-            f"machine; use device='auto' or 'cpu'."
+        raise InputError(
+            "no-such-device",
+            "{name[device]} '{device}' was asked for, but torch {torch} finds none on this "
+            "machine; use {name[device]}='auto' or 'cpu'.",
+            device=device,
+            torch=torch.__version__,
         )
     return chosen
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save, save_file
 
+from bgformer.messages import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -114,7 +116,7 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     ------
     FileNotFoundError
         If there is no model.
-    ValueError
+    InputError
         If a file is damaged or of another format.
     """
     folder = Path(directory)
@@ -139,7 +141,7 @@ def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[st
 
     Raises
     ------
-    ValueError
+    InputError
         If the bytes are damaged or of another format.
     """
     with damage_reported(where):
@@ -161,14 +163,22 @@ def _from_text(text: str, where: str | Path) -> dict[str, Any]:
         description = json.loads(text)
         found = int(description["format"])
     if found < FORMAT:
-        raise ValueError(
-            f"the model in '{where}' was saved by an older bgformer (format {found}, this one "
-            f"reads {FORMAT}); fit it again with this version."
+        raise InputError(
+            "older-model",
+            "the model in '{where}' was saved by an older bgformer (format {found}, this one "
+            "reads {read}); fit it again with this version.",
+            where=where,
+            found=found,
+            read=FORMAT,
         )
     if found > FORMAT:
-        raise ValueError(
-            f"the model in '{where}' was saved by a newer bgformer (format {found}, this one "
-            f"reads {FORMAT}); update bgformer to load it."
+        raise InputError(
+            "newer-model",
+            "the model in '{where}' was saved by a newer bgformer (format {found}, this one "
+            "reads {read}); update bgformer to load it.",
+            where=where,
+            found=found,
+            read=FORMAT,
         )
     return description
 
@@ -186,6 +196,9 @@ def damage_reported(where: str | Path) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"the model in '{where}' is damaged ({reason}); save it again from a fitted model."
+        raise InputError(
+            "damaged-model",
+            "the model in '{where}' is damaged ({reason}); save it again from a fitted model.",
+            where=where,
+            reason=reason,
         ) from error

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bgformer._version import __version__
 from bgformer.graph.evidence import Profiles, evidence
+from bgformer.messages import InputError
 from bgformer.store.identity import fingerprints, n_foreign
 
 if TYPE_CHECKING:
@@ -137,23 +138,31 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
         version.
     """
     if key not in adata.uns:
-        raise ValueError(
-            f"adata has no results named '{key}'; run bgformer.tl.cluster(adata) first."
+        raise InputError(
+            "no-results",
+            "adata has no results named '{key}'; run bgformer.tl.cluster(adata) first.",
+            key=key,
         )
     stored = adata.uns[key]
     if not is_ours(stored):
-        raise ValueError(
-            f"adata.uns['{key}'] is not from bgformer, or from an earlier version; run "
-            f"bgformer.tl.cluster(adata) with another key_added."
+        raise InputError(
+            "foreign-results",
+            "adata.uns['{key}'] is not from bgformer, or from an earlier version; run "
+            "bgformer.tl.cluster(adata) with another {name[key_added]}.",
+            key=key,
         )
-    for place, name in (("obs", key), ("obsm", latent_name(key)), ("obsm", weights_name(key))):
-        if name not in getattr(adata, place):
-            raise ValueError(
-                f"adata.{place}['{name}'], part of the results named '{key}', is missing; run "
-                f"bgformer.tl.cluster(adata) again."
+    for place, part in (("obs", key), ("obsm", latent_name(key)), ("obsm", weights_name(key))):
+        if part not in getattr(adata, place):
+            raise InputError(
+                "missing-results",
+                "adata.{place}['{part}'], part of the results named '{key}', is missing; run "
+                "bgformer.tl.cluster(adata) again.",
+                place=place,
+                part=part,
+                key=key,
             )
     if adata.n_obs == 0:
-        raise ValueError("adata has no cells; choose some.")
+        raise InputError("no-cells", "adata has no cells; choose some.")
     _check_cells(adata, key, stored)
     return stored
 
@@ -167,9 +176,12 @@ def _check_cells(adata: AnnData, key: str, stored: dict[str, Any]) -> None:
         foreign = n_foreign(fingerprints(latent), np.asarray(stored["cells"]))
     if foreign or adata.n_obs > stored["n_cells"]:
         which = f"{foreign} of {adata.n_obs} cells" if foreign else "some cells"
-        raise ValueError(
-            f"{which} are of another fit than the results named '{key}', or there twice, as after "
-            f"anndata.concat; run bgformer.tl.cluster(adata) again."
+        raise InputError(
+            "other-cells",
+            "{which} are of another fit than the results named '{key}', or there twice, as after "
+            "anndata.concat; run bgformer.tl.cluster(adata) again.",
+            which=which,
+            key=key,
         )
 
 
@@ -179,7 +191,7 @@ def is_ours(stored: object) -> bool:
 
 
 def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added") -> None:
-    """Raise ValueError unless results may be stored under this name, covering nothing else.
+    """Raise InputError unless results may be stored under this name, covering nothing else.
 
     Parameters
     ----------
@@ -191,7 +203,11 @@ def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added
         What the name was given as.
     """
     if not isinstance(key, str) or not key:
-        raise ValueError(f"{argument} is {key!r}; give the name of the results as a string.")
+        raise InputError(
+            "wrong-value",
+            f"{{name[{argument}]}} is {{given!r}}; give the name of the results as a string.",
+            given=key,
+        )
     if key in cells.uns and _is_of_any_version(cells.uns[key]):
         return
     names = [("obs", key), ("obs", confidence_name(key))]
@@ -212,16 +228,22 @@ def _is_of_any_version(stored: object) -> bool:
 def check_column(adata: AnnData, name: str) -> None:
     """Raise unless clusters may be stored in this column; its own confidence shows it is ours."""
     if not isinstance(name, str) or not name:
-        raise ValueError(f"cluster_name is {name!r}; give the name of a column as a string.")
+        raise InputError(
+            "wrong-value",
+            "{name[cluster_name]} is {given!r}; give the name of a column as a string.",
+            given=name,
+        )
     there = [column for column in (name, confidence_name(name)) if column in adata.obs]
     if len(there) == 1:
         raise foreign("obs", there[0], "cluster_name")
 
 
-def foreign(place: str, name: str, argument: str) -> ValueError:
+def foreign(place: str, name: str, argument: str) -> InputError:
     """Return the error that something is there that bgformer did not write."""
     what = "a column" if place == "obs" else "an entry"
-    return ValueError(
-        f"adata.{place} has {what} '{name}' that is not from bgformer and would be overwritten; "
-        f"choose another {argument}, or remove it."
+    return InputError(
+        "not-ours",
+        f"adata.{place} has {what} '{{there}}' that is not from bgformer and would be "
+        f"overwritten; choose another {{name[{argument}]}}, or remove it.",
+        there=name,
     )

@@ -53,6 +53,8 @@ test_that("what Python refuses is said in R's words", {
   expect_match(error_of(run(seurat_object(), n.clusters = 0)), "^n.clusters is 0")
   expect_match(error_of(run(seurat_object(), n.clusters = 3, resolution = 1)),
                "resolution or n.clusters", fixed = TRUE)
+  caught <- tryCatch(run(counts, n.clusters = 1000), bgformer_error = identity)
+  expect_identical(caught$code, "too-many-clusters")
 })
 
 test_that("features that are not there are named", {

@@ -1,0 +1,51 @@
+"""How the functions that R calls end: an answer, or what went wrong, in R's words."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from bgformer.messages import Names, code_of, worded
+from bgformer.r.session import interrupts_for_python
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+R_NAMES = Names(
+    {
+        "n_clusters": "n.clusters",
+        "batch_key": "batch.var",
+        "seed": "seed.use",
+        "adata.obs": "the cells' metadata",
+    }
+)
+"""What R calls otherwise than Python in messages."""
+_EXPECTED_ERRORS = (ValueError, TypeError, OSError)
+
+
+def answering(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return errors, warnings and interrupts to R instead of raising them.
+
+    Every answer has ``error`` (a sentence, or None; with one also its ``code``),
+    ``warnings`` (sentences) and ``interrupted``.
+    """
+
+    @functools.wraps(function)
+    def answered(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        with interrupts_for_python(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            try:
+                answer = function(*args, **kwargs)
+            except KeyboardInterrupt:
+                answer = {"interrupted": True}
+            except _EXPECTED_ERRORS as error:
+                answer = {"error": worded(error, R_NAMES), "code": code_of(error)}
+            except Exception as error:  # R shows one sentence whatever went wrong
+                said = f"Python stopped with {type(error).__name__}: {error}"
+                answer = {"error": said, "code": "unexpected"}
+        plain = {"error": None, "interrupted": False}
+        return {**plain, **answer, "warnings": [worded(one.message, R_NAMES) for one in caught]}
+
+    return answered

@@ -1,0 +1,141 @@
+"""What goes to R and comes from it, as plain things.
+
+That is numbers, strings, lists, dictionaries and arrays of these only, because older versions of
+reticulate cannot convert anything else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+
+from bgformer._version import __version__
+from bgformer.runtime.devices import pick_device
+from bgformer.store import persistence
+from bgformer.store.state import from_state, to_state
+
+if TYPE_CHECKING:
+    from bgformer.graph.communities import Partition
+    from bgformer.pipeline.fitted import Fitted
+
+_HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
+"""Of the cells, and stored in R's own objects beside the model ..."""
+_SET_BY_R = ("anchor_clusters", "anchor_support", "nearest", "links")
+"""... as are these, which change when R clusters again."""
+
+
+def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
+    """Return all that R keeps of a fitted model, as plain things.
+
+    Parameters
+    ----------
+    model
+        Fitted.
+    batch_key
+        As given to the fit; noted among the parameters.
+
+    Returns
+    -------
+    ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x
+    n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
+    ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
+    ``version``, ``seed``, ``resolution``, ``nearest`` (k,), ``links`` (k,), ``n_considered``,
+    ``evidence`` (columns of a table, see :func:`bgformer.graph.evidence.evidence`) and ``model``
+    (bytes: what `bridge.predict` and `bridge.save` need besides).
+    """
+    params = model.settings.described() | {"batch_key": batch_key}
+    tensors, description = to_state(model)
+    for name in (*_HELD_BY_R, *_SET_BY_R):
+        del tensors[name]
+    return {
+        "embedding": np.asarray(model.latent, dtype=np.float64),
+        "weights": by_anchor(model.weights),
+        "anchors": np.asarray(model.anchors, dtype=np.float64),
+        "genes": [str(gene) for gene in model.genes],
+        "history": {
+            term: np.asarray(values, dtype=np.float64) for term, values in model.history.items()
+        },
+        "params": {name: value for name, value in params.items() if value is not None},
+        "version": __version__,
+        "seed": model.settings.seed,
+        # reticulate makes R's bytes of a bytearray alone
+        "model": bytearray(persistence.packed(tensors, description)),
+        **clusters(model.partition, model.evidence),
+    }
+
+
+def clusters(found: Partition, table: pd.DataFrame) -> dict[str, Any]:
+    """Return a partition as plain things."""
+    return {
+        "labels": found.labels.astype(np.int32),
+        "levels": [str(level) for level in range(found.n_clusters)],
+        "confidence": np.asarray(found.confidence, dtype=np.float64),
+        "anchor_clusters": found.anchor_clusters.astype(np.int32),
+        "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),
+        "resolution": float(found.resolution),
+        "nearest": np.asarray(found.nearest, dtype=np.int32),
+        "links": np.asarray(found.links, dtype=np.float64),
+        "n_considered": int(found.n_considered),
+        "evidence": {name: _column(table[name]) for name in table},
+    }
+
+
+def _column(values: pd.Series) -> list[str] | np.ndarray:
+    """Return a column of a table as what every version of reticulate converts."""
+    if values.dtype == object or not pd.api.types.is_numeric_dtype(values):
+        return [str(value) for value in values]
+    return values.to_numpy(dtype=np.float64)
+
+
+def by_anchor(weights: sparse.csr_matrix) -> dict[str, Any]:
+    """Return the parts of R's dgCMatrix, n x m."""
+    columns = sparse.csc_matrix(weights)
+    columns.sort_indices()
+    return {
+        "data": columns.data.astype(np.float64),
+        "indices": columns.indices.astype(np.int32),
+        "indptr": columns.indptr.astype(np.int32),
+        "shape": list(columns.shape),
+    }
+
+
+def weights_of(parts: dict[str, Any]) -> sparse.csr_matrix:
+    """Return the weights that R holds by anchor as CSR n x m."""
+    columns = sparse.csc_matrix(
+        (parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"])
+    )
+    return columns.tocsr()
+
+
+def model_of(fitted: dict[str, Any], device: str = "auto") -> Fitted:
+    """Make the model again that R holds, without its cells."""
+    pick_device(device)  # a wrong one is not the object's fault
+    where = "this object"
+    tensors, description = persistence.unpacked(bytes(fitted["model"]), where)
+    n_anchors, n_latent = tensors["anchors"].shape
+    no_cells = sparse.csr_matrix((0, n_anchors))
+    arrays = {  # copies, because R's own memory is not writable
+        "latent": np.empty((0, n_latent), dtype=np.float32),
+        "weights.data": no_cells.data,
+        "weights.indices": no_cells.indices,
+        "weights.indptr": no_cells.indptr,
+        "anchor_clusters": np.array(fitted["anchor_clusters"], dtype=np.int32),
+        "anchor_support": np.array(fitted["anchor_support"], dtype=np.float64),
+        "nearest": np.array(np.atleast_1d(fitted["nearest"]), dtype=np.int64),
+        "links": np.array(np.atleast_1d(fitted["links"]), dtype=np.float64),
+    }
+    resolution = fitted["resolution"]
+    with persistence.damage_reported(where):
+        return from_state(
+            tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
+            description
+            | {
+                "resolution": None if np.isnan(resolution) else resolution,
+                "n_considered": int(fitted["n_considered"]),
+            },
+            device=device,
+        )
