@@ -39,7 +39,7 @@ install() { # with all that pyproject.toml asks for at its oldest or its newest
     # tests of torch alone are left out. UV_TORCH_BACKEND=cpu makes uv choose a CPU build of its own.
     "$python" -m pip -qq install -c constraints.txt torch >&2
     "$python" -m pip list --format=freeze | grep '^torch=='
-    tests+=(--ignore=tests/test_ranks.py --ignore=tests/test_training.py)
+    tests+=(--ignore=tests/runtime/test_ranks.py --ignore=tests/fit/test_trainer.py)
   fi
 } >"$constraints"
 install --group test .
