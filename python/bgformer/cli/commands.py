@@ -102,7 +102,7 @@ def _written(
 
             def write_into_copy(fitted: Fitted, what: dict[str, str | None]) -> None:
                 found = fitted.partition
-                columns = results.columns(key, found.labels, found.confidence, found.n_clusters)
+                columns = results.columns(key, found)
                 stored.describe(key, columns, results.described(fitted, **what))
 
             yield stored, write_into_copy

@@ -59,6 +59,11 @@ class Partition(NamedTuple):
         """Number of clusters, k."""
         return int(self.anchor_clusters.max()) + 1
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the clusters, "0" the largest."""
+        return [str(cluster) for cluster in range(self.n_clusters)]
+
 
 def partition(
     weights: sparse.csr_matrix,

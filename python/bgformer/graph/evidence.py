@@ -172,7 +172,7 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
     ]
     return pd.DataFrame(
         {
-            "cluster": [str(cluster) for cluster in range(n_clusters)],
+            "cluster": found.names,
             "n_cells": np.bincount(found.labels, minlength=n_clusters),
             "nearest": [str(cluster) for cluster in found.nearest],
             "links": found.links,

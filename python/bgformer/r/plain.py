@@ -72,7 +72,7 @@ def clusters(found: Partition, table: pd.DataFrame) -> dict[str, Any]:
     """Return a partition as plain things."""
     return {
         "labels": found.labels.astype(np.int32),
-        "levels": [str(level) for level in range(found.n_clusters)],
+        "levels": found.names,
         "confidence": np.asarray(found.confidence, dtype=np.float64),
         "anchor_clusters": found.anchor_clusters.astype(np.int32),
         "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),

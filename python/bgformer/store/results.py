@@ -48,14 +48,11 @@ def umap_name(key: str) -> str:
     return f"X_{key}_umap"
 
 
-def columns(
-    key: str, labels: np.ndarray, confidence: np.ndarray, n_clusters: int
-) -> dict[str, pd.Categorical | np.ndarray]:
+def columns(key: str, found: Partition) -> dict[str, pd.Categorical | np.ndarray]:
     """Return the columns of ``obs``: the cluster of each cell, and the confidence in it."""
-    names = [str(i) for i in range(n_clusters)]
     return {
-        key: pd.Categorical.from_codes(labels, categories=names),
-        confidence_name(key): confidence,
+        key: pd.Categorical.from_codes(found.labels, categories=found.names),
+        confidence_name(key): found.confidence,
     }
 
 
@@ -124,7 +121,7 @@ def store_clusters(adata: AnnData, key: str, found: Partition) -> None:
 
 def label(adata: AnnData, key: str, found: Partition) -> None:
     """Write clusters and confidence into ``obs``."""
-    for name, values in columns(key, found.labels, found.confidence, found.n_clusters).items():
+    for name, values in columns(key, found).items():
         adata.obs[name] = values
 
 
