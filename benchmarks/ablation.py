@@ -39,7 +39,8 @@ from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
 from bgformer.graph import anchors, communities
 from bgformer.graph.anchor_graph import AnchorGraph
 from bgformer.graph.placement import Placement
-from bgformer.network import attention, losses
+from bgformer.network import losses
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.network.network import LEARNED_SCALE
 from bgformer.runtime.devices import one_thread
@@ -193,7 +194,7 @@ def trained(data: CountData, seed: int, arm: Arm, dec_clusters: int | None) -> s
 def placed(network: Network, data: CountData, seed: int) -> Placement:
     """Compute the anchors, the latent of all cells, and their weights on the anchors."""
     centres, latent = anchors.centres(network, data, seed), embed(network, data)
-    return Placement(latent, centres, attention.anchor_weights(latent, centres))
+    return Placement(latent, centres, anchor_weights(latent, centres))
 
 
 def on_tokens(network: Network, data: CountData, seed: int) -> sparse.csr_matrix:
@@ -201,7 +202,7 @@ def on_tokens(network: Network, data: CountData, seed: int) -> sparse.csr_matrix
     latent, centres, _ = placed(network, data, seed)
     columns, own = head_columns(latent.shape[1])[1], head_anchors(len(centres))[1]
     centres[own, columns] = LEARNED_SCALE * network.anchors.detach().numpy()
-    return attention.anchor_weights(latent, centres)
+    return anchor_weights(latent, centres)
 
 
 def run(paths: list[Path], seeds: list[int], arms: list[str], csv: Path | None) -> pd.DataFrame:

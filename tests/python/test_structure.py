@@ -82,7 +82,7 @@ def test_no_two_modules_import_each_other():
 
 def test_the_network_needs_no_tables_and_no_files():
     script = (
-        "import sys, bgformer.network.network, bgformer.network.attention\n"
+        "import sys, bgformer.network.network, bgformer.network.anchor_weights\n"
         "print(*sorted({'anndata', 'h5py', 'pandas', 'scanpy'} & set(sys.modules)))"
     )
     path = str(SOURCE.parent)

@@ -65,7 +65,7 @@ def predict(options: argparse.Namespace) -> None:
     _check_target(options.output, options.input, force=options.force)
     from bgformer.data import source
     from bgformer.model import BGFormer
-    from bgformer.network.attention import anchor_weights
+    from bgformer.network.anchor_weights import anchor_weights
     from bgformer.store import files
     from bgformer.store.results import check_key
 

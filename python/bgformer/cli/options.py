@@ -50,7 +50,7 @@ def _add_cluster(parts: _Parts) -> None:
     cluster.set_defaults(run=commands.cluster)
     cluster.add_argument("input", metavar="IN", type=Path, help=_INPUT)
     _add_output(cluster)
-    # Only what was given is passed on, so that the defaults stand in one place, tl.cluster.
+    # Only what was given is passed on, so the defaults are those of pipeline.settings.
     given: dict[str, Any] = {"default": argparse.SUPPRESS}
     cluster.add_argument(
         "--n-clusters", type=_whole_or_auto, metavar="N", help="number of clusters", **given

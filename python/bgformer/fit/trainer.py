@@ -14,7 +14,7 @@ from scipy import sparse
 from bgformer.fit.embedding import learned_units
 from bgformer.fit.kmeans import kmeans_centres
 from bgformer.network import losses
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.runtime import ranks
 from bgformer.runtime.devices import Portions, dense
 

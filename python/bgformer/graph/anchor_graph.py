@@ -25,7 +25,7 @@ from bgformer.graph.mergers import (
 )
 from bgformer.graph.votes import vote, weight_blocks
 from bgformer.messages import InputError
-from bgformer.network.attention import heaviest
+from bgformer.network.anchor_weights import heaviest
 from bgformer.runtime import block_sizes
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from bgformer.fit.embedding import embed
 from bgformer.fit.kmeans import kmeans_centres
 from bgformer.messages import InputError
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import N_HEADS, head_anchors, head_columns
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from scipy.stats import binom, false_discovery_control, norm
 from bgformer.data.counts import rows_of_values, with_size_factors
 from bgformer.data.scaling import LOG_TOTAL
 from bgformer.fit.embedding import embed
-from bgformer.network.attention import anchor_weights, heaviest
+from bgformer.network.anchor_weights import anchor_weights, heaviest
 from bgformer.network.heads import head_anchors, head_columns
 
 if TYPE_CHECKING:

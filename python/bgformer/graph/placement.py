@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 
 from bgformer.fit.embedding import embed
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors
 from bgformer.network.network import NEIGHBOURS
 from bgformer.runtime import block_sizes, ranks

@@ -51,7 +51,7 @@ def attention(
 
     The weights are ``softmax(-||q - a||^2 / (2 h^2))`` over the k nearest anchors. The bandwidth h
     is the cell's mean distance to them, so that dense and sparse regions are treated alike.
-    `network.attention.anchor_weights` computes the same for all cells.
+    `network.anchor_weights.anchor_weights` computes the same for all cells.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from bgformer.graph.evidence import evidence
 from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks
 from bgformer.messages import InputError
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.runtime.devices import one_thread
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from bgformer.fit.trainer import Objective
 from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, AnchorGraph
 from bgformer.graph.stability import OtherFit, sampled
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings

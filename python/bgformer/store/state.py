@@ -11,7 +11,7 @@ from scipy import sparse
 from bgformer._version import __version__
 from bgformer.graph.communities import Partition
 from bgformer.graph.evidence import Profiles
-from bgformer.network.attention import weights_from_parts
+from bgformer.network.anchor_weights import weights_from_parts
 from bgformer.network.network import Network
 from bgformer.pipeline.fitted import Fitted
 from bgformer.pipeline.settings import Settings

@@ -14,7 +14,7 @@ from bgformer.fit.embedding import embed, learned_units
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
 from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.network import Network
 from bgformer.runtime.devices import one_thread
 from bgformer.runtime.progress import Progress

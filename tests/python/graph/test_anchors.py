@@ -16,8 +16,8 @@ from bgformer.graph import anchors
 from bgformer.graph.anchors import centres, choose_number
 from bgformer.graph.placement import Placement, gathered
 from bgformer.graph.votes import vote, vote_in_blocks, weight_blocks
-from bgformer.network import attention
-from bgformer.network.attention import anchor_weights
+from bgformer.network import anchor_weights as anchor_weights_module
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.network.network import NEIGHBOURS
 from bgformer.runtime import block_sizes
@@ -100,7 +100,7 @@ def test_cells_in_one_direction_are_told_apart_by_their_distance(points):
 
 
 def test_weights_in_blocks_are_weights_at_once(points, weights, monkeypatch):
-    monkeypatch.setattr(attention, "_WEIGHTS_BLOCK", 64)
+    monkeypatch.setattr(anchor_weights_module, "_WEIGHTS_BLOCK", 64)
     np.testing.assert_allclose(anchor_weights(*points).toarray(), weights.toarray(), atol=1e-6)
 
 

@@ -13,7 +13,7 @@ from bgformer.graph import anchor_graph
 from bgformer.graph.anchor_graph import MIN_CELLS, AnchorGraph
 from bgformer.graph.communities import assign, partition
 from bgformer.graph.votes import vote
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors
 from bgformer.runtime import block_sizes
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bgformer.network.attention import anchor_weights
+from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.network import LEARNED_SCALE, NEIGHBOURS, Network, attention
 
 GENES, ANCHORS, LATENT, MEDIAN = 30, 17, 16, 25.0

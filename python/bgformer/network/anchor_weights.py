@@ -17,7 +17,7 @@ def anchor_weights(
 ) -> sparse.csr_matrix:
     """Return the weights of cells on their nearest anchors, CSR n x m, rows summing to 1.
 
-    This is `network.attention` for all cells. In each head, a weight is a Gaussian of the
+    This is `network.network.attention` for all cells. In each head, a weight is a Gaussian of the
     distance. The bandwidth is the cell's mean distance to its nearest anchors. Both heads
     contribute equally.
 
