@@ -41,7 +41,7 @@ class Objective:
     commitment: float = 0.1
     dec: float = 0.0
     """Weight of DEC. If above 0, training continues with DEC after the first clusters are found.
-    DEC is off by default because it gave no gain (docs/benchmarks.md)."""
+    DEC is off by default because it makes clusters worse (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
