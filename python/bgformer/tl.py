@@ -10,7 +10,7 @@ from scipy import sparse
 from bgformer.arguments import positive, whole, whole_or_auto
 from bgformer.fit.trainer import Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
-from bgformer.graph.communities import partition
+from bgformer.graph.communities import partition, warn_of_one
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.pipeline.fitting import fit_model
@@ -138,6 +138,12 @@ def cluster(
     """
     if not isinstance(adata, AnnData):
         raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
+    if adata.isbacked and adata.is_view:
+        raise InputError(
+            "view-of-a-file",
+            "adata is a part of a backed AnnData, which cannot take results; give "
+            "adata.to_memory().",
+        )
     check_key(adata, key_added)
     settings = Settings(
         n_clusters=n_clusters,
@@ -219,6 +225,7 @@ def recluster(
             min_cells=int(stored["params"]["min_cells"]),
             links=_links_of_all(adata, stored),
         )
+    warn_of_one(found)
     adata = _copy(adata) if copy else adata
     if name != key_added:
         label(adata, name, found)

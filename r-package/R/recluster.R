@@ -37,7 +37,7 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_dots(...)
   fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
-  cluster.name <- new_name(cluster.name, colnames(object[[]]), fitted)
+  cluster.name <- new_name(cluster.name, object[[]], fitted)
   object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name,
                          fitted$reduction.name)
   command <- SeuratObject::LogSeuratCommand(object, return.command = TRUE)
@@ -53,7 +53,7 @@ ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.
   need_single_cell_experiment()
   check_dots(...)
   fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
-  cluster.name <- new_name(cluster.name, colnames(SummarizedExperiment::colData(object)), fitted)
+  cluster.name <- new_name(cluster.name, SummarizedExperiment::colData(object), fitted)
   store_sce(object, partition(fitted, resolution, n.clusters), cluster.name,
             fitted$reduction.name)
 }
@@ -107,12 +107,12 @@ weights_of_renamed <- function(fitted, object) {
   as_weights(answer$weights, colnames(object))
 }
 
-new_name <- function(cluster.name, there, fitted) {
+new_name <- function(cluster.name, cells, fitted) {
   if (is.null(cluster.name)) {
     return(fitted$run.name)
   }
   check_names(cluster.name = cluster.name)
-  check_columns(cluster.name, there, fitted)
+  check_columns(cluster.name, cells, fitted)
   cluster.name
 }
 

@@ -21,16 +21,24 @@ column_names <- function(cluster.name) {
   c(cluster.name, confidence_name(cluster.name))
 }
 
-# The default names are bgformer's in any object: merging two drops what was kept, not the columns.
-check_columns <- function(cluster.name, there, earlier) {
-  check_own(column_names(cluster.name), there, c(column_names("bgformer_clusters"),
-                                                 earlier$columns),
-            "cluster.name", cluster.name, "column")
+# Whether the columns of the default names are left from a run: merging two objects drops what was
+# kept of the model, but not the columns.
+left_by_merge <- function(cells) {
+  names <- column_names("bgformer_clusters")
+  confidence <- if (all(names %in% colnames(cells))) cells[[names[2]]]
+  is.numeric(confidence) && all(is.na(confidence) | (confidence >= 0 & confidence <= 1))
 }
 
-check_reduction <- function(reduction.name, there, earlier) {
-  check_own(reduction.name, there, c("bgformer", "BGFORMER", earlier$reductions),
-            "reduction.name", reduction.name, "reduction")
+# `cells` is the table of their columns.
+check_columns <- function(cluster.name, cells, earlier) {
+  own <- c(if (left_by_merge(cells)) column_names("bgformer_clusters"), earlier$columns)
+  check_own(column_names(cluster.name), colnames(cells), own, "cluster.name", cluster.name,
+            "column")
+}
+
+check_reduction <- function(reduction.name, there, cells, earlier) {
+  own <- c(if (left_by_merge(cells)) c("bgformer", "BGFORMER"), earlier$reductions)
+  check_own(reduction.name, there, own, "reduction.name", reduction.name, "reduction")
 }
 
 check_places_seurat <- function(object, reduction.name, reduction.key, cluster.name) {
@@ -44,15 +52,22 @@ check_places_seurat <- function(object, reduction.name, reduction.key, cluster.n
     stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
          "choose another.", call. = FALSE)
   }
-  check_reduction(reduction.name, SeuratObject::Reductions(object), kept_seurat(object))
-  check_columns(cluster.name, colnames(object[[]]), kept_seurat(object))
+  if (reduction.name == cluster.name) {
+    stop("reduction.name and cluster.name are both '", cluster.name, "', which Seurat does not ",
+         "allow; choose two names.", call. = FALSE)
+  }
+  cells <- object[[]]
+  check_reduction(reduction.name, SeuratObject::Reductions(object), cells, kept_seurat(object))
+  check_columns(cluster.name, cells, kept_seurat(object))
 }
 
 check_places_sce <- function(object, reduction.name, reduction.key, cluster.name) {
   need_single_cell_experiment()
   check_names(reduction.name, reduction.key, cluster.name)
-  check_reduction(reduction.name, SingleCellExperiment::reducedDimNames(object), kept_sce(object))
-  check_columns(cluster.name, colnames(SummarizedExperiment::colData(object)), kept_sce(object))
+  cells <- SummarizedExperiment::colData(object)
+  there <- SingleCellExperiment::reducedDimNames(object)
+  check_reduction(reduction.name, there, cells, kept_sce(object))
+  check_columns(cluster.name, cells, kept_sce(object))
 }
 
 confidence_name <- function(cluster.name) {

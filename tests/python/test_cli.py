@@ -339,6 +339,23 @@ def test_an_entry_of_uns_that_is_not_from_bgformer_is_never_overwritten(cells, o
     assert "adata.uns has an entry 'leiden' that is not from bgformer" in line
 
 
+@pytest.mark.parametrize("name", ["/", "a/b", ".", "..", "_index", "barcode"])
+def test_a_name_that_would_damage_the_file_is_refused(cells, out, capsys, name):
+    cells.obs.index.name = "barcode"
+    cells.write_h5ad(out)
+    before = out.read_bytes()
+    line = fails(capsys, "cluster", out, "-o", out, "--force", "--key-added", name)
+    assert f"--key-added is '{name}', which cannot name a column" in line
+    assert out.read_bytes() == before
+
+
+def test_the_model_needs_a_path_of_its_own(cells_file, out, capsys):
+    line = fails(capsys, "cluster", cells_file, "-o", out, "--save-model", out)
+    assert "--save-model is" in line
+    assert "also the input or the output" in line
+    assert not out.exists()
+
+
 def test_windows_is_told_where_to_run(monkeypatch, capsys):
     monkeypatch.setattr("sys.platform", "win32")
     assert main(["info"]) == 2

@@ -169,6 +169,28 @@ def test_a_clone_has_the_settings_and_no_fit(model):
         cloned.recluster()
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"n_clusters": 2.5}, "n_clusters is 2.5; it must be a whole number"),
+        ({"n_clusters": True}, "n_clusters is True; it must be a whole number"),
+        ({"resolution": "a"}, "resolution is 'a'; it must be a number above 0"),
+        ({"resolution": float("inf")}, "resolution is inf; it must be a number above 0"),
+    ],
+)
+def test_reclustering_checks_what_it_is_asked_for(model, asked, message):
+    with pytest.raises(ValueError, match=message):
+        model.recluster(**asked)
+
+
+@pytest.mark.parametrize("resolution", [None, 1.2, 2.0])
+def test_training_cells_are_predicted_as_they_were_clustered(pbmc700, resolution, tmp_path):
+    model = bgf.BGFormer(max_steps=20, resolution=resolution, verbose=False).fit(pbmc700)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(model.predict(pbmc700), model.labels_)
+    np.testing.assert_array_equal(bgf.BGFormer.load(tmp_path / "model").labels_, model.labels_)
+
+
 def test_settings_may_change_until_the_fit_and_are_checked_there(cells):
     model = bgf.BGFormer(max_steps=3, verbose=False).set_params(n_latent=3)
     with pytest.raises(ValueError, match="n_latent is 3; it must be a whole number of at least 4"):

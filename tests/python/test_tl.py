@@ -308,7 +308,8 @@ def test_a_resolution_cuts_one_type_and_no_resolution_makes_it_whole_again(singl
     whole = single.obs.copy()
     bgf.tl.recluster(single, resolution=0.8)
     assert single.obs["bgformer"].nunique() > 1
-    bgf.tl.recluster(single)
+    with pytest.warns(UserWarning, match="^one cluster"):
+        bgf.tl.recluster(single)
     pd.testing.assert_frame_equal(single.obs, whole)
 
 
@@ -316,7 +317,8 @@ def test_one_type_is_one_cluster_again_after_a_file(single, tmp_path):
     bgf.tl.recluster(single, resolution=0.8)
     single.write_h5ad(tmp_path / "cells.h5ad")
     read = anndata.read_h5ad(tmp_path / "cells.h5ad")
-    bgf.tl.recluster(read)
+    with pytest.warns(UserWarning, match="^one cluster"):
+        bgf.tl.recluster(read)
     assert read.uns["bgformer"]["n_clusters"] == 1
 
 
@@ -439,6 +441,53 @@ def test_what_other_tools_have_stored_is_never_overwritten(cells, unchanged):
     message = "adata.obsm has an entry 'X_mine' that is not from bgformer"
     with unchanged(cells), pytest.raises(ValueError, match=message):
         bgf.tl.cluster(cells, key_added="mine", max_steps=3, verbose=False)
+
+
+def test_a_name_that_cannot_be_stored_is_refused(clustered, unchanged):
+    clustered.obs.index.name = "barcode"
+    for name in ("a/b", ".", "_index", "barcode"):
+        with unchanged(clustered), pytest.raises(ValueError, match="cannot name a column"):
+            bgf.tl.cluster(clustered, key_added=name, max_steps=3, verbose=False)
+        with unchanged(clustered), pytest.raises(ValueError, match="cannot name a column"):
+            bgf.tl.recluster(clustered, cluster_name=name)
+
+
+def test_clusters_of_another_run_are_not_replaced_without_its_evidence(clustered, unchanged):
+    bgf.tl.cluster(clustered, key_added="other", max_steps=3, resolution=1, verbose=False)
+    message = "cluster_name is 'other', the name of other results of bgformer"
+    with unchanged(clustered), pytest.raises(ValueError, match=message):
+        bgf.tl.recluster(clustered, cluster_name="other", n_clusters=2)
+
+
+def test_a_umap_of_the_users_own_is_kept(cells, unchanged):
+    cells.obsm["X_bgformer_umap"] = np.zeros((cells.n_obs, 2))
+    message = "adata.obsm has an entry 'X_bgformer_umap' that is not from bgformer"
+    with unchanged(cells), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, max_steps=3, verbose=False)
+
+
+def test_cells_that_are_there_twice_are_noticed_among_fewer(clustered):
+    twice = anndata.concat([clustered[:200], clustered[:100]], index_unique="-", uns_merge="first")
+    with pytest.raises(ValueError, match="100 of 300 cells are of another fit"):
+        bgf.tl.recluster(twice)
+
+
+def test_one_cluster_for_want_of_evidence_is_said_when_clustering_again(single):
+    with pytest.warns(UserWarning, match="^one cluster, because no group of cells is separated"):
+        bgf.tl.recluster(single)
+
+
+def test_a_part_of_a_backed_anndata_is_refused_before_the_fit(clustered, tmp_path):
+    clustered.write_h5ad(tmp_path / "cells.h5ad")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    with pytest.raises(ValueError, match="a part of a backed AnnData"):
+        bgf.tl.cluster(backed[:100], verbose=False)
+    backed.file.close()
+
+
+def test_what_is_no_anndata_is_said_to_be_none():
+    with pytest.raises(TypeError, match="adata is a NoneType; give an AnnData"):
+        bgf.tl.recluster(None)
 
 
 def test_cells_of_two_fits_are_not_clustered_again_as_one(clustered):

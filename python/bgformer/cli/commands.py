@@ -26,6 +26,13 @@ def cluster(options: argparse.Namespace) -> None:
     """Fit a model to the cells of a file and write them with the results."""
     _check_target(options.output, options.input, force=options.force)
     if options.save_model is not None:
+        if options.save_model.resolve() in (options.output.resolve(), options.input.resolve()):
+            raise InputError(
+                "one-path-twice",
+                "{name[save_model]} is '{given}', which is also the input or the output; give "
+                "another folder.",
+                given=options.save_model,
+            )
         _check_model_target(options.save_model, force=options.force)
     from bgformer.data import source
     from bgformer.pipeline.fitting import fit_model, help_to_fit

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MIN_CELLS_PER_GENE = 3
 """Minimum number of cells in which a gene must be detected to be used."""
+_LEAST_GENES = 2
+"""Fewest genes that can be divided into two halves."""
 _MIN_SHARED = 0.5
 """Minimum share of the model's genes that new cells must have."""
 
@@ -65,6 +67,14 @@ def select_genes(
             "no gene is left after selection: none is detected in {least} or more cells; check "
             "that the matrix is cells x genes.",
             least=MIN_CELLS_PER_GENE,
+        )
+    if min(usable.size, n_top_genes) < _LEAST_GENES:
+        raise CountsError(
+            "too-few-genes",
+            "{n} of the genes can be used, which is too few to cluster; at least {least} are "
+            "needed.",
+            n=min(usable.size, n_top_genes),
+            least=_LEAST_GENES,
         )
     if usable.size <= n_top_genes:
         return usable

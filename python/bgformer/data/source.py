@@ -192,6 +192,7 @@ class StoredTable:
     def __init__(self, group: Any) -> None:
         self.group = group
         self.columns = [str(name) for name in group.attrs["column-order"]]
+        self.index_name = str(group.attrs["_index"])
 
     def __contains__(self, name: str) -> bool:
         """Tell whether there is such a column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -153,3 +154,14 @@ def assign(
     rank = np.empty(len(sizes), dtype=np.int32)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     return rank[labels], confidence, rank[anchor_clusters]
+
+
+def warn_of_one(found: Partition, stacklevel: int = 3) -> None:
+    """Warn if all cells are one cluster for lack of evidence, and say what was considered."""
+    if found.n_clusters == 1 < found.n_considered:
+        warnings.warn(
+            f"one cluster, because no group of cells is separated from the others by a gap; "
+            f"{found.n_considered} clusters without such evidence were considered: "
+            f"resolution={DEFAULT_RESOLUTION} returns them.",
+            stacklevel=stacklevel,
+        )

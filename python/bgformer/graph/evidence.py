@@ -160,21 +160,19 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
     mean = member @ held_out.total / cells[:, None]
     share = member @ held_out.detected / cells[:, None]
     n_markers, names = [], []
-    for one, other in enumerate(found.nearest):
+    of_cells = clusters[held_out.nearest]
+    nearest = np.where(found.links > 0, found.nearest, _nearest_place(held_out, of_cells, found))
+    for one, other in enumerate(nearest):
         z = _different(share[one], share[other], cells[one], cells[other], mean[one], mean[other])
         n_markers.append(int(np.count_nonzero(z)))
         best = np.argsort(-z, kind="stable")[:_NAMED]
         names.append(", ".join(str(genes[gene]) for gene in best if z[gene] > 0))
-    of_cells = clusters[held_out.nearest]
-    gaps = [
-        gap(held_out, of_cells == one, of_cells == other)
-        for one, other in enumerate(found.nearest)
-    ]
+    gaps = [gap(held_out, of_cells == one, of_cells == other) for one, other in enumerate(nearest)]
     return pd.DataFrame(
         {
             "cluster": found.names,
             "n_cells": np.bincount(found.labels, minlength=n_clusters),
-            "nearest": [str(cluster) for cluster in found.nearest],
+            "nearest": [str(cluster) for cluster in nearest],
             "links": found.links,
             "gap": [between.depth for between in gaps],
             "gap_p": [between.p for between in gaps],
@@ -182,6 +180,19 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
             "markers": names,
         }
     )
+
+
+def _nearest_place(held_out: Profiles, of_cells: np.ndarray, found: Partition) -> np.ndarray:
+    """Return for each cluster the one whose centre is nearest, where no links tell, shape (k,)."""
+    k = found.n_clusters
+    cells = np.bincount(of_cells, minlength=k)[:, None]
+    places = np.zeros((k, held_out.first.shape[1]))
+    np.add.at(places, of_cells, held_out.first.astype(np.float64))
+    centres = np.where(cells > 0, places / np.maximum(cells, 1), np.inf)
+    with np.errstate(invalid="ignore"):
+        apart = np.square(centres[:, None] - centres).sum(axis=2)
+    np.fill_diagonal(apart, np.inf if k > 1 else 0)
+    return np.nan_to_num(apart, nan=np.inf, posinf=np.inf).argmin(axis=1)
 
 
 def gap(held_out: Profiles, one: np.ndarray, other: np.ndarray) -> Gap:

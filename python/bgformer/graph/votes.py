@@ -25,12 +25,19 @@ def weight_blocks(weights: Any, size: int) -> Iterator[sparse.csr_matrix]:
         yield row_block(weights, start, stop) if in_memory else weights[start:stop]
 
 
+_TIE = 1e-9
+"""Weight added to the cluster of a cell's first anchor, more than rounding errors are."""
+
+
 def vote(
     weights: sparse.csr_matrix,
     anchor_clusters: np.ndarray,
     anchor_support: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cluster with most of each cell's weight, and the confidence in it, both (n,).
+
+    If two clusters have the same weight, the cell gets the one of its first anchor, so that the
+    numbers of the clusters do not matter.
 
     The confidence is ``sum_j w_ij s_j [j in the cluster]``, the cell's weights on the anchors of
     the cluster times their support (m,). Without `anchor_support`, the support is 1.
@@ -40,6 +47,9 @@ def vote(
     cluster = anchor_clusters[weights.indices]
     # bincount, because a product of sparse matrices takes ten times as long
     share = np.bincount(cell * k + cluster, weights.data, minlength=n * k).reshape(n, k)
+    share = share.astype(np.float64, copy=False)  # of no weights bincount makes integers
+    any_weight = np.flatnonzero(np.diff(weights.indptr))
+    share[any_weight, cluster[weights.indptr[any_weight]]] += _TIE
     labels = share.argmax(axis=1).astype(np.int32)  # half the memory of int64
     if anchor_support is None:
         return labels, _within_0_and_1(share[np.arange(n), labels])

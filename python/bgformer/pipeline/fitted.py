@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgformer.arguments import positive, whole
 from bgformer.data.checks import warn_blank
 from bgformer.data.counts import cell_totals, with_size_factors
 from bgformer.data.genes import cut_genes, match_genes
 from bgformer.data.source import source_of
 from bgformer.fit.embedding import embed
 from bgformer.graph.anchor_graph import anchor_links
-from bgformer.graph.communities import partition
+from bgformer.graph.communities import partition, warn_of_one
 from bgformer.graph.evidence import evidence
 from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks
@@ -93,12 +94,13 @@ class Fitted:
         """Return the model with other clusters: at a resolution, of a given number, or default."""
         found = partition(
             self.weights,
-            resolution,
-            n_clusters,
+            None if resolution is None else positive("resolution", resolution),
+            None if n_clusters is None else whole("n_clusters", n_clusters),
             seed=self.settings.seed,
             min_cells=self.settings.min_cells,
             links=self.links,
         )
+        warn_of_one(found, stacklevel=4)
         return replace(self, partition=found, evidence=None)
 
     def with_cells(self, latent: np.ndarray, weights: sparse.csr_matrix) -> Fitted:

@@ -16,9 +16,9 @@ from bgformer.fit.dec import refine
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
 from bgformer.fit.trainer import Schedule, set_tokens, train
-from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, anchor_links
+from bgformer.graph.anchor_graph import anchor_links
 from bgformer.graph.anchors import centres, choose_number
-from bgformer.graph.communities import partition
+from bgformer.graph.communities import partition, warn_of_one
 from bgformer.graph.evidence import profiles
 from bgformer.graph.placement import placements
 from bgformer.messages import InputError, InputWarning
@@ -259,12 +259,6 @@ def _clusters(weights: Any, settings: Settings) -> tuple[sparse.csr_matrix, Part
 
 def _say_found(found: Partition, *, verbose: bool) -> None:
     """Log the number of clusters, and warn if there is only one for lack of evidence."""
-    if found.n_clusters == 1 < found.n_considered:
-        warnings.warn(
-            f"one cluster, because no group of cells is separated from the others by a gap; "
-            f"{found.n_considered} clusters without such evidence were considered: "
-            f"resolution={DEFAULT_RESOLUTION} returns them.",
-            stacklevel=4,
-        )
+    warn_of_one(found, stacklevel=5)
     plural = "" if found.n_clusters == 1 else "s"
     say(f"{found.n_clusters} cluster{plural}", verbose=verbose)

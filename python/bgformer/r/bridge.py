@@ -194,6 +194,7 @@ def recluster(
     found = communities.partition(
         weights_of(weights), resolution, n_clusters, seed, min_cells=min_cells
     )
+    communities.warn_of_one(found)
     return clusters(found, evidence(found, held_out, genes))
 
 

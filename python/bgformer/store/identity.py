@@ -31,7 +31,11 @@ def fingerprints(latent: Any) -> np.ndarray:
 
 
 def n_foreign(cells: np.ndarray, of_fit: np.ndarray) -> int:
-    """Return how many of these fingerprints are not among those of a fit."""
+    """Return how many of these fingerprints are not among those of a fit, or there too often."""
     if len(cells) == len(of_fit) and cells.sum() == of_fit.sum():
         return 0  # the same cells, in any order
-    return int(np.count_nonzero(~np.isin(cells, of_fit)))
+    seen, times = np.unique(cells, return_counts=True)
+    known, times_known = np.unique(of_fit, return_counts=True)
+    at = np.minimum(np.searchsorted(known, seen), len(known) - 1)
+    allowed = np.where(known[at] == seen, times_known[at], 0)
+    return int(np.maximum(times - allowed, 0).sum())

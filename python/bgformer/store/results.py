@@ -134,6 +134,8 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
         If `adata` has no results under this name, or those of other cells or of an earlier
         version.
     """
+    if not hasattr(adata, "uns"):
+        raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
     if key not in adata.uns:
         raise InputError(
             "no-results",
@@ -199,22 +201,38 @@ def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added
     argument
         What the name was given as.
     """
-    if not isinstance(key, str) or not key:
-        raise InputError(
-            "wrong-value",
-            f"{{name[{argument}]}} is {{given!r}}; give the name of the results as a string.",
-            given=key,
-        )
+    _check_name(cells, key, argument, "the results")
     if key in cells.uns and _is_of_any_version(cells.uns[key]):
         return
     names = [("obs", key), ("obs", confidence_name(key))]
-    names += [("obsm", latent_name(key)), ("obsm", weights_name(key)), ("uns", key)]
-    taken = [(place, name) for place, name in names if name in getattr(cells, place)]
+    names += [("obsm", latent_name(key)), ("obsm", weights_name(key))]
     # anndata.concat keeps what cells have of earlier results, and drops what is in uns
-    if len(taken) == 4 and ("uns", key) not in taken:
+    if key not in cells.uns and all(name in getattr(cells, place) for place, name in names):
         return
+    names += [("obsm", umap_name(key)), ("uns", key)]
+    taken = [(place, name) for place, name in names if name in getattr(cells, place)]
     if taken:
         raise foreign(*taken[0], argument)
+
+
+def _check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
+    """Raise InputError for a name under which AnnData could not store a column."""
+    if not isinstance(name, str) or not name:
+        raise InputError(
+            "wrong-value",
+            f"{{name[{argument}]}} is {{given!r}}; give the name of {what} as a string.",
+            given=name,
+        )
+    obs: Any = cells.obs
+    index = obs.index_name if hasattr(obs, "index_name") else obs.index.name
+    if "/" in name or name in (".", "..", "_index", index):
+        raise InputError(
+            "wrong-name",
+            f"{{name[{argument}]}} is {{given!r}}, which cannot name a column of "
+            "{name[adata.obs]} ('/', '.', '_index' and the name of its index cannot); choose "
+            "another.",
+            given=name,
+        )
 
 
 def _is_of_any_version(stored: object) -> bool:
@@ -224,10 +242,12 @@ def _is_of_any_version(stored: object) -> bool:
 
 def check_column(adata: AnnData, name: str) -> None:
     """Raise unless clusters may be stored in this column; its own confidence shows it is ours."""
-    if not isinstance(name, str) or not name:
+    _check_name(adata, name, "cluster_name", "a column")
+    if name in adata.uns and _is_of_any_version(adata.uns[name]):
         raise InputError(
-            "wrong-value",
-            "{name[cluster_name]} is {given!r}; give the name of a column as a string.",
+            "name-of-results",
+            "{name[cluster_name]} is '{given}', the name of other results of bgformer; choose "
+            "another, or give {name[key_added]}='{given}' to replace the clusters of these.",
             given=name,
         )
     there = [column for column in (name, confidence_name(name)) if column in adata.obs]

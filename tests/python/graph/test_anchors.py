@@ -196,6 +196,15 @@ def test_anchors_set_from_a_part_of_the_cells(network, data, monkeypatch):
     assert found.weights.shape == (data.n_cells, N_ANCHORS)
 
 
+def test_equal_weights_are_decided_whatever_the_numbers_of_the_clusters():
+    tied = sparse.csr_matrix(np.array([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5]]))
+    clusters = np.array([2, 0, 1, 1])
+    renamed = np.array([1, 2, 0])
+    labels, _ = vote(tied, clusters)
+    assert list(labels) == [2, 0]  # of the first anchor
+    np.testing.assert_array_equal(vote(tied, renamed[clusters])[0], renamed[labels])
+
+
 def test_no_more_anchors_than_the_cells_that_they_are_set_from():
     with pytest.raises(ValueError, match="n_anchors is 20001, but anchors are set from 20000"):
         choose_number(100_000, 20_001, "auto")

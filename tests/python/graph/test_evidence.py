@@ -8,7 +8,8 @@ from scipy import sparse
 
 import bgformer as bgf
 from bgformer.data.counts import with_size_factors
-from bgformer.graph.evidence import Profiles, gap, profiles
+from bgformer.graph.communities import partition
+from bgformer.graph.evidence import Profiles, evidence, gap, profiles
 
 
 def test_each_cluster_has_its_evidence(clustered):
@@ -124,6 +125,22 @@ def test_a_rare_type_far_away_has_a_gap():
 def test_a_single_cluster_has_no_gap(one_type):
     found = bgf.tl.cluster(one_type, max_steps=20, n_clusters=1, verbose=False, copy=True)
     assert found.uns["bgformer"]["evidence"][["links", "gap", "gap_p"]].isna().all(axis=None)
+
+
+def test_without_links_the_nearest_cluster_is_the_one_nearest_in_the_latent_space():
+    places = np.repeat([0.0, 10.0, 12.0], 40)
+    held_out = along_a_line(places)._replace(
+        cells=np.full(3, 40.0),
+        total=np.ones((3, 2), dtype=np.float32),
+        detected=np.ones((3, 2), dtype=np.float32),
+        nearest=np.repeat([0, 1, 2], 40),
+    )
+    found = partition(sparse.csr_matrix(np.eye(3)[np.repeat([0, 1, 2], 40)]), n_clusters=3)
+    assert not found.links.any()
+    table = evidence(found, held_out, np.array(["one", "two"]))
+    of_place = {cluster: place for place, cluster in enumerate(found.anchor_clusters)}
+    pairs = table[["cluster", "nearest"]].astype(int).to_numpy()
+    assert {of_place[one]: of_place[other] for one, other in pairs} == {0: 1, 1: 2, 2: 1}
 
 
 def test_types_of_blood_have_gaps(clustered):
