@@ -124,6 +124,21 @@ test_that("columns and reductions of the user are not written over", {
   }
 })
 
+test_that("what the user has under the default names is not written over", {
+  for (object in list(seurat_object(), sce_object())) {
+    object$bgformer_clusters <- "mine"
+    expect_match(error_of(run(object)), "would write over the column 'bgformer_clusters'")
+    object$bgformer_confidence <- 7
+    expect_match(error_of(run(object)), "would write over the column 'bgformer_clusters'")
+  }
+  object <- seurat_object()
+  embedding <- matrix(0, 234, 2, dimnames = list(colnames(counts), c("MINE_1", "MINE_2")))
+  object[["bgformer"]] <- Seurat::CreateDimReducObject(embedding, key = "MINE_", assay = "RNA")
+  expect_match(error_of(run(object)), "would write over the reduction 'bgformer'")
+  expect_match(error_of(run(seurat_object(), cluster.name = "x", reduction.name = "x")),
+               "reduction.name and cluster.name are both 'x'")
+})
+
 test_that("cells without counts, too few cells and empty matrices are refused", {
   empty <- counts
   empty[, 5] <- 0

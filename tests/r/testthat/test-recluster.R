@@ -102,7 +102,8 @@ test_that("cells of one population are one cluster, until a resolution cuts them
   cut <- ReclusterBGFormer(whole, resolution = 0.8)
   expect_gt(nlevels(cut$clusters), 1)
   expect_identical(whole$n.considered, cut$n.clusters)
-  expect_identical(ReclusterBGFormer(cut)[names(whole)], unclass(whole))
+  expect_warning(again <- ReclusterBGFormer(cut), "one cluster")
+  expect_identical(again[names(whole)], unclass(whole))
 })
 
 test_that("the warning of one cluster comes from a separate process too", {
