@@ -22,6 +22,8 @@ constraints=$folder/constraints.txt
 # Warnings that only old or new dependencies give are theirs: failures count here, and .ci/run's
 # other tests have warnings as errors.
 tests=(tools/test-installed.sh "$python" -o filterwarnings= --disable-warnings)
+# The stored clusters are those of the pinned versions: others round otherwise.
+tests+=(--ignore=tests/test_golden.py)
 
 install() { # with all that pyproject.toml asks for at its oldest or its newest
   "$made_by" -m uv pip install --quiet --upgrade --python "$python" \
