@@ -69,7 +69,7 @@ def evidence(
         table["links"],
         table["n_markers"],
         s=area,
-        c=table["gap"],
+        c=table["gap"].fillna(0),
         cmap="viridis_r",
         vmin=0,
         vmax=1,
