@@ -18,7 +18,15 @@ from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.refits import fitted_to_half
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.devices import one_thread
-from bgformer.store.results import check_column, check_key, label, results, store, store_clusters
+from bgformer.store.results import (
+    check_column,
+    check_key,
+    label,
+    results,
+    store,
+    store_clusters,
+    weights_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,7 +223,7 @@ def recluster(
         check_column(adata, name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
-    weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
+    weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
     with one_thread():
         found = partition(
             weights,
@@ -285,7 +293,7 @@ def resolutions(
         raise InputError(
             "no-resolution", "{name[resolutions]} is empty; give at least one resolution."
         )
-    weights = sparse.csr_matrix(adata.obsm[f"{key_added}_anchors"])
+    weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
     others = [
         fitted_to_half(adata, stored["params"], draw)
         for draw in range(whole("n_fits", n_fits, least=0))

@@ -35,6 +35,7 @@ def cluster(options: argparse.Namespace) -> None:
             )
         _check_model_target(options.save_model, force=options.force)
     from bgformer.data import source
+    from bgformer.model import BGFormer
     from bgformer.pipeline.fitting import fit_model, help_to_fit
     from bgformer.pipeline.settings import Settings
     from bgformer.runtime import ranks
@@ -57,14 +58,7 @@ def cluster(options: argparse.Namespace) -> None:
             fitted = fit_model(settings, cells, places, **what, verbose=not options.quiet)
             write(fitted, what)
             if options.save_model is not None:
-                _save(fitted, options.save_model, overwrite=options.force)
-
-
-def _save(fitted: Fitted, folder: Path, *, overwrite: bool) -> None:
-    """Save a model."""
-    from bgformer.store import persistence, state
-
-    persistence.write(folder, *state.to_state(fitted), overwrite=overwrite)
+                BGFormer.of(fitted).save(options.save_model, overwrite=options.force)
 
 
 def predict(options: argparse.Namespace) -> None:

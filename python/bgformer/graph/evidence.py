@@ -221,18 +221,19 @@ def gap(held_out: Profiles, one: np.ndarray, other: np.ndarray) -> Gap:
     """
     if not one.any() or not other.any() or np.array_equal(one, other):
         return Gap(np.nan, np.nan)
-    first, second = held_out.first.astype(np.float64), held_out.second.astype(np.float64)
+    either = one | other
+    one, other = one[either], other[either]
+    first, second = (half[either].astype(np.float64) for half in (held_out.first, held_out.second))
     middles = np.array([first[group].mean(axis=0) for group in (other, one)])
     axis = middles[1] - middles[0]
     axis /= max(axis @ axis, 1e-12)  # scaled so that the middles are at 0 and 1
-    either = one | other
     along, again = ((half - middles[0]) @ axis for half in (first, second))
     low, high = np.median(along[other]), np.median(along[one])
     width = _WINDOW * (high - low)
     places = np.linspace(low + 2 * width, high - 2 * width, _PLACES)
-    near = np.abs(along[either, None] - places) < 2 * width
+    near = np.abs(along[:, None] - places) < 2 * width
     at = [places[near.sum(axis=0).argmin()], low, high]
-    in_gap, *in_middles = (np.abs(again[either, None] - at) < width).sum(axis=0)
+    in_gap, *in_middles = (np.abs(again[:, None] - at) < width).sum(axis=0)
     smaller = min(in_middles)
     return Gap(
         max(0.0, 1 - in_gap / max(smaller, 1)), float(binom.cdf(in_gap, in_gap + smaller, 0.5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,7 +146,7 @@ def _fit(
         settings=settings,
         genes=np.asarray(cells.var_names[chosen], dtype=str),
         batches=batches,
-        median_counts=sample.data.median_counts,
+        median_counts=data.median_counts,
         network=network,
         history=history,
         anchors=anchors,
@@ -203,7 +202,7 @@ def _trained(
             network,
             data,
             objective=settings.objective,
-            schedule=replace(Schedule(), max_steps=settings.max_steps),
+            schedule=Schedule(max_steps=settings.max_steps),
             seed=settings.seed,
             progress=progress,
             n_threads=n_threads,
@@ -222,7 +221,7 @@ def _refined(
             data,
             labels,
             objective=settings.objective,
-            schedule=replace(Schedule(), max_steps=settings.max_steps),
+            schedule=Schedule(max_steps=settings.max_steps),
             seed=settings.seed,
             progress=progress,
         )

@@ -12,7 +12,7 @@ formats, and a block of cells at a time:
 ``request.json``
     ``genes`` (names), ``batch_key`` (or null), ``batches`` (names), ``arguments``.
 ``answer.json``
-    Written last. An array stands in a file of its own, in column-major order as R holds it, and
+    Written last. Each array is in a separate file, in column-major order as R holds it, and
     here as ``{"array": file, "type": "double", "integer" or "raw", "shape": [...]}``.
 """
 

@@ -144,7 +144,7 @@ def _copied(source: Path, copy: Path) -> Any:
         import zarr
 
         shutil.copytree(source, copy)
-        # What is listed in one place could not be changed; it is listed anew in the end.
+        # A consolidated listing could not be changed; `_consolidate` writes it again in the end.
         return zarr.open_group(copy, mode="r+", use_consolidated=False)
     shutil.copyfile(source, copy)
     return h5py.File(copy, "r+")

@@ -12,7 +12,7 @@ from bgformer.runtime import block_sizes
 def fingerprints(latent: Any) -> np.ndarray:
     """Return a number for the latent of each cell, uint64 of shape (n,).
 
-    Cells of the same fit keep theirs when they are chosen, ordered or named anew, or written to a
+    Cells of the same fit keep theirs when they are subset, reordered, renamed, or written to a
     file. Two fits do not give a cell the same latent to the last digit.
 
     Parameters

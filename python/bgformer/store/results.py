@@ -189,7 +189,7 @@ def is_ours(stored: object) -> bool:
     return isinstance(stored, Mapping) and all(name in stored for name in _PARTS)
 
 
-def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added") -> None:
+def check_key(cells: AnnData | StoredCells, key: str) -> None:
     """Raise InputError unless results may be stored under this name, covering nothing else.
 
     Parameters
@@ -197,11 +197,9 @@ def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added
     cells
         Where they will be stored.
     key
-        The name.
-    argument
-        What the name was given as.
+        The name, given as `key_added`.
     """
-    _check_name(cells, key, argument, "the results")
+    _check_name(cells, key, "key_added", "the results")
     if key in cells.uns and _is_of_any_version(cells.uns[key]):
         return
     names = [("obs", key), ("obs", confidence_name(key))]
@@ -212,7 +210,7 @@ def check_key(cells: AnnData | StoredCells, key: str, argument: str = "key_added
     names += [("obsm", umap_name(key)), ("uns", key)]
     taken = [(place, name) for place, name in names if name in getattr(cells, place)]
     if taken:
-        raise foreign(*taken[0], argument)
+        raise foreign(*taken[0], "key_added")
 
 
 def _check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
