@@ -1,4 +1,4 @@
-"""``bgformer cluster`` and ``bgformer predict``."""
+"""``bgformer predict``, and what it shares with ``bgformer cluster``."""
 
 from __future__ import annotations
 
@@ -22,48 +22,9 @@ if TYPE_CHECKING:
     from bgformer.pipeline.places import Places
 
 
-def cluster(options: argparse.Namespace) -> None:
-    """Fit a model to the cells of a file and write them with the results."""
-    _check_target(options.output, options.input, force=options.force)
-    if options.save_model is not None:
-        if options.save_model.resolve() in (options.output.resolve(), options.input.resolve()):
-            raise InputError(
-                "one-path-twice",
-                "{name[save_model]} is '{given}', which is also the input or the output; give "
-                "another folder.",
-                given=options.save_model,
-            )
-        _check_model_target(options.save_model, force=options.force)
-    from bgformer.data import source
-    from bgformer.model import BGFormer
-    from bgformer.pipeline.fitting import fit_model, help_to_fit
-    from bgformer.pipeline.settings import Settings
-    from bgformer.runtime import ranks
-    from bgformer.store import files
-    from bgformer.store.results import check_key
-
-    names = Settings.__dataclass_fields__
-    settings = Settings(**{name: value for name, value in vars(options).items() if name in names})
-    what = {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
-    with (
-        ranks.started(),
-        files.written_beside(options.output, write=ranks.index() == 0) as partial,
-        source.opened(options.input) as cells,
-    ):
-        check_key(cells, options.key_added)
-        if ranks.index() > 0:
-            help_to_fit(settings, cells, **what)
-            return  # the first rank writes
-        with _written(cells, options, partial) as (places, write):
-            fitted = fit_model(settings, cells, places, **what, verbose=not options.quiet)
-            write(fitted, what)
-            if options.save_model is not None:
-                BGFormer.of(fitted).save(options.save_model, overwrite=options.force)
-
-
 def predict(options: argparse.Namespace) -> None:
     """Label the cells of a file with a saved model and write them."""
-    _check_target(options.output, options.input, force=options.force)
+    check_target(options.output, options.input, force=options.force)
     from bgformer.data import source
     from bgformer.model import BGFormer
     from bgformer.network.anchor_weights import anchor_weights
@@ -73,7 +34,7 @@ def predict(options: argparse.Namespace) -> None:
     reference = BGFormer.load(options.model, device=options.device).fitted
     with files.written_beside(options.output) as partial, source.opened(options.input) as cells:
         check_key(cells, options.key_added)
-        with _written(cells, options, partial) as (places, write):
+        with written(cells, options, partial) as (places, write):
             places.start(cells.n_obs, reference.settings.n_latent, len(reference.anchors))
             for latent in reference.embed(cells, layer=options.layer):
                 places.add(latent, anchor_weights(latent, reference.anchors))
@@ -89,7 +50,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _written(
+def written(
     cells: AnnData | StoredCells, options: argparse.Namespace, partial: Path
 ) -> Iterator[tuple[Places, Callable[[Fitted, dict[str, str | None]], None]]]:
     """Give where latent and weights go, and a function that writes the rest of the results."""
@@ -116,7 +77,7 @@ def _written(
     yield InMemoryPlaces(), write_file
 
 
-def _check_target(output: Path, cells: Path, *, force: bool) -> None:
+def check_target(output: Path, cells: Path, *, force: bool) -> None:
     """Raise before any work unless the output can be written."""
     suffix = ".zarr" if cells.suffix == ".zarr" else ".h5ad"
     if output.suffix != suffix:
@@ -137,7 +98,7 @@ def _check_target(output: Path, cells: Path, *, force: bool) -> None:
         raise PermissionError(f"folder '{folder}' cannot be written to; choose another one.")
 
 
-def _check_model_target(folder: Path, *, force: bool) -> None:
+def check_model_target(folder: Path, *, force: bool) -> None:
     """Raise before any work unless the model can be saved there."""
     from bgformer.store import persistence
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from bgformer._version import __version__
+from bgformer.cli import cluster as clustering
 from bgformer.cli import commands, info
 
 _INPUT = (
@@ -47,9 +48,10 @@ def _add_cluster(parts: _Parts) -> None:
     cluster = parts.add_parser(
         "cluster", help="cluster cells", description="Cluster the cells of a file."
     )
-    cluster.set_defaults(run=commands.cluster)
-    cluster.add_argument("input", metavar="IN", type=Path, help=_INPUT)
-    _add_output(cluster)
+    cluster.set_defaults(run=clustering.cluster)
+    # what is required without --resume is checked by the command
+    cluster.add_argument("input", metavar="IN", type=Path, nargs="?", help=_INPUT)
+    _add_output(cluster, required=False)
     # Only what was given is passed on, so the defaults are those of pipeline.settings.
     given: dict[str, Any] = {"default": argparse.SUPPRESS}
     cluster.add_argument(
@@ -79,7 +81,16 @@ def _add_cluster(parts: _Parts) -> None:
     )
     cluster.add_argument("--max-steps", type=int, metavar="N", help="training steps", **given)
     cluster.add_argument(
-        "--save-model", type=Path, metavar="DIR", help="save the fitted model into this folder"
+        "--save-model",
+        type=Path,
+        metavar="DIR",
+        help="save the fitted model into this folder, and the run's progress until then",
+    )
+    cluster.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help="go on with an interrupted run whose --save-model was DIR; takes no other option",
     )
 
 
@@ -112,10 +123,10 @@ def _add_info(parts: _Parts) -> None:
     of.add_argument("path", metavar="FILE or MODEL", type=Path, nargs="?")
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
+def _add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the options that every command that writes has."""
     parser.add_argument(
-        "-o", "--output", metavar="OUT.h5ad", type=Path, required=True, help="file to write"
+        "-o", "--output", metavar="OUT.h5ad", type=Path, required=required, help="file to write"
     )
     parser.add_argument(
         "--key-added", metavar="NAME", default="bgformer", help="name of the results"

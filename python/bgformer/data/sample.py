@@ -1,4 +1,4 @@
-"""The cells that a model is trained on: all, or a random sample as large as training can see."""
+"""Counts of the selected genes: of all cells in blocks, and of those a model is trained on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,46 @@ if TYPE_CHECKING:
 
 LEAST = 20_000
 """Minimum size of the sample, however few the training steps; anchors and metric need it."""
+
+
+class SelectedCounts:
+    """Counts of the selected genes of all cells, read in blocks.
+
+    Parameters
+    ----------
+    source
+        All n cells.
+    genes
+        Indices of the g selected genes.
+    batch
+        Batch codes, shape (n,).
+    totals
+        Total counts of the cells in these genes, shape (n,) float32.
+    median_counts
+        Median of the totals; size factors are relative to it.
+    """
+
+    def __init__(
+        self,
+        source: InMemory | OnDisk,
+        genes: np.ndarray,
+        batch: np.ndarray,
+        totals: np.ndarray,
+        median_counts: float,
+    ) -> None:
+        self._source, self._genes, self._batch = source, genes, batch
+        self.totals, self.median_counts = totals, median_counts
+
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
+        """Yield the cells from `first` up to `last` (default: all) in blocks, in order."""
+        for start, counts in self._source.blocks(first, last):
+            rows = np.arange(start, start + counts.shape[0])
+            yield self.with_factors(counts[:, self._genes], rows)
+
+    def with_factors(self, counts: sparse.csr_matrix, rows: np.ndarray) -> CountData:
+        """Return counts of the selected genes with size factors and batches of these cells."""
+        factors = size_factors(self.totals[rows].astype(np.float64), self.median_counts)
+        return CountData(counts, factors, self._batch[rows], self.median_counts)
 
 
 class Sample:
@@ -59,7 +99,6 @@ class Sample:
         at_most: int,
         seed: int,
     ) -> None:
-        self._source, self._genes, self._batch = source, genes, batch
         n = source.shape[0]
         self.holds_all = n <= max(at_most, LEAST)
         drawn = np.random.default_rng(seed).permutation(n)[: max(at_most, LEAST)]
@@ -73,23 +112,18 @@ class Sample:
             first, last = np.searchsorted(self.rows, [start, stop])
             taken.append(cut[self.rows[first:last] - start])
         ranks.add_arrays(totals)
-        self.median_counts = median_of(totals)
-        self.totals = totals.astype(np.float32)  # half the memory of float64
+        # totals in half the memory of float64
+        every = SelectedCounts(source, genes, batch, totals.astype(np.float32), median_of(totals))
+        self.totals, self.median_counts = every.totals, every.median_counts
         mine = sparse.vstack(taken, format="csr")
-        self.data = self._with_factors(ranks.gathered_rows(mine), self.rows)
+        self.data = every.with_factors(ranks.gathered_rows(mine), self.rows)
+        self._every = None if self.holds_all else every
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
         """Yield the cells from `first` up to `last` (default: all) in blocks, in order."""
-        if self.holds_all:
-            stop = len(self.totals) if last is None else last
-            for start in range(first, stop, block_sizes.COUNTS):
-                yield self.data.rows(slice(start, min(start + block_sizes.COUNTS, stop)))
+        if self._every is not None:
+            yield from self._every.blocks(first, last)
             return
-        for start, counts in self._source.blocks(first, last):
-            rows = np.arange(start, start + counts.shape[0])
-            yield self._with_factors(counts[:, self._genes], rows)
-
-    def _with_factors(self, counts: sparse.csr_matrix, rows: np.ndarray) -> CountData:
-        """Return the counts with the size factors and batches of these cells."""
-        factors = size_factors(self.totals[rows].astype(np.float64), self.median_counts)
-        return CountData(counts, factors, self._batch[rows], self.median_counts)
+        stop = len(self.totals) if last is None else last
+        for start in range(first, stop, block_sizes.COUNTS):
+            yield self.data.rows(slice(start, min(start + block_sizes.COUNTS, stop)))

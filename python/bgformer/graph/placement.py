@@ -18,7 +18,7 @@ from bgformer.runtime import block_sizes, ranks
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from bgformer.data.sample import Sample
+    from bgformer.data.sample import Sample, SelectedCounts
     from bgformer.network.network import Network
 
 
@@ -35,7 +35,11 @@ class Placement(NamedTuple):
 
 
 def placements(
-    network: Network, sample: Sample, anchors: np.ndarray, n_threads: int
+    network: Network,
+    cells: Sample | SelectedCounts,
+    anchors: np.ndarray,
+    n_threads: int,
+    first: int = 0,
 ) -> Iterator[Placement]:
     """Yield the latent and the weights of cells in blocks, in the order of the cells.
 
@@ -46,22 +50,24 @@ def placements(
     ----------
     network
         The trained network.
-    sample
-        Source of the cells.
+    cells
+        Counts of the selected genes, of all n cells.
     anchors
         Anchors, m x d.
     n_threads
         Number of threads, used if there is only one process.
+    first
+        Number of cells to leave out, which were placed before; n, or whole blocks.
 
     Yields
     ------
     The next block of cells.
     """
-    n = len(sample.totals)
-    starts = range(0, n, block_sizes.PLACED)
+    n = len(cells.totals)
+    starts = range(first, n, block_sizes.PLACED)
 
     def work(start: int) -> Placement:
-        blocks = sample.blocks(start, min(start + block_sizes.PLACED, n))
+        blocks = cells.blocks(start, min(start + block_sizes.PLACED, n))
         latent = np.concatenate([embed(network, block) for block in blocks])
         return Placement(latent, anchors, anchor_weights(latent, anchors))
 

@@ -24,7 +24,7 @@ FORMAT = 3
 """Version of the format; raised when what is written changes, so that a model is never misread."""
 _DAMAGE = (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)
 """What reading a damaged file has been seen to raise."""
-_TENSORS, _DESCRIPTION = "model.safetensors", "model.json"
+TENSORS, DESCRIPTION = "model.safetensors", "model.json"
 
 
 def write(
@@ -57,11 +57,11 @@ def _write(target: Path, tensors: dict[str, torch.Tensor], description: dict[str
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, partial / _TENSORS)
-        (partial / _DESCRIPTION).write_text(_as_text(description), encoding="utf-8")
+        save_file({name: t.contiguous() for name, t in tensors.items()}, partial / TENSORS)
+        (partial / DESCRIPTION).write_text(_as_text(description), encoding="utf-8")
         # mkdtemp and safetensors make what their owner alone can read.
         partial.chmod(0o777 & ~_umask())
-        (partial / _TENSORS).chmod(0o666 & ~_umask())
+        (partial / TENSORS).chmod(0o666 & ~_umask())
         put(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -99,7 +99,7 @@ def check_target(directory: str | Path, *, overwrite: bool) -> None:
 
 def holds_model(directory: str | Path) -> bool:
     """Tell whether a path is a folder with a saved model."""
-    return (Path(directory) / _DESCRIPTION).is_file()
+    return (Path(directory) / DESCRIPTION).is_file()
 
 
 def _umask() -> int:
@@ -120,20 +120,20 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         If a file is damaged or of another format.
     """
     folder = Path(directory)
-    for name in (_DESCRIPTION, _TENSORS):
+    for name in (DESCRIPTION, TENSORS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"there is no saved model in '{folder}' ({name} is missing).")
     with damage_reported(folder):
-        text = (folder / _DESCRIPTION).read_text(encoding="utf-8")
+        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
     description = _from_text(text, folder)
     with damage_reported(folder):
-        return load_file(folder / _TENSORS), description
+        return load_file(folder / TENSORS), description
 
 
 def packed(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> bytes:
     """Return a model as the bytes of a safetensors file with the description in its header."""
     contiguous = {name: t.contiguous() for name, t in tensors.items()}
-    return save(contiguous, metadata={_DESCRIPTION: _as_text(description)})
+    return save(contiguous, metadata={DESCRIPTION: _as_text(description)})
 
 
 def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -147,7 +147,7 @@ def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[st
     with damage_reported(where):
         # safetensors reads the header's text from files only: its length comes first, 8 bytes
         header = json.loads(model[8 : 8 + int.from_bytes(model[:8], "little")])
-        text = header["__metadata__"][_DESCRIPTION]
+        text = header["__metadata__"][DESCRIPTION]
     description = _from_text(text, where)
     with damage_reported(where):
         return load(model), description

@@ -1,0 +1,213 @@
+"""``bgformer cluster``: a new run, or one that was interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bgformer.cli.commands import check_model_target, check_target, written
+from bgformer.messages import InputError
+
+# All else is imported where it is used: --help and a mistyped option need not wait for torch.
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from anndata import AnnData
+    from scipy import sparse
+
+    from bgformer.data.source import StoredCells
+    from bgformer.pipeline.fitted import Fitted
+    from bgformer.pipeline.places import Places
+    from bgformer.pipeline.settings import Settings
+    from bgformer.store.checkpoint import Checkpoint
+
+_PATHS = ("input", "output", "save_model")
+
+
+def cluster(options: argparse.Namespace) -> None:
+    """Fit a model to the cells of a file and write them with the results."""
+    is_new = options.resume is None
+    options = _checked(options) if is_new else _interrupted(options)
+    from bgformer.data import source
+    from bgformer.model import BGFormer
+    from bgformer.pipeline.fitting import help_to_fit, say_found
+    from bgformer.runtime import ranks
+    from bgformer.store import files
+    from bgformer.store.results import check_key
+
+    settings = _settings(options)
+    checkpoint = _checkpoint(options.save_model)
+    with (
+        ranks.started(),
+        files.written_beside(options.output, write=ranks.index() == 0) as partial,
+        source.opened(options.input) as cells,
+    ):
+        check_key(cells, options.key_added)
+        if ranks.index() > 0:
+            help_to_fit(settings, cells, **_where(options))
+            return  # the first rank writes
+        with written(cells, options, partial) as (places, write), _resumable(checkpoint):
+            if is_new:
+                fitted = _new(settings, options, cells, places, checkpoint)
+            else:
+                fitted = _continued(options, cells, places)
+            say_found(fitted.partition, verbose=not options.quiet)
+            write(fitted, _where(options))
+            if checkpoint is not None:
+                checkpoint.end(BGFormer.of(fitted).save)
+    if checkpoint is not None:
+        checkpoint.remove()
+
+
+def _new(
+    settings: Settings,
+    options: argparse.Namespace,
+    cells: AnnData | StoredCells,
+    places: Places,
+    checkpoint: Checkpoint | None,
+) -> Fitted:
+    """Train a model, and place the cells; keep both in the checkpoint if there is one."""
+    from bgformer.pipeline.fitting import place_cells
+    from bgformer.pipeline.training import train_model
+    from bgformer.store.checkpoint import KeptPlaces, state_of_files
+
+    trained, sample = train_model(settings, cells, **_where(options), verbose=not options.quiet)
+    if checkpoint is not None:
+        described = vars(options) | {name: str(vars(options)[name].absolute()) for name in _PATHS}
+        del described["run"], described["resume"]
+        run = {"options": described, "input": state_of_files(options.input)}
+        checkpoint.start(trained, run)
+        places = KeptPlaces(places, checkpoint)
+    return place_cells(trained, sample, places)
+
+
+def _continued(
+    options: argparse.Namespace,
+    cells: AnnData | StoredCells,
+    places: Places,
+) -> Fitted:
+    """Place the cells that the checkpoint does not have yet."""
+    from bgformer.pipeline.fitting import place_cells
+    from bgformer.runtime.progress import say
+    from bgformer.store.checkpoint import UNFINISHED, Checkpoint, KeptPlaces
+
+    checkpoint = Checkpoint(options.save_model / UNFINISHED)
+    trained = checkpoint.trained(options.device)
+    kept = KeptPlaces(places, checkpoint)
+    counts = trained.counts_of(cells, **_where(options))
+
+    def placed() -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+        n_placed = 0
+        for latent, weights in kept.placed(len(trained.anchors)):
+            n_placed += len(latent)
+            yield latent, weights
+        say(f"going on with {n_placed} of {cells.n_obs} cells placed", verbose=not options.quiet)
+
+    return place_cells(trained, counts, kept, placed())
+
+
+def _checked(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options of a new run; raise before any work if they cannot be used."""
+    if options.input is None or options.output is None:
+        raise InputError(
+            "missing-argument",
+            "the input or the output is missing; give both: bgformer cluster IN -o OUT.h5ad.",
+        )
+    check_target(options.output, options.input, force=options.force)
+    if options.save_model is not None:
+        if options.save_model.resolve() in (options.output.resolve(), options.input.resolve()):
+            raise InputError(
+                "one-path-twice",
+                "{name[save_model]} is '{given}', which is also the input or the output; give "
+                "another folder.",
+                given=options.save_model,
+            )
+        checkpoint = _checkpoint(options.save_model)
+        if checkpoint is not None and checkpoint.exists and not options.force:
+            raise FileExistsError(
+                f"'{options.save_model}' holds an unfinished run; go on with it by "
+                f"{_command(options.save_model)}, or start again with --force."
+            )
+        check_model_target(options.save_model, force=options.force)
+    return options
+
+
+def _interrupted(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options of an interrupted run; raise if it cannot go on."""
+    from bgformer.store.checkpoint import state_of_files
+
+    if options.input is not None or options.output is not None or options.save_model is not None:
+        raise InputError(
+            "resume-with-others",
+            "--resume takes no other option: input, output and options are those of the "
+            "interrupted run.",
+        )
+    checkpoint = _checkpoint(options.resume)
+    if checkpoint is None or not checkpoint.exists:
+        raise FileNotFoundError(
+            f"there is no unfinished run in '{options.resume}'; its model was not trained yet, "
+            f"or it was finished."
+        )
+    run = checkpoint.run()
+    given = argparse.Namespace(**run["options"])
+    for name in _PATHS:
+        setattr(given, name, Path(getattr(given, name)))
+    given.save_model = options.resume  # which may have been moved
+    if not given.input.exists():
+        raise FileNotFoundError(f"there is no file '{given.input}', the input of this run.")
+    if state_of_files(given.input) != run["input"]:
+        raise InputError(
+            "changed-input",
+            "'{input}' has changed since the run in '{folder}' began; start the run again.",
+            input=given.input,
+            folder=options.resume,
+        )
+    check_target(given.output, given.input, force=given.force or checkpoint.has_ended)
+    return given
+
+
+def _checkpoint(folder: Path | None) -> Checkpoint | None:
+    """Return the checkpoint in a model's folder, whether or not there is one yet."""
+    from bgformer.store.checkpoint import UNFINISHED, Checkpoint
+
+    return None if folder is None else Checkpoint(folder / UNFINISHED)
+
+
+@contextmanager
+def _resumable(checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Say how to go on if the run ends before its results are written."""
+    try:
+        yield
+    except InputError:  # would be raised again
+        raise
+    except BaseException:
+        if checkpoint is not None and checkpoint.exists:
+            print(
+                f"bgformer: the trained model is kept; to go on, run: "
+                f"{_command(checkpoint.folder.parent)}",
+                file=sys.stderr,
+            )
+        raise
+
+
+def _command(folder: Path) -> str:
+    """Return the command that goes on with the run in a folder."""
+    return f"bgformer cluster --resume {shlex.quote(str(folder))}"
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the settings among the options."""
+    from bgformer.pipeline.settings import Settings
+
+    names = Settings.__dataclass_fields__
+    return Settings(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def _where(options: argparse.Namespace) -> dict[str, str | None]:
+    """Return where the counts and batches are."""
+    return {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
