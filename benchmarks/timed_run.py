@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,37 +35,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Stages = dict[str, float]
-STAGES = (
-    "source_of",
-    "select_genes",
-    "Sample",
-    "network_for",
-    "calibrate",
-    "set_tokens",
-    "train",
-    "centres",
-    "_placed",
-    "anchor_links",
-    "partition",
-    "profiles",
-    "Fitted",
-)
-"""Functions that `pipeline.fitting` calls, in their order."""
+STAGES = {
+    "training": (
+        "source_of",
+        "select_genes",
+        "Sample",
+        "network_for",
+        "calibrate",
+        "set_tokens",
+        "train",
+        "centres",
+        "profiles",
+    ),
+    "fitting": ("_placed", "anchor_links", "partition", "Fitted"),
+}
+"""Functions that these modules of `pipeline` call, in their order."""
 
 
 def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
     """Cluster with bgformer at its defaults, and time the stages of the fit."""
-    from bgformer.pipeline import fitting
-
     stages: Stages = {}
-    originals = {name: getattr(fitting, name) for name in STAGES}
-    for name, function in originals.items():
-        setattr(fitting, name, _timed(function, stages))
+    originals = [
+        (module, name, getattr(module, name))
+        for module, names in (
+            (import_module(f"bgformer.pipeline.{m}"), names) for m, names in STAGES.items()
+        )
+        for name in names
+    ]
+    for module, name, function in originals:
+        setattr(module, name, _timed(function, stages))
     try:
         bgformer.tl.cluster(adata, n_anchors=n_anchors, verbose=False)
     finally:
-        for name, function in originals.items():
-            setattr(fitting, name, function)
+        for module, name, function in originals:
+            setattr(module, name, function)
     return adata.obs["bgformer"].to_numpy(), stages
 
 
