@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stag
     originals = [
         (module, name, getattr(module, name))
         for module, names in (
-            (import_module(f"bgformer.pipeline.{m}"), names) for m, names in STAGES.items()
+            (importlib.import_module(f"bgformer.pipeline.{m}"), names) for m, names in STAGES.items()
         )
         for name in names
     ]
