@@ -54,11 +54,10 @@ STAGES = {
 def ours(adata: anndata.AnnData, n_anchors: int | str) -> tuple[np.ndarray, Stages]:
     """Cluster with bgformer at its defaults, and time the stages of the fit."""
     stages: Stages = {}
+    modules = {name: importlib.import_module(f"bgformer.pipeline.{name}") for name in STAGES}
     originals = [
-        (module, name, getattr(module, name))
-        for module, names in (
-            (importlib.import_module(f"bgformer.pipeline.{m}"), names) for m, names in STAGES.items()
-        )
+        (modules[module], name, getattr(modules[module], name))
+        for module, names in STAGES.items()
         for name in names
     ]
     for module, name, function in originals:
