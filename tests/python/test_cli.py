@@ -213,6 +213,14 @@ def test_a_saved_model_labels_cells_and_tells_what_it_is(cells, cells_file, out,
     assert f"{k} clusters of {', '.join(map(str, sizes))} cells" in told
 
 
+def test_info_tells_which_results_are_damaged(clustered, out, capsys):
+    clustered.uns["bgformer"]["resolution"] = -1.0
+    clustered.write_h5ad(out)
+    assert main(["info", str(out)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].startswith("results 'bgformer' of bgformer: damaged (resolution is -1.0; ")
+
+
 def test_info_tells_versions_and_device(capsys):
     import torch
 

@@ -72,13 +72,18 @@ def _print_versions() -> None:
 
 def _print_cells(adata: AnnData | StoredCells) -> None:
     """Print the size of a data set and the clusterings it holds."""
-    from bgformer.store.results import is_ours
+    from bgformer.store.reading import damage, is_ours
 
     print(f"{adata.n_obs} cells x {adata.n_vars} genes")
     print(f"layers: {', '.join(adata.layers) or 'none'}")
     print(f"columns of obs: {', '.join(adata.obs.columns) or 'none'}")
     for key, stored in adata.uns.items():
-        if is_ours(stored) and key in adata.obs:
+        if not is_ours(stored) or key not in adata.obs:
+            continue
+        reason = damage(stored)
+        if reason:
+            print(f"results '{key}' of bgformer: damaged ({reason})")
+        else:
             sizes = adata.obs[key].value_counts(sort=False)
             resolution = float(stored["resolution"])
             how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
