@@ -1,10 +1,10 @@
 """Cluster single-cell RNA-seq data with attention between cells and anchors."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from bgformer._version import __version__
 
+TYPE_CHECKING = False  # typing takes longer to import than all else that `bgformer --help` needs
 if TYPE_CHECKING:
     from bgformer import pl, tl
     from bgformer.data.checks import CountsError

@@ -280,12 +280,12 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         directory
             Folder to create.
         overwrite
-            Replace a saved model at this place. Anything else is never replaced.
+            Replace a saved model at this place. A folder with anything else is never replaced.
 
         Raises
         ------
         ValueError
-            If the model is not fitted.
+            If the model is not fitted, or `directory` is not a path.
         FileExistsError
             If `directory` exists and is not a saved model, or is one and `overwrite` is False.
         """
@@ -307,7 +307,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         FileNotFoundError
             If there is no model in `directory`.
         ValueError
-            If a file is damaged or from an incompatible version, or `device` cannot be used.
+            If a file is damaged or from an incompatible version, or an argument cannot be used.
         """
         pick_device(device)  # otherwise a bad device would be reported as a damaged file
         tensors, description = persistence.read(directory)

@@ -18,11 +18,12 @@ from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.refits import fitted_to_half
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.devices import one_thread
+from bgformer.store.reading import results
 from bgformer.store.results import (
+    check_clusters,
     check_column,
     check_key,
     label,
-    results,
     store,
     store_clusters,
     weights_name,
@@ -219,7 +220,9 @@ def recluster(
     """
     stored = results(adata, key_added)
     name = key_added if cluster_name is None else cluster_name
-    if name != key_added:
+    if name == key_added:
+        check_clusters(adata, name)
+    else:
         check_column(adata, name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)

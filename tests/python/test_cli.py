@@ -1,8 +1,11 @@
 """The command: what it writes, how it refuses, and what an interrupted run leaves behind."""
 
+import os
 import signal
+import stat
 import subprocess
 import sys
+import time
 
 import anndata
 import numpy as np
@@ -210,6 +213,14 @@ def test_a_saved_model_labels_cells_and_tells_what_it_is(cells, cells_file, out,
     assert f"{k} clusters of {', '.join(map(str, sizes))} cells" in told
 
 
+def test_info_tells_which_results_are_damaged(clustered, out, capsys):
+    clustered.uns["bgformer"]["resolution"] = -1.0
+    clustered.write_h5ad(out)
+    assert main(["info", str(out)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].startswith("results 'bgformer' of bgformer: damaged (resolution is -1.0; ")
+
+
 def test_info_tells_versions_and_device(capsys):
     import torch
 
@@ -356,6 +367,112 @@ def test_the_model_needs_a_path_of_its_own(cells_file, out, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "output"),
+    [
+        ("out.zarr", "out.zarr"),
+        ("out.zarr/model", "out.zarr"),
+        ("proj", "proj/out.zarr"),
+        ("link/model", "out.zarr"),
+        ("cells.zarr/model", "out.zarr"),
+    ],
+)
+def test_the_model_is_not_written_into_the_data_nor_around_it(tmp_path, capsys, model, output):
+    for name in ("cells.zarr", "proj"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out.zarr")
+    paths = (tmp_path / "cells.zarr", "-o", tmp_path / output, "--save-model", tmp_path / model)
+    assert "give another folder" in fails(capsys, "cluster", *paths, "--force")
+    assert {path.name for path in tmp_path.iterdir()} == {"cells.zarr", "proj", "link"}
+
+
+@pytest.mark.parametrize("model", ["/proc/model", "/proc/deep/model", "cells.h5ad/model"])
+def test_a_model_that_cannot_be_saved_is_refused_before_the_fit(
+    cells_file, out, capsys, monkeypatch, model
+):
+    monkeypatch.chdir(cells_file.parent)
+    monkeypatch.setattr("bgformer.pipeline.fitting.fit_model", None)
+    line = fails(capsys, "cluster", cells_file, "-o", out, "--save-model", model)
+    assert "nothing can be written in" in line or "give another folder" in line
+    assert [path.name for path in out.parent.iterdir()] == ["cells.h5ad"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("mine.zarr", "exists and is not a .zarr store that anndata wrote"),
+        ("mixed.zarr", "also holds 'thesis.tex', which anndata did not write"),
+        ("file.zarr", "is a file, not a store"),
+        ("store.zarr/X", "must be named .zarr"),
+        ("store.zarr/in.zarr", "is inside the input"),
+    ],
+)
+def test_force_replaces_nothing_but_a_store(cells, tmp_path, capsys, output, message):
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "thesis.tex").write_text("keep")
+    (tmp_path / "mixed.zarr").mkdir()
+    (tmp_path / "mixed.zarr" / ".zattrs").write_text('{"encoding-type": "anndata"}')
+    (tmp_path / "mixed.zarr" / "thesis.tex").write_text("keep")
+    (tmp_path / "file.zarr").write_text("keep")
+    (tmp_path / "store.zarr").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    command = ["cluster", tmp_path / "store.zarr", "-o", tmp_path / output, "--force"]
+    assert message in fails(capsys, *command)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_at_the_start_is_one_line(environment, number, delay):
+    # Slows down the first import that is ours, because Python itself takes as long to start.
+    script = (
+        "import runpy, sys, time\n"
+        "class Slow:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'bgformer.cli':\n"
+        "            print('there', flush=True)\n"
+        "            time.sleep(0.2)\n"
+        "sys.meta_path.insert(0, Slow())\n"
+        "sys.argv = ['bgformer', 'info']\n"
+        "runpy.run_module('bgformer', run_name='__main__')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "there\n"
+    time.sleep(delay)
+    process.send_signal(number)
+    told = process.communicate(timeout=60)[1]
+    assert (process.returncode, told) == (128 + number, "bgformer: interrupted\n")
+
+
+def test_an_interrupt_that_a_library_turns_into_its_own_error_is_an_interrupt(capsys, monkeypatch):
+    def work(options):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException as error:
+            raise ImportError("numpy.core.multiarray failed to import") from error
+
+    monkeypatch.setattr("bgformer.cli.info.info", work)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "bgformer: interrupted\n"
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 0o600), (0o640, 0o640)])
+def test_an_output_is_as_readable_as_its_input_or_as_before(cells_file, out, before, after):
+    cells_file.chmod(0o600)
+    if before is not None:
+        out.write_bytes(b"of an earlier run")
+        out.chmod(before)
+    command = ["cluster", str(cells_file), "-o", str(out), "--max-steps", "2", "--quiet"]
+    assert main([*command, "--force"]) == 0
+    assert stat.S_IMODE(out.stat().st_mode) == after
+
+
 def test_windows_is_told_where_to_run(monkeypatch, capsys):
     monkeypatch.setattr("sys.platform", "win32")
     assert main(["info"]) == 2
@@ -415,8 +532,9 @@ def test_a_killed_run_leaves_no_output(cells_file, out, environment, number, sta
     assert out.read_bytes() == b"of an earlier run"
     left = sorted(p.name for p in out.parent.iterdir() if not p.name.startswith("."))
     assert left == ["cells.h5ad", "out.h5ad"]
-    if number != signal.SIGKILL:  # which lets no process clean up
-        assert len(list(out.parent.iterdir())) == 2
+    if number == signal.SIGKILL:  # which lets no process clean up; the next one does
+        assert main(["cluster", str(cells_file), "-o", str(out), *options]) == 0
+    assert len(list(out.parent.iterdir())) == 2
 
 
 def test_an_interrupted_training_says_so_and_leaves_nothing(cells_file, out, environment):
@@ -453,8 +571,7 @@ def test_an_interrupt_that_a_destructor_swallows_is_not_lost(run_python):
         "sys.exit(main(['info']))\n"
     )
     done = run_python("-c", script)
-    assert done.returncode == 130
-    assert done.stderr.splitlines()[-1] == "bgformer: interrupted"
+    assert (done.returncode, done.stderr) == (130, "bgformer: interrupted\n")
 
 
 def test_help_does_not_wait_for_torch(run_python):

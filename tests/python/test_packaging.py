@@ -60,7 +60,7 @@ def test_wheel_says_what_it_needs(wheel):
         "zarr": {"anndata", "numcodecs", "zarr"},
     }
     scripts = next(n for n in wheel.namelist() if n.endswith("/entry_points.txt"))
-    assert "bgformer = bgformer.cli:main" in wheel.read(scripts).decode()
+    assert "bgformer = bgformer.__main__:main" in wheel.read(scripts).decode()
 
 
 @pytest.mark.parametrize(

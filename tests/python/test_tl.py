@@ -11,7 +11,9 @@ from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
 import bgformer as bgf
+from bgformer.data.source import opened
 from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION
+from bgformer.store.results import check_key
 
 THREADED_RUN = """
 import sys
@@ -445,11 +447,152 @@ def test_what_other_tools_have_stored_is_never_overwritten(cells, unchanged):
 
 def test_a_name_that_cannot_be_stored_is_refused(clustered, unchanged):
     clustered.obs.index.name = "barcode"
-    for name in ("a/b", ".", "_index", "barcode"):
+    names = ["a/b", "/", ".", "_index", "barcode", "__x", "zarr.json", ".zgroup", "a\0b", "\udc80"]
+    for name in names:
         with unchanged(clustered), pytest.raises(ValueError, match="cannot name a column"):
             bgf.tl.cluster(clustered, key_added=name, max_steps=3, verbose=False)
         with unchanged(clustered), pytest.raises(ValueError, match="cannot name a column"):
             bgf.tl.recluster(clustered, cluster_name=name)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused(clustered):
+    with pytest.raises(ValueError, match="key_added has 201 characters; choose a name of at most"):
+        bgf.tl.cluster(clustered, key_added="x" * 201, max_steps=3, verbose=False)
+
+
+@pytest.mark.parametrize("key", [None, [], 3, "", "a/b"])
+def test_a_name_without_results_is_said_to_have_none(clustered, key):
+    for use in (bgf.tl.recluster, bgf.tl.resolutions, bgf.pl.evidence, bgf.tl.results):
+        with pytest.raises(ValueError, match=r"adata has no results named .*; run bgformer.tl"):
+            use(clustered, key_added=key) if use is not bgf.tl.results else use(clustered, key)
+
+
+@pytest.mark.filterwarnings("ignore:\nAnnData expects .obs.index")
+def test_cells_with_names_of_several_levels_are_clustered(cells):
+    bgf.tl.cluster(cells, max_steps=2, verbose=False)
+    expected = cells.obs["bgformer"].to_numpy()
+    levels = [np.repeat("donor", cells.n_obs), cells.obs_names]
+    cells.obs.index = pd.MultiIndex.from_arrays(levels)
+    bgf.tl.cluster(cells, max_steps=2, verbose=False)
+    np.testing.assert_array_equal(cells.obs["bgformer"], expected)
+
+
+def set_uns(*path):
+    def change(adata, value):
+        part = adata.uns["bgformer"]
+        for name in path[:-1]:
+            part = part[name]
+        if value is None:
+            del part[path[-1]]
+        else:
+            part[path[-1]] = value
+
+    return change
+
+
+def set_obsm(name):
+    def change(adata, value):
+        adata.obsm[name] = value(adata.obsm[name])
+
+    return change
+
+
+def first_nan(values):
+    values = values.copy()
+    (values.data if sparse.issparse(values) else values)[:1] = np.nan
+    return values
+
+
+def doubled(weights):
+    return weights * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "reason"),
+    [
+        (set_uns("params"), [1], "'list' object"),
+        (set_uns("params", "min_cells"), None, "'min_cells' is missing"),
+        (set_uns("params", "min_cells"), "x", "min_cells is 'x'"),
+        (set_uns("params", "objective"), 3, "argument after"),
+        (set_uns("params", "layer"), 3, "'layer' is not a name"),
+        (set_uns("seed"), None, "'seed' is missing"),
+        (set_uns("seed"), "x", "seed is 'x'"),
+        (set_uns("resolution"), -1, "resolution is -1"),
+        (set_uns("resolution"), "x", "ufunc"),
+        (set_uns("n_clusters"), 99, "'n_clusters' is 99"),
+        (set_uns("n_considered"), None, "'n_considered' is missing"),
+        (set_uns("n_cells"), 5, "'cells' are not"),
+        (set_uns("cells"), np.zeros(700), "'cells' are not"),
+        (set_uns("anchors"), 3, "not enough values"),
+        (set_uns("anchors"), np.full((70, 32), np.nan), "'anchors' are not finite"),
+        (set_uns("anchor_clusters"), np.ones(3), "'anchor_clusters' are not"),
+        (set_uns("links"), np.ones((3, 3)), "'links' is not"),
+        (set_uns("genes"), None, "'genes' is missing"),
+        (set_uns("genes"), np.ones(3), "'genes' are not names"),
+        (set_uns("profiles", "total"), None, "'total' is missing"),
+        (set_uns("profiles", "total"), np.ones((2, 3)), "'profiles.total' has the shape"),
+        (set_uns("profiles"), "x", "string indices"),
+        (set_uns("evidence"), {"a": 1}, "'evidence' is not a table"),
+        (set_uns("history"), {"step": [1]}, "'loss' is missing"),
+        (set_obsm("X_bgformer"), first_nan, "not finite numbers"),
+        (set_obsm("bgformer_anchors"), first_nan, "do not sum to 1"),
+        (set_obsm("bgformer_anchors"), doubled, "do not sum to 1"),
+    ],
+)
+def test_damaged_results_are_said_to_be_damaged(clustered, change, value, reason):
+    change(clustered, value)
+    place = r"adata\.(uns\['bgformer'\]|obsm\['.*'\])"
+    for use in (bgf.tl.recluster, bgf.tl.resolutions, bgf.pl.training):
+        with pytest.raises(ValueError, match=rf"^{place} is damaged \(.*{reason}.*\); run bgf"):
+            use(clustered)
+
+
+@pytest.mark.parametrize("place", ["obs", "obs_confidence", "X_bgformer", "bgformer_anchors"])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_what_has_taken_the_place_of_results_is_not_overwritten(
+    clustered, tmp_path, place, on_disk
+):
+    if place == "obs":
+        clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories({"0": "B"})
+    elif place == "obs_confidence":
+        clustered.obs["bgformer_confidence"] = "high"
+    else:
+        clustered.obsm[place] = np.ones((clustered.n_obs, 32), dtype=np.float32)
+    message = "from bgformer and would be overwritten"
+    if on_disk:
+        clustered.write_h5ad(tmp_path / "cells.h5ad")
+        with opened(tmp_path / "cells.h5ad") as cells, pytest.raises(ValueError, match=message):
+            check_key(cells, "bgformer")
+    else:
+        with pytest.raises(ValueError, match=message):
+            bgf.tl.cluster(clustered, max_steps=2, verbose=False)
+
+
+def test_entries_that_only_have_the_names_of_results_are_not_overwritten(cells, unchanged):
+    cells.uns["bgformer"] = {"anchor_clusters": [1, 2]}
+    with unchanged(cells), pytest.raises(ValueError, match=r"uns has an entry 'bgformer'"):
+        bgf.tl.cluster(cells, max_steps=2, verbose=False)
+    del cells.uns["bgformer"]
+    cells.obs["bgformer"], cells.obs["bgformer_confidence"] = "mine", 0.5
+    cells.obsm["X_bgformer"] = cells.obsm["bgformer_anchors"] = np.ones((cells.n_obs, 3))
+    with unchanged(cells), pytest.raises(ValueError, match=r"obs has a column 'bgformer'"):
+        bgf.tl.cluster(cells, max_steps=2, verbose=False)
+
+
+def test_renamed_clusters_are_not_overwritten_by_reclustering(clustered, unchanged):
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories({"0": "B cells"})
+    message = "clusters 'bgformer' in adata.obs have been changed since, .* give cluster_name"
+    with unchanged(clustered), pytest.raises(ValueError, match=message):
+        bgf.tl.recluster(clustered, n_clusters=2)
+    bgf.tl.recluster(clustered, n_clusters=2, cluster_name="two")
+    assert "B cells" in set(clustered.obs["bgformer"])
+
+
+def test_clusters_that_were_added_beside_results_are_called_so(clustered, unchanged):
+    bgf.tl.recluster(clustered, n_clusters=2, cluster_name="two")
+    message = "key_added is 'two', which names clusters that bgformer.tl.recluster added; choose"
+    with unchanged(clustered), pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(clustered, key_added="two", max_steps=2, verbose=False)
 
 
 def test_clusters_of_another_run_are_not_replaced_without_its_evidence(clustered, unchanged):

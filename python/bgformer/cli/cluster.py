@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,14 +36,14 @@ def cluster(options: argparse.Namespace) -> None:
     from bgformer.model import BGFormer
     from bgformer.pipeline.fitting import help_to_fit, say_found
     from bgformer.runtime import ranks
-    from bgformer.store import files
+    from bgformer.store.replacing import written_beside
     from bgformer.store.results import check_key
 
     settings = _settings(options)
     checkpoint = _checkpoint(options.save_model)
     with (
         ranks.started(),
-        files.written_beside(options.output, write=ranks.index() == 0) as partial,
+        written_beside(options.output, options.input, write=ranks.index() == 0) as partial,
         source.opened(options.input) as cells,
     ):
         check_key(cells, options.key_added)
@@ -94,7 +93,8 @@ def _continued(
     """Place the cells that the checkpoint does not have yet."""
     from bgformer.pipeline.fitting import place_cells
     from bgformer.runtime.progress import say
-    from bgformer.store.checkpoint import UNFINISHED, Checkpoint, KeptPlaces
+    from bgformer.store.checkpoint import Checkpoint, KeptPlaces
+    from bgformer.store.persistence import UNFINISHED
 
     checkpoint = Checkpoint(options.save_model / UNFINISHED)
     trained = checkpoint.trained(options.device)
@@ -106,7 +106,7 @@ def _continued(
         for latent, weights in kept.placed(len(trained.anchors)):
             n_placed += len(latent)
             yield latent, weights
-        say(f"going on with {n_placed} of {cells.n_obs} cells placed", verbose=not options.quiet)
+        say(f"continuing with {n_placed} of {cells.n_obs} cells placed", verbose=not options.quiet)
 
     return place_cells(trained, counts, kept, placed())
 
@@ -120,20 +120,14 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
         )
     check_target(options.output, options.input, force=options.force)
     if options.save_model is not None:
-        if options.save_model.resolve() in (options.output.resolve(), options.input.resolve()):
-            raise InputError(
-                "one-path-twice",
-                "{name[save_model]} is '{given}', which is also the input or the output; give "
-                "another folder.",
-                given=options.save_model,
-            )
-        checkpoint = _checkpoint(options.save_model)
-        if checkpoint is not None and checkpoint.exists and not options.force:
+        from bgformer.store import persistence
+
+        if persistence.is_unfinished(options.save_model) and not options.force:
             raise FileExistsError(
-                f"'{options.save_model}' holds an unfinished run; go on with it by "
-                f"{_command(options.save_model)}, or start again with --force."
+                f"'{options.save_model}' holds an unfinished run; continue it with: "
+                f"{persistence.how_to_resume(options.save_model)}, or start again with --force."
             )
-        check_model_target(options.save_model, force=options.force)
+        check_model_target(options.save_model, options)
     return options
 
 
@@ -173,31 +167,26 @@ def _interrupted(options: argparse.Namespace) -> argparse.Namespace:
 
 def _checkpoint(folder: Path | None) -> Checkpoint | None:
     """Return the checkpoint in a model's folder, whether or not there is one yet."""
-    from bgformer.store.checkpoint import UNFINISHED, Checkpoint
+    from bgformer.store.checkpoint import Checkpoint
+    from bgformer.store.persistence import UNFINISHED
 
     return None if folder is None else Checkpoint(folder / UNFINISHED)
 
 
 @contextmanager
 def _resumable(checkpoint: Checkpoint | None) -> Iterator[None]:
-    """Say how to go on if the run ends before its results are written."""
+    """Say how to continue if the run ends before its results are written."""
+    from bgformer.store.persistence import how_to_resume
+
     try:
         yield
     except InputError:  # would be raised again
         raise
     except BaseException:
         if checkpoint is not None and checkpoint.exists:
-            print(
-                f"bgformer: the trained model is kept; to go on, run: "
-                f"{_command(checkpoint.folder.parent)}",
-                file=sys.stderr,
-            )
+            how = how_to_resume(checkpoint.folder.parent)
+            print(f"bgformer: the trained model is kept; to continue, run: {how}", file=sys.stderr)
         raise
-
-
-def _command(folder: Path) -> str:
-    """Return the command that goes on with the run in a folder."""
-    return f"bgformer cluster --resume {shlex.quote(str(folder))}"
 
 
 def _settings(options: argparse.Namespace) -> Settings:

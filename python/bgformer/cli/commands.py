@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,11 +27,14 @@ def predict(options: argparse.Namespace) -> None:
     from bgformer.data import source
     from bgformer.model import BGFormer
     from bgformer.network.anchor_weights import anchor_weights
-    from bgformer.store import files
+    from bgformer.store.replacing import written_beside
     from bgformer.store.results import check_key
 
     reference = BGFormer.load(options.model, device=options.device).fitted
-    with files.written_beside(options.output) as partial, source.opened(options.input) as cells:
+    with (
+        written_beside(options.output, options.input) as partial,
+        source.opened(options.input) as cells,
+    ):
         check_key(cells, options.key_added)
         with written(cells, options, partial) as (places, write):
             places.start(cells.n_obs, reference.settings.n_latent, len(reference.anchors))
@@ -79,6 +81,8 @@ def written(
 
 def check_target(output: Path, cells: Path, *, force: bool) -> None:
     """Raise before any work unless the output can be written."""
+    from bgformer.store.replacing import check_replaceable, not_a_store, real
+
     suffix = ".zarr" if cells.suffix == ".zarr" else ".h5ad"
     if output.suffix != suffix:
         raise InputError(
@@ -89,19 +93,44 @@ def check_target(output: Path, cells: Path, *, force: bool) -> None:
         )
     if output.is_dir() and suffix != ".zarr":
         raise IsADirectoryError(f"the output '{output}' is a folder; give the name of a file.")
+    if output.is_file() and suffix == ".zarr":
+        raise FileExistsError(f"the output '{output}' is a file, not a store; give another name.")
     if output.exists() and not force:
         raise FileExistsError(f"'{output}' exists; give another name, or --force to overwrite it.")
-    folder = output.resolve().parent
+    check_replaceable(real(output), not_a_store)
+    if suffix == ".zarr" and _one_inside_the_other(output, cells):
+        raise InputError(
+            "inside-the-input",
+            "the output '{output}' is inside the input, or the input is inside it; give another "
+            "name.",
+            output=output,
+        )
+    folder = real(output).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder '{folder}' to write into; make it first.")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"folder '{folder}' cannot be written to; choose another one.")
 
 
-def check_model_target(folder: Path, *, force: bool) -> None:
+def check_model_target(folder: Path, options: argparse.Namespace) -> None:
     """Raise before any work unless the model can be saved there."""
     from bgformer.store import persistence
+    from bgformer.store.replacing import check_writable, real
 
-    if folder.exists() and not force:
+    for path in (options.output, options.input):
+        if real(folder) == real(path) or _one_inside_the_other(folder, path):
+            raise InputError(
+                "one-path-twice",
+                "{name[save_model]} is '{given}', which is also the input or the output, or "
+                "inside one, or holds one; give another folder.",
+                given=folder,
+            )
+    if folder.exists() and not options.force:
         raise FileExistsError(f"'{folder}' exists; give another name, or --force to replace it.")
-    persistence.check_target(folder, overwrite=force)
+    persistence.check_target(folder, overwrite=options.force)
+    check_writable(folder)
+
+
+def _one_inside_the_other(one: Path, other: Path) -> bool:
+    """Tell whether one of two different paths is inside the other, with links followed."""
+    from bgformer.store.replacing import real
+
+    return real(one) in real(other).parents or real(other) in real(one).parents

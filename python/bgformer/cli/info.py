@@ -11,6 +11,7 @@ from bgformer._version import __version__
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from anndata import AnnData
 
@@ -24,6 +25,8 @@ def info(options: argparse.Namespace) -> None:
 
     if options.path is None:
         _print_versions()
+    elif persistence.is_unfinished(options.path):
+        _print_run(options.path)
     elif persistence.holds_model(options.path):
         tensors, description = persistence.read(options.path)
         with persistence.damage_reported(options.path):
@@ -43,6 +46,20 @@ def info(options: argparse.Namespace) -> None:
     else:
         with source.opened(options.path) as cells:
             _print_cells(cells)
+
+
+def _print_run(folder: Path) -> None:
+    """Print how far an unfinished run has come."""
+    from bgformer.store.checkpoint import Checkpoint
+    from bgformer.store.persistence import UNFINISHED, how_to_resume
+
+    checkpoint = Checkpoint(folder / UNFINISHED)
+    run, trained = checkpoint.run(), checkpoint.trained("cpu")
+    n_placed = sum(len(latent) for latent, _ in checkpoint.placed(len(trained.anchors)))
+    print(f"an unfinished run: {n_placed} of {len(trained.totals)} cells placed")
+    print(f"input: {run['options']['input']}")
+    print(f"output: {run['options']['output']}")
+    print(f"to continue, run: {how_to_resume(folder)}")
 
 
 def _batches(names: list[str]) -> list[str]:
@@ -72,13 +89,18 @@ def _print_versions() -> None:
 
 def _print_cells(adata: AnnData | StoredCells) -> None:
     """Print the size of a data set and the clusterings it holds."""
-    from bgformer.store.results import is_ours
+    from bgformer.store.reading import damage, is_ours
 
     print(f"{adata.n_obs} cells x {adata.n_vars} genes")
     print(f"layers: {', '.join(adata.layers) or 'none'}")
     print(f"columns of obs: {', '.join(adata.obs.columns) or 'none'}")
     for key, stored in adata.uns.items():
-        if is_ours(stored) and key in adata.obs:
+        if not is_ours(stored) or key not in adata.obs:
+            continue
+        reason = damage(stored)
+        if reason:
+            print(f"results '{key}' of bgformer: damaged ({reason})")
+        else:
             sizes = adata.obs[key].value_counts(sort=False)
             resolution = float(stored["resolution"])
             how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"

@@ -13,6 +13,7 @@ from bgformer.messages import Names, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from sys import UnraisableHookArgs
     from types import FrameType
 
 
@@ -36,20 +37,24 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    options = parser().parse_args(arguments)
+    received: list[int] = []
     try:
-        with _signals_raised(), warnings.catch_warnings():
+        with _signals_raised(received), warnings.catch_warnings():
+            options = parser().parse_args(arguments)
             warnings.simplefilter("ignore")
             warnings.simplefilter("default", UserWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             options.run(options)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (InterruptedBySignalError, Exception) as error:
+        # Libraries in C turn an interrupt into an error of theirs.
+        if received:
+            print("bgformer: interrupted", file=sys.stderr)
+            return 128 + received[0]
+        if not isinstance(error, ValueError | OSError | FloatingPointError):
+            raise
         print(f"bgformer: error: {_line(error) or type(error).__name__}", file=sys.stderr)
         return 2
-    except InterruptedBySignalError as error:
-        print("bgformer: interrupted", file=sys.stderr)
-        return 128 + error.number
     return 0
 
 
@@ -75,27 +80,38 @@ class InterruptedBySignalError(BaseException):
 
 
 @contextmanager
-def _signals_raised() -> Iterator[None]:
+def _signals_raised(received: list[int]) -> Iterator[None]:
     """Raise SIGINT and SIGTERM as exceptions, so that nothing half-written is left behind.
 
     Python swallows an exception that happens to be raised inside a destructor, of which torch has
     many; so an alarm raises it again, until it has come through.
+
+    Parameters
+    ----------
+    received
+        Takes the numbers of the signals that come.
     """
-    received: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         received.append(number)
         signal.setitimer(signal.ITIMER_REAL, 2.0)
         raise InterruptedBySignalError(received[0])
 
+    def unless_interrupted(unraisable: UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, InterruptedBySignalError):
+            report(unraisable)
+
+    report = sys.unraisablehook
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = [signal.signal(number, stop) for number in numbers]
+    sys.unraisablehook = unless_interrupted  # a swallowed one would be shown as a traceback
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+        sys.unraisablehook = report
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

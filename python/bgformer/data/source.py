@@ -165,7 +165,7 @@ class StoredCells:
         layers = store["layers"] if "layers" in store else {}
         self.layers = {name: _matrix(layers, name) for name in layers}
         self.raw = _Raw(_matrix(store, "raw/X")) if "raw/X" in store else None
-        self.obsm = list(store["obsm"]) if "obsm" in store else []
+        self.obsm = store["obsm"] if "obsm" in store else {}
         self._uns = store["uns"] if "uns" in store else {}
 
     @property

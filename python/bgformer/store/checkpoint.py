@@ -20,7 +20,8 @@ from bgformer.network.network import Network
 from bgformer.pipeline.settings import Settings
 from bgformer.pipeline.training import Trained
 from bgformer.runtime.devices import pick_device
-from bgformer.store.persistence import DESCRIPTION, TENSORS
+from bgformer.store.persistence import DESCRIPTION, TENSORS, TRAINED
+from bgformer.store.replacing import keep_permissions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
     from bgformer.pipeline.places import Places
 
-UNFINISHED = "unfinished"
-"""Name of the checkpoint in the folder of its model."""
-_TRAINED, _CELLS, _ENDING = "trained.npz", "cells-{first:012d}.npz", "ending"
+_CELLS, _ENDING, _FINISHED = "cells-{first:012d}.npz", "ending", "finished"
 _DAMAGE = (OSError, zipfile.BadZipFile, LookupError, ValueError, EOFError)
 """What reading a damaged file has been seen to raise."""
 
@@ -61,7 +60,7 @@ class Checkpoint:
     @property
     def exists(self) -> bool:
         """Whether a trained model is there."""
-        return (self.folder / _TRAINED).is_file()
+        return (self.folder / TRAINED).is_file()
 
     def start(self, trained: Trained, run: dict[str, Any]) -> None:
         """Keep a trained model, and discard an earlier run.
@@ -74,7 +73,8 @@ class Checkpoint:
             What :attr:`run` will return; of what JSON can hold.
         """
         self.remove()
-        self.folder.mkdir(parents=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700)  # whoever may read the input, its progress is its owner's
         description = {
             "version": __version__,
             "run": run,
@@ -87,7 +87,7 @@ class Checkpoint:
         arrays |= {f"history.{name}": values for name, values in trained.history.items()}
         arrays |= {f"profiles.{k}": v for k, v in trained.profiles._asdict().items()}
         self._write(
-            _TRAINED,
+            TRAINED,
             description=np.frombuffer(json.dumps(description).encode(), np.uint8),
             columns=trained.columns,
             totals=trained.totals,
@@ -176,11 +176,14 @@ class Checkpoint:
 
     def end(self, save: Callable[[Path], None]) -> None:
         """Let `save` write the model, beside this folder; the output is about to get its name."""
-        finished = self.folder / "finished"
+        finished = self.folder / _FINISHED
         shutil.rmtree(finished, ignore_errors=True)
         save(finished)
         target = self.folder.parent
-        # the description last: without it there is no model, and never one of two fits
+        for name in (TENSORS, DESCRIPTION):
+            if (target / name).exists():
+                keep_permissions(finished / name, target / name)
+        # the description last: without it there is no model, and so never one of two fits
         (target / DESCRIPTION).unlink(missing_ok=True)
         for name in (TENSORS, DESCRIPTION):
             (finished / name).replace(target / name)
@@ -193,7 +196,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the folder, the model first: without it the rest is not mistaken for a run."""
-        (self.folder / _TRAINED).unlink(missing_ok=True)
+        (self.folder / TRAINED).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _block(self, first: int) -> Path:
@@ -220,7 +223,7 @@ class Checkpoint:
     def _read(self, read: Any) -> Any:
         """Return what `read` makes of the trained model's arrays."""
         try:
-            with np.load(self.folder / _TRAINED) as arrays:
+            with np.load(self.folder / TRAINED) as arrays:
                 return read(arrays)
         except InputError:
             raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -12,48 +10,13 @@ import numpy as np
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
-from bgformer.store import persistence
 from bgformer.store.results import latent_name, umap_name, weights_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _CHUNK = 2**16
 """Values in a chunk of what is written."""
-
-
-@contextmanager
-def written_beside(output: Path, *, write: bool = True) -> Iterator[Path]:
-    """Give a name beside the output to write to, and rename it when all has succeeded.
-
-    Whatever interrupts this leaves neither a part of the file nor a changed output. With `write`
-    False nothing is renamed: another process writes.
-
-    Raises
-    ------
-    OSError
-        At once, and not when there is something to write, if nothing can be written there.
-    """
-    target = output.resolve()  # a link stays a link
-    partial = target.with_name(f".{target.stem}-{os.getpid()}{target.suffix}")
-    try:
-        partial.touch()
-        partial.unlink()
-    except OSError as error:
-        raise OSError(
-            f"nothing can be written in '{target.parent}' ({error.strerror}); choose another "
-            f"folder for the output."
-        ) from error
-    try:
-        yield partial
-        if write:
-            persistence.put(partial, target)
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
 
 
 class StoredResults:

@@ -39,3 +39,15 @@ def n_foreign(cells: np.ndarray, of_fit: np.ndarray) -> int:
     at = np.minimum(np.searchsorted(known, seen), len(known) - 1)
     allowed = np.where(known[at] == seen, times_known[at], 0)
     return int(np.maximum(times - allowed, 0).sum())
+
+
+def any_known(latent: Any, of_fit: np.ndarray) -> bool:
+    """Tell whether the latent of any cell is of a fit, given the fit's fingerprints.
+
+    Reads no further than the first block with such a cell.
+    """
+    step = block_sizes.WEIGHTS
+    return any(
+        np.isin(fingerprints(latent[start : start + step]), of_fit).any()
+        for start in range(0, latent.shape[0], step)
+    )

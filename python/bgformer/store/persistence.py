@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
+import re
+import shlex
 import shutil
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save, save_file
 
 from bgformer.messages import InputError
+from bgformer.store.replacing import (
+    check_replaceable,
+    keep_permissions,
+    read_json,
+    real,
+    written_beside,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
 
-FORMAT = 3
+FORMAT = 4
 """Version of the format; raised when what is written changes, so that a model is never misread."""
-_DAMAGE = (SafetensorError, LookupError, TypeError, AttributeError, ValueError, RuntimeError)
+_DAMAGE = (
+    SafetensorError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    ArithmeticError,
+    RuntimeError,
+)
 """What reading a damaged file has been seen to raise."""
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
+FILES = (DESCRIPTION, TENSORS)
+UNFINISHED, TRAINED = "unfinished", "trained.npz"
+"""Name of the folder with the progress of the run that is to make the model, and of the file in it
+without which there is none; see `store.checkpoint`."""
+_OF_A_RUN = re.compile(r"(trained|cells-\d{12})\.npz(\.partial)?|ending|finished|\.bgformer-.*")
+"""Names of what that folder can hold."""
+_OF_ANY_FORMAT = {"format", "version", "settings", "genes"}
+"""What the description of a model has had in every version."""
+_BLOCK = 2**20
+"""Bytes that the checksum reads at once."""
+_LONGEST_HEADER = 10**8
+"""Bytes; safetensors allows no more."""
 
 
 def write(
@@ -38,75 +68,81 @@ def write(
 
     Raises
     ------
+    InputError
+        If `directory` is not a path.
     FileExistsError
         If `directory` exists, unless it is a saved model and may be overwritten.
     OSError
         If it cannot be written.
     """
-    target = Path(directory)
+    target = _path(directory)
     check_target(target, overwrite=overwrite)
     try:
-        _write(target, tensors, description)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with written_beside(target, foreign=not_a_model) as partial:
+            _write(partial, real(target), tensors, description)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        reason = reason.rstrip(".")
         raise OSError(f"the model cannot be saved as '{target}': {reason}.") from error
 
 
-def _write(target: Path, tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> None:
-    """Write the folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, partial / TENSORS)
-        (partial / DESCRIPTION).write_text(_as_text(description), encoding="utf-8")
-        # mkdtemp and safetensors make what their owner alone can read.
-        partial.chmod(0o777 & ~_umask())
-        (partial / TENSORS).chmod(0o666 & ~_umask())
-        put(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def put(partial: Path, target: Path) -> None:
-    """Move a complete file or folder to its final name, replacing what is there."""
-    if not (partial.is_dir() and target.exists()):
-        os.replace(partial, target)
-        return
-    old = partial.with_name(f"{partial.name}-old")  # a folder cannot replace one with contents
-    os.replace(target, old)
-    try:
-        os.replace(partial, target)
-    except BaseException:
-        os.replace(old, target)
-        raise
-    shutil.rmtree(old)
+def _write(
+    folder: Path, target: Path, tensors: dict[str, torch.Tensor], description: dict[str, Any]
+) -> None:
+    """Write the folder that will be `target`."""
+    folder.mkdir()
+    save_file({name: t.contiguous() for name, t in tensors.items()}, folder / TENSORS)
+    with (folder / TENSORS).open("rb") as stream:
+        text = _as_text(description, stream)
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+    shutil.copymode(folder / DESCRIPTION, folder / TENSORS)  # only its owner can read it
+    for name in FILES:
+        if (target / name).exists():
+            keep_permissions(folder / name, target / name)
 
 
 def check_target(directory: str | Path, *, overwrite: bool) -> None:
     """Raise FileExistsError if a path exists, unless it is a saved model to be overwritten."""
-    if not Path(directory).exists():
+    target = Path(directory)
+    if not target.exists():
         return
-    if not holds_model(directory):
-        raise FileExistsError(
-            f"'{directory}' exists and is not a saved model; choose another name."
-        )
+    if not target.is_dir():
+        raise FileExistsError(f"'{target}' exists and is not a saved model; choose another name.")
+    check_replaceable(target, not_a_model)
     if not overwrite:
         raise FileExistsError(
-            f"'{directory}' holds a saved model; choose another name, or replace it with "
+            f"'{target}' holds a saved model; choose another name, or replace it with "
             f"overwrite=True."
         )
 
 
 def holds_model(directory: str | Path) -> bool:
-    """Tell whether a path is a folder with a saved model."""
+    """Tell whether a path is a folder with the description of a model, whole or damaged."""
     return (Path(directory) / DESCRIPTION).is_file()
 
 
-def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def not_a_model(folder: Path) -> str | None:
+    """Return why a folder is not a saved or unfinished model and nothing else; None if it is."""
+    is_model = _OF_ANY_FORMAT <= read_json(folder / DESCRIPTION).keys()
+    if not is_model and not is_unfinished(folder):
+        return "is not a saved model"
+    others = {path.name for path in folder.iterdir() if path.name not in FILES or path.is_dir()}
+    others.discard(UNFINISHED)
+    run = folder / UNFINISHED
+    if run.is_dir() and not run.is_symlink():
+        others |= {name for name in os.listdir(run) if not _OF_A_RUN.fullmatch(name)}
+    return f"also holds '{min(others)}', which is not part of a model" if others else None
+
+
+def is_unfinished(directory: str | Path) -> bool:
+    """Tell whether a folder holds the progress of a run that is to make a model."""
+    return (Path(directory) / UNFINISHED / TRAINED).is_file()
+
+
+def how_to_resume(folder: Path) -> str:
+    """Return the command that continues the run in a folder."""
+    return f"bgformer cluster --resume {shlex.quote(str(folder))}"
 
 
 def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -116,24 +152,52 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     ------
     FileNotFoundError
         If there is no model.
+    OSError
+        If it cannot be read.
     InputError
-        If a file is damaged or of another format.
+        If `directory` is not a path, or a file is damaged or of another format.
     """
-    folder = Path(directory)
-    for name in (DESCRIPTION, TENSORS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"there is no saved model in '{folder}' ({name} is missing).")
-    with damage_reported(folder):
-        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
-    description = _from_text(text, folder)
-    with damage_reported(folder):
-        return load_file(folder / TENSORS), description
+    folder = _path(directory)
+    try:
+        for name in FILES:
+            if not (folder / name).is_file():
+                if is_unfinished(folder):
+                    raise FileNotFoundError(
+                        f"the run of the model in '{folder}' is unfinished; to continue it, run: "
+                        f"{how_to_resume(folder)}"
+                    )
+                raise FileNotFoundError(
+                    f"there is no saved model in '{folder}' ({name} is missing)."
+                )
+        with damage_reported(folder):
+            text = (folder / DESCRIPTION).read_text(encoding="utf-8")
+        with (folder / TENSORS).open("rb") as stream:
+            description = _from_text(text, stream, folder)
+        with damage_reported(folder):
+            return load_file(folder / TENSORS), description
+    except OSError as error:
+        if error.strerror is None:  # a sentence of ours
+            raise
+        raise type(error)(f"the model in '{folder}' cannot be read: {error.strerror}.") from error
+
+
+def _path(directory: object) -> Path:
+    """Return the path of a model's folder, or raise InputError."""
+    given = os.fspath(directory) if isinstance(directory, os.PathLike) else directory
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise InputError(
+            "wrong-value",
+            "{name[directory]} is {given!r}; give the path of a model's folder.",
+            given=directory,
+        )
+    return Path(given)
 
 
 def packed(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> bytes:
     """Return a model as the bytes of a safetensors file with the description in its header."""
     contiguous = {name: t.contiguous() for name, t in tensors.items()}
-    return save(contiguous, metadata={DESCRIPTION: _as_text(description)})
+    text = _as_text(description, io.BytesIO(save(contiguous)))
+    return save(contiguous, metadata={DESCRIPTION: text})
 
 
 def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -145,23 +209,33 @@ def unpacked(model: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[st
         If the bytes are damaged or of another format.
     """
     with damage_reported(where):
-        # safetensors reads the header's text from files only: its length comes first, 8 bytes
-        header = json.loads(model[8 : 8 + int.from_bytes(model[:8], "little")])
-        text = header["__metadata__"][DESCRIPTION]
-    description = _from_text(text, where)
+        # safetensors reads the header's text from files only
+        text = _header(io.BytesIO(model))["__metadata__"][DESCRIPTION]
+    description = _from_text(text, io.BytesIO(model), where)
     with damage_reported(where):
         return load(model), description
 
 
-def _as_text(description: dict[str, Any]) -> str:
-    return json.dumps({"format": FORMAT} | description, indent=1)
+def _as_text(description: dict[str, Any], tensors: BinaryIO) -> str:
+    """Return a description as JSON, with its format and the checksum of the whole model."""
+    whole = {"format": FORMAT} | description
+    return json.dumps(whole | {"checksum": _checksum(whole, tensors)}, indent=1)
 
 
-def _from_text(text: str, where: str | Path) -> dict[str, Any]:
-    """Return a description, unless this version cannot read what it describes."""
+def _from_text(text: str, tensors: BinaryIO, where: str | Path) -> dict[str, Any]:
+    """Return a description, unless this version cannot read the model or it has changed."""
     with damage_reported(where):
-        description = json.loads(text)
+        description: dict[str, Any] = json.loads(text)
         found = int(description["format"])
+    _check_format(found, where)
+    with damage_reported(where):
+        if description.pop("checksum") != _checksum(description, tensors):
+            raise ValueError("its contents do not match its checksum")
+    return description
+
+
+def _check_format(found: int, where: str | Path) -> None:
+    """Raise unless this version reads the format."""
     if found < FORMAT:
         raise InputError(
             "older-model",
@@ -180,7 +254,23 @@ def _from_text(text: str, where: str | Path) -> dict[str, Any]:
             found=found,
             read=FORMAT,
         )
-    return description
+
+
+def _checksum(description: dict[str, Any], tensors: BinaryIO) -> str:
+    """Return the SHA-256 of a description and the bytes of a safetensors file, however spaced."""
+    header = _header(tensors)
+    header.pop("__metadata__", None)  # where `packed` keeps the description
+    digest = hashlib.sha256(json.dumps([description, header], sort_keys=True).encode())
+    while block := tensors.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _header(tensors: BinaryIO) -> dict[str, Any]:
+    """Read the header of a safetensors file: its length comes first, 8 bytes."""
+    length = int.from_bytes(tensors.read(8), "little")
+    header: dict[str, Any] = json.loads(tensors.read(min(length, _LONGEST_HEADER)))
+    return header
 
 
 def section(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What results consist of, where they may be written, and whether they are of these cells.
+"""What results consist of, and where they may be written.
 
 AnnData and files take results from here, so that the names, the contents and the guards are the
 same whichever way they are written.
@@ -11,21 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from bgformer._version import __version__
 from bgformer.graph.evidence import Profiles, evidence
 from bgformer.messages import InputError
-from bgformer.store.identity import fingerprints, n_foreign
+from bgformer.network.heads import LEAST_LATENT
+from bgformer.store.identity import any_known, fingerprints
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anndata import AnnData
 
     from bgformer.data.source import StoredCells
     from bgformer.graph.communities import Partition
     from bgformer.pipeline.fitted import Fitted
 
-_PARTS = ("anchors", "anchor_clusters", "cells", "links", "params", "profiles", "version")
-"""What ``uns`` must hold for results to be read."""
+_OF_ANY_VERSION = ("anchors", "anchor_clusters", "genes", "params", "seed", "version")
+"""What ``uns`` has held of results in every version."""
+_ROUNDING = 1e-5
+"""How far outside 0 to 1 rounding takes a confidence."""
+_LONGEST_NAME = 200
+"""Bytes. Most disks allow 255 for a file in a .zarr store, and endings are added to a name."""
 
 
 def confidence_name(key: str) -> str:
@@ -125,72 +133,11 @@ def label(adata: AnnData, key: str, found: Partition) -> None:
         adata.obs[name] = values
 
 
-def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
-    """Return ``uns[key]``, what :func:`bgformer.tl.cluster` stored under this name.
-
-    Raises
-    ------
-    ValueError
-        If `adata` has no results under this name, or those of other cells or of an earlier
-        version.
-    """
-    if not hasattr(adata, "uns"):
-        raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
-    if key not in adata.uns:
-        raise InputError(
-            "no-results",
-            "adata has no results named '{key}'; run bgformer.tl.cluster(adata) first.",
-            key=key,
-        )
-    stored = adata.uns[key]
-    if not is_ours(stored):
-        raise InputError(
-            "foreign-results",
-            "adata.uns['{key}'] is not from bgformer, or from an earlier version; run "
-            "bgformer.tl.cluster(adata) with another {name[key_added]}.",
-            key=key,
-        )
-    for place, part in (("obs", key), ("obsm", latent_name(key)), ("obsm", weights_name(key))):
-        if part not in getattr(adata, place):
-            raise InputError(
-                "missing-results",
-                "adata.{place}['{part}'], part of the results named '{key}', is missing; run "
-                "bgformer.tl.cluster(adata) again.",
-                place=place,
-                part=part,
-                key=key,
-            )
-    if adata.n_obs == 0:
-        raise InputError("no-cells", "adata has no cells; choose some.")
-    _check_cells(adata, key, stored)
-    return stored
-
-
-def _check_cells(adata: AnnData, key: str, stored: dict[str, Any]) -> None:
-    """Raise unless all cells are of the fit that the results are of."""
-    foreign = adata.n_obs
-    latent, weights = adata.obsm[latent_name(key)], adata.obsm[weights_name(key)]
-    m, width = stored["anchors"].shape
-    if weights.shape[1] == m and latent.shape[1] == width:
-        foreign = n_foreign(fingerprints(latent), np.asarray(stored["cells"]))
-    if foreign or adata.n_obs > stored["n_cells"]:
-        which = f"{foreign} of {adata.n_obs} cells" if foreign else "some cells"
-        raise InputError(
-            "other-cells",
-            "{which} are of another fit than the results named '{key}', or there twice, as after "
-            "anndata.concat; run bgformer.tl.cluster(adata) again.",
-            which=which,
-            key=key,
-        )
-
-
-def is_ours(stored: object) -> bool:
-    """Tell whether an entry of ``uns`` holds results of this version's kind."""
-    return isinstance(stored, Mapping) and all(name in stored for name in _PARTS)
-
-
 def check_key(cells: AnnData | StoredCells, key: str) -> None:
     """Raise InputError unless results may be stored under this name, covering nothing else.
+
+    What is there must have been stored by bgformer as results of this name, and still look like
+    it.
 
     Parameters
     ----------
@@ -200,17 +147,102 @@ def check_key(cells: AnnData | StoredCells, key: str) -> None:
         The name, given as `key_added`.
     """
     _check_name(cells, key, "key_added", "the results")
-    if key in cells.uns and _is_of_any_version(cells.uns[key]):
-        return
-    names = [("obs", key), ("obs", confidence_name(key))]
-    names += [("obsm", latent_name(key)), ("obsm", weights_name(key))]
+    uns = cells.uns
+    stored = uns.get(key)
+    looks_ours: dict[tuple[str, str], Callable[[Any], bool]] = {
+        ("obs", key): _are_clusters,
+        ("obs", confidence_name(key)): _is_confidence,
+        ("obsm", latent_name(key)): lambda there: _is_latent(there, stored),
+        ("obsm", weights_name(key)): _are_weights,
+    }
     # anndata.concat keeps what cells have of earlier results, and drops what is in uns
-    if key not in cells.uns and all(name in getattr(cells, place) for place, name in names):
-        return
-    names += [("obsm", umap_name(key)), ("uns", key)]
-    taken = [(place, name) for place, name in names if name in getattr(cells, place)]
-    if taken:
-        raise foreign(*taken[0], "key_added")
+    is_ours = _is_of_any_version(stored) or (
+        key not in uns and all(name in getattr(cells, place) for place, name in looks_ours)
+    )
+    looks_ours["obsm", umap_name(key)] = _is_plane
+    for (place, name), looks in looks_ours.items():
+        if name in getattr(cells, place):
+            if not is_ours:
+                _refuse_if_reclustered(cells, key)
+            if not (is_ours and looks(getattr(cells, place)[name])):
+                raise foreign(place, name, "key_added")
+    if key in uns and not is_ours:
+        raise foreign("uns", key, "key_added")
+
+
+def _refuse_if_reclustered(cells: AnnData | StoredCells, name: str) -> None:
+    """Raise InputError if a column is one that `recluster` added beside stored results."""
+    if name not in cells.uns and _is_pair(cells, name):
+        raise InputError(
+            "name-of-clusters",
+            "{name[key_added]} is '{given}', which names clusters that bgformer.tl.recluster "
+            "added; choose another, or remove the columns '{given}' and '{confidence}' of "
+            "{name[adata.obs]}.",
+            given=name,
+            confidence=confidence_name(name),
+        )
+
+
+def check_clusters(adata: AnnData, key: str) -> None:
+    """Raise InputError if the clusters of stored results are no longer as they were stored."""
+    obs, confidence = adata.obs, confidence_name(key)
+    as_stored = confidence not in obs or _is_confidence(obs[confidence])
+    if not (as_stored and _are_clusters(obs[key])):
+        raise InputError(
+            "changed-clusters",
+            "the clusters '{given}' in {name[adata.obs]} have been changed since, and would be "
+            "overwritten; give {name[cluster_name]}, the name of another column.",
+            given=key,
+        )
+
+
+def _is_pair(cells: AnnData | StoredCells, name: str) -> bool:
+    """Tell whether ``obs`` has clusters of this name, with the confidence in them."""
+    obs, confidence = cells.obs, confidence_name(name)
+    return (
+        name in obs
+        and confidence in obs
+        and _are_clusters(obs[name])
+        and _is_confidence(obs[confidence])
+    )
+
+
+def _are_clusters(column: pd.Series) -> bool:
+    """Tell whether a column holds numbers of clusters as text; names are a user's own."""
+    is_categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    names = column.cat.categories if is_categorical else column.dropna().unique()
+    return all(isinstance(name, str) and name.isdecimal() for name in names)
+
+
+def _is_confidence(column: pd.Series) -> bool:
+    """Tell whether a column holds numbers from 0 to 1."""
+    is_number = pd.api.types.is_float_dtype(column.dtype)
+    return is_number and bool(column.dropna().between(-_ROUNDING, 1 + _ROUNDING).all())
+
+
+def _is_latent(there: Any, stored: Any) -> bool:
+    """Tell whether an entry of ``obsm`` holds a latent: of the stored fit, if that is known."""
+    is_matrix = _is_matrix(there) and there.shape[1] >= LEAST_LATENT
+    cells = stored.get("cells") if _is_of_any_version(stored) else None
+    return is_matrix and (cells is None or any_known(there, np.asarray(cells)))
+
+
+def _are_weights(there: Any) -> bool:
+    """Tell whether an entry of ``obsm`` is a sparse matrix, in memory or in a file."""
+    attributes = getattr(there, "attrs", {})
+    kind = attributes.get("encoding-type") if hasattr(attributes, "get") else None
+    return sparse.issparse(there) or kind in ("csr_matrix", "csc_matrix")
+
+
+def _is_plane(there: Any) -> bool:
+    """Tell whether an entry of ``obsm`` holds two coordinates."""
+    return _is_matrix(there) and there.shape[1] == 2
+
+
+def _is_matrix(there: Any) -> bool:
+    """Tell whether an entry of ``obsm`` is a matrix of numbers, in memory or in a file."""
+    dtype = getattr(there, "dtype", None)
+    return len(getattr(there, "shape", ())) == 2 and getattr(dtype, "kind", None) == "f"
 
 
 def _check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
@@ -223,19 +255,37 @@ def _check_name(cells: AnnData | StoredCells, name: str, argument: str, what: st
         )
     obs: Any = cells.obs
     index = obs.index_name if hasattr(obs, "index_name") else obs.index.name
-    if "/" in name or name in (".", "..", "_index", index):
+    is_text = "\0" not in name and _as_bytes(name) is not None
+    # zarr keeps names that start with these for itself
+    is_of_zarr = name.startswith((".", "__")) or name == "zarr.json"
+    if "/" in name or is_of_zarr or not is_text or name in ("_index", index):
         raise InputError(
             "wrong-name",
             f"{{name[{argument}]}} is {{given!r}}, which cannot name a column of "
-            "{name[adata.obs]} ('/', '.', '_index' and the name of its index cannot); choose "
-            "another.",
+            "{name[adata.obs]} ('/', '_index', the name of its index, and what starts with '.' or "
+            "'__' cannot); choose another.",
             given=name,
         )
+    if len(_as_bytes(name) or b"") > _LONGEST_NAME:
+        raise InputError(
+            "long-name",
+            f"{{name[{argument}]}} has {{length}} characters; choose a name of at most {{most}}.",
+            length=len(name),
+            most=_LONGEST_NAME,
+        )
+
+
+def _as_bytes(name: str) -> bytes | None:
+    """Return a name as a file holds it; None if it is not Unicode, as from a shell."""
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        return None
 
 
 def _is_of_any_version(stored: object) -> bool:
     """Tell whether an entry of ``uns`` holds results, be it of a version that is not read now."""
-    return isinstance(stored, Mapping) and "anchor_clusters" in stored
+    return isinstance(stored, Mapping) and all(name in stored for name in _OF_ANY_VERSION)
 
 
 def check_column(adata: AnnData, name: str) -> None:
@@ -249,7 +299,7 @@ def check_column(adata: AnnData, name: str) -> None:
             given=name,
         )
     there = [column for column in (name, confidence_name(name)) if column in adata.obs]
-    if len(there) == 1:
+    if there and not _is_pair(adata, name):
         raise foreign("obs", there[0], "cluster_name")
 
 

@@ -17,6 +17,7 @@ from bgformer.pipeline.fitted import Fitted
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.devices import pick_device
 from bgformer.store.persistence import section
+from bgformer.store.soundness import check_state
 
 
 def to_state(fitted: Fitted) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -57,7 +58,13 @@ def from_state(
     """Make a model again from what `to_state` returned.
 
     Clusters keep the numbers they have, whichever cells are there.
+
+    Raises
+    ------
+    ValueError
+        If parts are not possible, or do not fit each other.
     """
+    check_state(tensors, description)
     anchors = tensors["anchors"].numpy()
     network = Network.from_state(section(tensors, "network"), len(anchors))
     latent = tensors["latent"].numpy()

@@ -103,7 +103,7 @@ def fails(capsys, *arguments):
 
 def test_a_killed_run_goes_on_to_the_same_result(folder, killed, out, capsys):
     assert command("cluster", "--resume", killed) == 0
-    assert "going on with 128 of 150 cells placed" in capsys.readouterr().err
+    assert "continuing with 128 of 150 cells placed" in capsys.readouterr().err
     assert_same(out, folder / f"whole{out.suffix}")
     for name in ("model.json", "model.safetensors"):
         assert (killed / name).read_bytes() == (folder / "whole" / name).read_bytes()
@@ -124,11 +124,11 @@ def test_an_interrupted_run_says_how_to_go_on(folder, out, tmp_path, monkeypatch
     cells = folder / f"cells{out.suffix}"
     assert command("cluster", cells, "-o", out, *FIT, "--save-model", model) == 128 + number
     *_, how, last = capsys.readouterr().err.splitlines()
-    assert how.endswith(f"to go on, run: bgformer cluster --resume {model}")
+    assert how.endswith(f"to continue, run: bgformer cluster --resume {model}")
     assert last == "bgformer: interrupted"
     monkeypatch.undo()
     assert command("cluster", "--resume", model) == 0
-    assert "going on with 64 of 150 cells placed" in capsys.readouterr().err
+    assert "continuing with 64 of 150 cells placed" in capsys.readouterr().err
     assert_same(out, folder / f"whole{out.suffix}")
 
 
@@ -142,7 +142,7 @@ def damaged(path):
 def test_a_damaged_block_is_placed_again(folder, killed, out, capsys):
     damaged(killed / "unfinished" / "cells-000000000000.npz")
     assert command("cluster", "--resume", killed) == 0
-    assert "going on with 0 of 150 cells placed" in capsys.readouterr().err
+    assert "continuing with 0 of 150 cells placed" in capsys.readouterr().err
     assert_same(out, folder / f"whole{out.suffix}")
 
 
@@ -191,7 +191,7 @@ def test_starting_again_must_be_asked_for(folder, killed, out, capsys):
 
 def test_an_unfinished_model_says_so(folder, killed, out, capsys):
     line = fails(capsys, "predict", killed, folder / f"cells{out.suffix}", "-o", out)
-    assert f"is unfinished; to go on, run: bgformer cluster --resume {killed}" in line
+    assert f"is unfinished; to continue, run: bgformer cluster --resume {killed}" in line
     assert command("info", killed) == 0
     assert "an unfinished run: 128 of 150 cells placed" in capsys.readouterr().out
 
