@@ -163,7 +163,7 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
             if not (folder / name).is_file():
                 if is_unfinished(folder):
                     raise FileNotFoundError(
-                        f"the run of the model in '{folder}' is unfinished; to continue it, run: "
+                        f"the run of the model in '{folder}' is unfinished; to continue, run: "
                         f"{how_to_resume(folder)}"
                     )
                 raise FileNotFoundError(
