@@ -83,7 +83,7 @@ def real(path: Path) -> Path:
 
 def check_replaceable(target: Path, foreign: Callable[[Path], str | None]) -> None:
     """Raise unless a folder that has this name may be replaced."""
-    if not target.is_dir():
+    if not os.path.isdir(target):  # Path.is_dir() raises in a folder that is closed to us
         return
     reason = foreign(target)
     if reason:
@@ -95,7 +95,7 @@ def check_replaceable(target: Path, foreign: Callable[[Path], str | None]) -> No
 def check_writable(target: Path) -> None:
     """Raise OSError unless a folder can be made under this name, with those it is in."""
     parent = real(target).parent
-    while not parent.exists():
+    while not os.path.exists(parent):
         parent = parent.parent
     with _own_folder(parent, target.name):
         pass
@@ -144,11 +144,11 @@ def _own_folder(parent: Path, target: str) -> Iterator[Path]:
 def _made(parent: Path, target: str) -> tuple[Path, int]:
     """Make a temporary folder, and open and lock the file in it that tells whose it is."""
     about = {"written_by": "bgformer", "host": socket.gethostname(), "target": target}
-    made = None
+    text, made = json.dumps(about).encode(), None
     try:
         while made is None:
             folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            made = _owned(folder, json.dumps(about).encode())
+            made = _owned(folder, text)
     except OSError as error:
         raise OSError(
             f"nothing can be written in '{parent}' ({error.strerror}); choose another folder."
