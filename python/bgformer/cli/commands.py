@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -83,6 +84,7 @@ def check_target(output: Path, cells: Path, *, force: bool) -> None:
     """Raise before any work unless the output can be written."""
     from bgformer.store.replacing import check_replaceable, not_a_store, real
 
+    # os.path says of what is in a closed folder that it is not there; Path raises
     suffix = ".zarr" if cells.suffix == ".zarr" else ".h5ad"
     if output.suffix != suffix:
         raise InputError(
@@ -91,11 +93,11 @@ def check_target(output: Path, cells: Path, *, force: bool) -> None:
             output=output,
             suffix=suffix,
         )
-    if output.is_dir() and suffix != ".zarr":
+    if os.path.isdir(output) and suffix != ".zarr":
         raise IsADirectoryError(f"the output '{output}' is a folder; give the name of a file.")
-    if output.is_file() and suffix == ".zarr":
+    if os.path.isfile(output) and suffix == ".zarr":
         raise FileExistsError(f"the output '{output}' is a file, not a store; give another name.")
-    if output.exists() and not force:
+    if os.path.exists(output) and not force:
         raise FileExistsError(f"'{output}' exists; give another name, or --force to overwrite it.")
     check_replaceable(real(output), not_a_store)
     if suffix == ".zarr" and _one_inside_the_other(output, cells):
@@ -106,7 +108,7 @@ def check_target(output: Path, cells: Path, *, force: bool) -> None:
             output=output,
         )
     folder = real(output).parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder '{folder}' to write into; make it first.")
 
 
@@ -123,7 +125,7 @@ def check_model_target(folder: Path, options: argparse.Namespace) -> None:
                 "inside one, or holds one; give another folder.",
                 given=folder,
             )
-    if folder.exists() and not options.force:
+    if os.path.exists(folder) and not options.force:
         raise FileExistsError(f"'{folder}' exists; give another name, or --force to replace it.")
     persistence.check_target(folder, overwrite=options.force)
     check_writable(folder)

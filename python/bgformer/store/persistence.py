@@ -105,7 +105,7 @@ def _write(
 def check_target(directory: str | Path, *, overwrite: bool) -> None:
     """Raise FileExistsError if a path exists, unless it is a saved model to be overwritten."""
     target = Path(directory)
-    if not target.exists():
+    if not os.path.exists(target):  # Path.exists() raises in a folder that is closed to us
         return
     if not target.is_dir():
         raise FileExistsError(f"'{target}' exists and is not a saved model; choose another name.")

@@ -83,7 +83,7 @@ def real(path: Path) -> Path:
 
 def check_replaceable(target: Path, foreign: Callable[[Path], str | None]) -> None:
     """Raise unless a folder that has this name may be replaced."""
-    if not target.is_dir():
+    if not os.path.isdir(target):  # Path.is_dir() raises in a folder that is closed to us
         return
     reason = foreign(target)
     if reason:
@@ -95,7 +95,7 @@ def check_replaceable(target: Path, foreign: Callable[[Path], str | None]) -> No
 def check_writable(target: Path) -> None:
     """Raise OSError unless a folder can be made under this name, with those it is in."""
     parent = real(target).parent
-    while not parent.exists():
+    while not os.path.exists(parent):
         parent = parent.parent
     with _own_folder(parent, target.name):
         pass
@@ -136,55 +136,79 @@ def _own_folder(parent: Path, target: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _discard(folder, owner)
+        _empty(folder)
+        os.close(owner)  # Windows removes no open file
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _made(parent: Path, target: str) -> tuple[Path, int]:
     """Make a temporary folder, and open and lock the file in it that tells whose it is."""
     about = {"written_by": "bgformer", "host": socket.gethostname(), "target": target}
+    text, made = json.dumps(about).encode(), None
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        try:
-            owner = os.open(folder / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            _lock(owner)
-            os.write(owner, json.dumps(about).encode())
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        while made is None:
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            made = _owned(folder, text)
     except OSError as error:
         raise OSError(
             f"nothing can be written in '{parent}' ({error.strerror}); choose another folder."
         ) from error
-    return folder, owner
+    return folder, made
+
+
+def _owned(folder: Path, about: bytes) -> int | None:
+    """Open and lock a new file in a folder; None if another run has removed the empty folder."""
+    owner = None
+    try:
+        owner = os.open(folder / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(owner)
+        os.write(owner, about)
+        if os.fstat(owner).st_nlink:
+            return owner
+        os.close(owner)
+    except (FileNotFoundError, BlockingIOError):
+        if owner is not None:
+            os.close(owner)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return None
 
 
 def _lock(owner: int) -> bool:
-    """Lock a file unless another process has; return whether it is locked now."""
+    """Lock a file; return whether that is possible here.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has locked it.
+    """
     if sys.platform == "win32":
         return False
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError:
         return False
     return True
 
 
-def _discard(folder: Path, owner: int) -> None:
-    """Remove a temporary folder; the file that shows that it is ours goes last."""
+def _empty(folder: Path) -> None:
+    """Remove all but the file that shows that a folder is ours, which has to go last."""
     for path in folder.iterdir():
         if path.name == _OWNER:
             continue
-        if path.is_symlink() or not path.is_dir():
-            path.unlink(missing_ok=True)
-            continue
-        path.chmod(0o700)
-        for at, folders, _ in os.walk(path):  # what a write-protected folder holds cannot go
-            for name in folders:
-                if not (Path(at) / name).is_symlink():
-                    (Path(at) / name).chmod(0o700)
-        shutil.rmtree(path, ignore_errors=True)
-    os.close(owner)
-    shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+                continue
+            path.chmod(0o700)
+            for at, folders, _ in os.walk(path):  # what a write-protected folder holds cannot go
+                for name in folders:
+                    if not (Path(at) / name).is_symlink():
+                        (Path(at) / name).chmod(0o700)
+            shutil.rmtree(path)
 
 
 def _remove_abandoned(parent: Path) -> None:
@@ -200,21 +224,35 @@ def _remove_if_abandoned(folder: Path) -> None:
     """Remove a temporary folder if it is ours and its process is gone."""
     if folder.is_symlink() or (folder / _OWNER).is_symlink():
         return
+    with suppress(FileNotFoundError):
+        owner = os.open(folder / _OWNER, os.O_RDWR)
+        try:
+            if not _lock(owner):
+                return
+            if os.fstat(owner).st_size:
+                _remove_if_ours(folder, os.fstat(owner).st_mtime)
+                return
+            if os.listdir(folder) == [_OWNER]:
+                (folder / _OWNER).unlink()
+        finally:
+            os.close(owner)
+    folder.rmdir()  # killed before anything was in it; fails if something is
+
+
+def _remove_if_ours(folder: Path, started: float) -> None:
+    """Remove a temporary folder that no process of this machine has locked."""
     about = read_json(folder / _OWNER)
     target = about.get("target")
     if about.get("written_by") != "bgformer" or not isinstance(target, str):
         return
-    owner = os.open(folder / _OWNER, os.O_RDWR)
-    age = time.time() - os.fstat(owner).st_mtime
-    is_of_here = about.get("host") == socket.gethostname()
-    if not ((is_of_here or age > _PATIENCE) and _lock(owner)):
-        os.close(owner)
+    if about.get("host") != socket.gethostname() and time.time() - started < _PATIENCE:
         return
     # It was killed between the two renames of `_put`.
     final = folder.parent / Path(target).name
     if (folder / _OLD).exists() and not os.path.lexists(final):
         os.replace(folder / _OLD, final)
-    _discard(folder, owner)
+    _empty(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _permit(partial: Path, target: Path, like: Path | None, fresh: int) -> None:

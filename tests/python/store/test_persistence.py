@@ -301,6 +301,16 @@ def test_bytes_that_have_changed_are_damaged(state):
             persistence.unpacked(bytes(changed), "here")
 
 
+def test_a_file_that_cannot_be_read_is_not_called_missing(saved, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("bgformer.store.persistence.load_file", refuse)
+    message = r"^the model in '.*model' cannot be read: Permission denied\.$"
+    with pytest.raises(PermissionError, match=message):
+        bgf.BGFormer.load(saved)
+
+
 def test_an_older_format_is_refused_in_words(saved):
     rewrite(saved, format=1)
     with pytest.raises(ValueError, match=r"saved by an older bgformer .*fit it again"):
@@ -379,7 +389,7 @@ def test_a_model_replaces_a_model(model, saved, cells):
     assert [p.name for p in saved.parent.iterdir()] == ["model"]
 
 
-@pytest.mark.parametrize("step", ["save_file", "json.dumps", "os.replace"])
+@pytest.mark.parametrize("step", ["save_file", "_as_text", "os.replace"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_save_that_fails_leaves_nothing_and_loses_nothing(
     model, saved, monkeypatch, step, error

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -152,10 +153,37 @@ def test_leftovers_of_another_machine_are_removed_after_a_week(killed, tmp_path,
     assert folder.exists() == is_kept
 
 
+@pytest.mark.parametrize("has_owner", [False, True])
+def test_an_empty_folder_of_a_run_that_was_killed_at_once_is_removed(tmp_path, has_owner):
+    (tmp_path / ".bgformer-abcdefgh").mkdir()
+    if has_owner:
+        (tmp_path / ".bgformer-abcdefgh" / "owner.json").touch()
+    write(tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("step", ["open", "write"])
+def test_a_folder_that_another_run_takes_for_abandoned_is_made_again(tmp_path, monkeypatch, step):
+    real, calls = getattr(os, step), []
+
+    def after_another_run(*arguments, **keywords):
+        calls.append(arguments)
+        if len(calls) == 1:
+            (folder,) = tmp_path.glob(".bgformer-*")
+            shutil.rmtree(folder)
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(replacing.os, step, after_another_run)
+    write(tmp_path / "out")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("content", [None, "", "[1]", '{"written_by": "someone"}'])
 def test_a_folder_that_only_looks_like_ours_is_kept(tmp_path, content):
     folder = tmp_path / ".bgformer-notes"
     folder.mkdir()
+    (folder / "note").write_text("keep")
     if content is not None:
         (folder / "owner.json").write_text(content)
     (tmp_path / ".bgformer-file").write_text("keep")
@@ -163,6 +191,8 @@ def test_a_folder_that_only_looks_like_ours_is_kept(tmp_path, content):
     write(tmp_path / "other")
     left = {".bgformer-notes", ".bgformer-file", ".bgformer-link", "other"}
     assert {path.name for path in tmp_path.iterdir()} == left
+    assert (folder / "note").read_text() == "keep"
+    assert (folder / "owner.json").exists() == (content is not None)
 
 
 def test_links_in_what_is_discarded_are_not_followed(tmp_path):
