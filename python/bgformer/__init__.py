@@ -7,7 +7,7 @@ from bgformer._version import __version__
 TYPE_CHECKING = False  # typing takes longer to import than all else that `bgformer --help` needs
 if TYPE_CHECKING:
     from bgformer import pl, tl
-    from bgformer.data.checks import CountsError
+    from bgformer.data.matrices import CountsError
     from bgformer.model import BGFormer
 
 __all__ = ["BGFormer", "CountsError", "__version__", "pl", "tl"]

@@ -57,13 +57,15 @@ def written(
     cells: AnnData | StoredCells, options: argparse.Namespace, partial: Path
 ) -> Iterator[tuple[Places, Callable[[Fitted, dict[str, str | None]], None]]]:
     """Give where latent and weights go, and a function that writes the rest of the results."""
+    from bgformer.data import parts
     from bgformer.data.source import StoredCells
     from bgformer.pipeline.places import InMemoryPlaces
     from bgformer.store import files, results
 
     key = options.key_added
     if isinstance(cells, StoredCells):
-        with files.StoredResults(options.input, partial, key) as stored:
+        parts.check_parts(options.input, options.layer)
+        with files.StoredResults(options.input, partial, key, options.output) as stored:
 
             def write_into_copy(fitted: Fitted, what: dict[str, str | None]) -> None:
                 found = fitted.partition
@@ -75,7 +77,7 @@ def written(
 
     def write_file(fitted: Fitted, what: dict[str, str | None]) -> None:
         results.store(cells, fitted, key, **what)
-        cells.write_h5ad(partial)
+        files.write_h5ad(cells, partial, options.output)
 
     yield InMemoryPlaces(), write_file
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 
@@ -21,6 +23,8 @@ class Cells(Protocol):
         Names of the cells and of the genes.
     n_obs, n_vars
         Number of cells and of genes.
+    filename
+        The file that the matrices are read from; None if they are in memory.
     """
 
     X: Any
@@ -31,3 +35,4 @@ class Cells(Protocol):
     var_names: pd.Index
     n_obs: int
     n_vars: int
+    filename: Path | None

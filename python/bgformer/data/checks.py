@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from bgformer.data.counts import as_csr, cell_totals, row_block
+from bgformer.data.counts import cell_totals, row_block
+from bgformer.data.matrices import CountsError, as_csr, in_single_precision, reading
 from bgformer.messages import InputError
 from bgformer.runtime import block_sizes
 
@@ -25,10 +26,10 @@ _MANY_CELLS, _MANY_COUNTS, _ALIKE = 50, 100, 1.02
 """So many cells of so many counts do not have totals this much alike by chance."""
 _BARCODE, _SOME_NAMES = r"(.*[_-])?[ACGT]{12,}([._-].*)?", 100
 """What 10x and its like call a cell."""
-
-
-class CountsError(InputError):
-    """The count matrix, or the names that go with it, cannot be used."""
+_SOME_CELLS, _SOME_VALUES = 200, 200_000
+"""What is looked at to tell whether a matrix may hold counts."""
+LARGEST = 2**24
+"""All whole numbers up to this one, and none beyond, are exact in single precision."""
 
 
 def read_counts(
@@ -52,15 +53,16 @@ def read_counts(
     Raises
     ------
     CountsError
-        If the matrix is missing, empty, or holds negative, non-finite or fractional values, if
-        names are duplicated, or if a cell has no counts.
+        If the matrix is missing, empty, damaged, or holds values that are not counts, if names are
+        duplicated, or if a cell has no counts.
     """
-    counts = as_csr(find_counts(adata, layer, min_cells))
-    check = Check(adata, layer)
+    matrix, check = find_counts(adata, layer, min_cells), Check(adata, layer)
+    with reading(check.place):
+        counts = as_csr(matrix, check.place)
     for start in range(0, adata.n_obs, block_sizes.COUNTS):
         check.block(start, row_block(counts, start, start + block_sizes.COUNTS))
     check.end()
-    return counts
+    return in_single_precision(counts)
 
 
 def find_counts(adata: Cells, layer: str | None, min_cells: int) -> object:
@@ -119,28 +121,39 @@ class Check:
         Where the counts are from: names for the message, and where else there may be counts.
     layer
         Name of the layer that holds the counts; None for ``X``.
+
+    Attributes
+    ----------
+    place
+        The matrix and the file it is in, for messages.
     """
 
     def __init__(self, adata: Cells, layer: str | None) -> None:
         self.adata, self.layer = adata, layer
         self.where = "X" if layer is None else f"layer '{layer}'"
+        file = adata.filename
+        self.place = self.where if file is None else f"{self.where} of '{file}'"
         self.n_seen, self.n_empty, self.first_empty = 0, 0, -1
         self.least, self.most = np.inf, 0.0
 
     def block(self, start: int, counts: sparse.csr_matrix) -> None:
-        """Raise unless every value is a finite whole number that is not negative.
+        """Raise unless all values are finite whole numbers, neither negative nor too large.
 
         Parameters
         ----------
         start
             Number of the first cell of the block.
         counts
-            The block, cells x g genes.
+            The block, cells x g genes, as from `matrices.as_csr`: not rounded to float32.
         """
         for wrong, what in (
             (~np.isfinite(counts.data), "values that are NaN or infinite"),
             (counts.data < 0, "negative values"),
             (counts.data != np.rint(counts.data), "values that are not whole numbers"),
+            (
+                counts.data > LARGEST,
+                f"values above {LARGEST:,}, the largest that is exact",
+            ),
         ):
             if wrong.any():
                 first = int(np.flatnonzero(wrong)[0])
@@ -149,11 +162,11 @@ class Check:
                 gene = self.adata.var_names[counts.indices[first]]
                 raise CountsError(
                     "not-counts",
-                    "{where} holds {what} ({value:.4g} in cell '{cell}', gene '{gene}'), so it is "
+                    "{where} holds {what} ({value} in cell '{cell}', gene '{gene}'), so it is "
                     "not raw counts{hint}.",
                     where=self.where,
                     what=what,
-                    value=float(counts.data[first]),
+                    value=str(counts.data[first]).removesuffix(".0"),
                     cell=cell,
                     gene=gene,
                     hint=_hint(self.adata, self.layer),
@@ -200,14 +213,24 @@ def _hint(adata: Cells, layer: str | None) -> str:
 
 
 def _looks_like_counts(matrix: Any) -> bool:
-    """Tell from its first 200 cells whether a matrix holds counts."""
+    """Tell from the first values, or cells if it is dense, whether a matrix holds counts.
+
+    A matrix that cannot be read does not: this is only a hint in another message.
+    """
     if matrix is None or matrix.shape[0] == 0:
         return False
-    head = matrix[:200]
-    values = head.data if sparse.issparse(head) else np.asarray(head).ravel()
-    values = np.asarray(values)
+    try:
+        if hasattr(matrix, "group"):  # a sparse data set
+            values = matrix.group["data"][:_SOME_VALUES]
+        elif sparse.issparse(matrix):
+            values = matrix.data[:_SOME_VALUES]
+        else:
+            values = np.asarray(matrix[:_SOME_CELLS]).ravel()
+    except Exception:  # h5py and zarr raise their own kinds
+        return False
     return bool(
-        values.size
+        values.dtype.kind in "biuf"
+        and values.size
         and np.isfinite(values).all()
         and (values >= 0).all()
         and (values % 1 == 0).all()

@@ -68,26 +68,6 @@ def row_block(matrix: sparse.csr_matrix, start: int, stop: int) -> sparse.csr_ma
     return sparse.csr_matrix(parts, shape=(stop - start, matrix.shape[1]))
 
 
-def as_csr(matrix: object) -> sparse.csr_matrix:
-    """Return any matrix of an AnnData as canonical CSR float32; do not write to the result."""
-    if hasattr(matrix, "to_memory"):  # a backed sparse data set
-        matrix = matrix.to_memory()
-    if sparse.issparse(matrix):
-        counts = sparse.csr_matrix(matrix)
-    else:
-        counts = sparse.csr_matrix(np.asarray(matrix))
-    if counts.dtype != np.float32:
-        with np.errstate(over="ignore"):  # too large values become infinite and are reported later
-            values = counts.data.astype(np.float32)
-        counts = sparse.csr_matrix((values, counts.indices, counts.indptr), shape=counts.shape)
-    if counts.has_canonical_format and counts.data.all():
-        return counts  # only read from here on, so it may share the caller's memory
-    counts = counts.copy()
-    counts.sum_duplicates()
-    counts.eliminate_zeros()
-    return counts
-
-
 def with_size_factors(
     counts: sparse.csr_matrix, batch: np.ndarray, median_counts: float | None = None
 ) -> CountData:

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from bgformer.data.checks import CountsError
 from bgformer.data.counts import cell_totals, rows_of_values
+from bgformer.data.matrices import CountsError
 from bgformer.data.scaling import THETA
 from bgformer.data.source import InMemory, own_blocks
 from bgformer.messages import InputError

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
 import pandas as pd
-from anndata.io import read_elem, sparse_dataset
+from anndata.io import read_elem
 from scipy import sparse
 
-from bgformer.data import readers
+from bgformer.data import readers, stored
 from bgformer.data.checks import MIN_CELLS, Check, find_counts, read_counts
-from bgformer.data.counts import as_csr, row_block
+from bgformer.data.counts import row_block
+from bgformer.data.matrices import as_csr, check_stored, in_single_precision, reading
+from bgformer.messages import InputError
 from bgformer.runtime import block_sizes, ranks
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _DENSE_VALUES = 2**25
 """Values read at once from a dense matrix, of which a block of cells may have many more."""
 _FEW_VALUES = 2**25
 """Stored values that any machine has the memory for."""
-_NAMES = 2**16
-"""Names read at once."""
 
 
 class InMemory:
@@ -71,6 +70,10 @@ class OnDisk:
     def __init__(self, matrix: Any, check: Check) -> None:
         self.matrix, self.shape = matrix, tuple(matrix.shape)
         self.check: Check | None = check
+        self._place = check.place
+        if hasattr(matrix, "format"):
+            with reading(self._place):
+                check_stored(matrix, self._place)
 
     def blocks(
         self, first: int = 0, last: int | None = None
@@ -84,23 +87,28 @@ class OnDisk:
         ------
         CountsError
             In the first pass: if a value is not a count, or a cell has none.
+        InputError
+            If rows cannot be read.
         """
         last = self.shape[0] if last is None else last
         for start in range(first, last, block_sizes.COUNTS):
             counts = self._rows(start, min(start + block_sizes.COUNTS, last))
             if self.check:
                 self.check.block(start, counts)
-            yield start, counts
+            yield start, in_single_precision(counts)
         if self.check:
             self.check.end()
             self.check = None
 
     def _rows(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Read some rows."""
-        if hasattr(self.matrix, "format"):
-            return as_csr(self.matrix[start:stop])
-        step = max(1, _DENSE_VALUES // self.shape[1])
-        parts = [as_csr(self.matrix[at : min(at + step, stop)]) for at in range(start, stop, step)]
+        """Read some rows, with values as they are stored."""
+        is_sparse = hasattr(self.matrix, "format")
+        step = stop - start if is_sparse else max(1, _DENSE_VALUES // self.shape[1])
+        with reading(self._place):
+            parts = [
+                as_csr(self.matrix[at : min(at + step, stop)], self._place)
+                for at in range(start, stop, step)
+            ]
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
 
 
@@ -154,29 +162,48 @@ class StoredCells:
     """An .h5ad file or a .zarr store, of which only what is asked for is read.
 
     Has what counts are found and checked by under the names that AnnData has for it.
+
+    Parameters
+    ----------
+    store
+        The open file or store.
+    path
+        Where it is.
     """
 
-    def __init__(self, store: Any) -> None:
-        self.obs = StoredTable(store["obs"])
-        self.obs_names = _names(store["obs"])
+    def __init__(self, store: Any, path: Path) -> None:
+        self.filename: Path | None = path
+        self.obs = stored.StoredTable(store["obs"], path)
+        self.obs_names = stored.names(store["obs"], path)
         self.var_names = pd.Index(read_elem(store["var"]).index)
         self.n_obs, self.n_vars = len(self.obs_names), len(self.var_names)
-        self.X = _matrix(store, "X")
+        self.X = self._matrix(store, "X")
         layers = store["layers"] if "layers" in store else {}
-        self.layers = {name: _matrix(layers, name) for name in layers}
-        self.raw = _Raw(_matrix(store, "raw/X")) if "raw/X" in store else None
+        self.layers = {name: self._matrix(layers, name) for name in layers}
+        self.raw = _Raw(stored.matrix(store, "raw/X")) if "raw/X" in store else None
         self.obsm = store["obsm"] if "obsm" in store else {}
         self._uns = store["uns"] if "uns" in store else {}
+
+    def _matrix(self, group: Any, name: str) -> Any:
+        """Return a matrix of all cells and genes; None if there is none."""
+        found = stored.matrix(group, name)
+        if found is not None and tuple(found.shape) != (self.n_obs, self.n_vars):
+            raise ValueError(
+                f"{name} has the shape {tuple(found.shape)}, but {self.n_obs} cells and "
+                f"{self.n_vars} genes are named"
+            )
+        return found
 
     @property
     def uns(self) -> dict[str, Any]:
         """What is in ``uns`` by its names: the results of bgformer, and None for all else."""
-        return {
-            name: read_elem(entry)
-            if "anchor_clusters" in getattr(entry, "keys", tuple)()
-            else None
-            for name, entry in ((name, self._uns[name]) for name in self._uns)
-        }
+        with reading(f"uns of '{self.filename}'"):
+            return {
+                name: read_elem(entry)
+                if "anchor_clusters" in getattr(entry, "keys", tuple)()
+                else None
+                for name, entry in ((name, self._uns[name]) for name in self._uns)
+            }
 
 
 class _Raw:
@@ -186,102 +213,32 @@ class _Raw:
         self.X = X
 
 
-class StoredTable:
-    """``obs`` on disk, whose columns are read one at a time."""
-
-    def __init__(self, group: Any) -> None:
-        self.group = group
-        self.columns = [str(name) for name in group.attrs["column-order"]]
-        self.index_name = str(group.attrs["_index"])
-
-    def __contains__(self, name: str) -> bool:
-        """Tell whether there is such a column."""
-        return name in self.columns
-
-    def __getitem__(self, name: str) -> pd.Series:
-        """Read a column."""
-        return pd.Series(read_elem(self.group[name]), name=name)
-
-
-class StoredNames:
-    """Unique names of cells on disk, read one at a time."""
-
-    is_unique = True
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return self.dataset.shape[0]
-
-    def __getitem__(self, at: int) -> str:
-        """Read a name."""
-        return str(_text(self.dataset[int(at) : int(at) + 1])[0])
-
-
-def _names(table: Any) -> StoredNames | pd.Index:
-    """Return the names of cells: on disk if they are unique, which their hashes show."""
-    dataset = table[table.attrs["_index"]]
-    if hasattr(dataset, "shape"):
-        hashes = [
-            pd.util.hash_array(_text(dataset[start : start + _NAMES]), categorize=False)
-            for start in range(0, dataset.shape[0], _NAMES)
-        ]
-        if hashes and np.diff(np.sort(np.concatenate(hashes))).all():
-            return StoredNames(dataset)
-    return pd.Index(read_elem(dataset))
-
-
-def _text(names: np.ndarray) -> np.ndarray:
-    """Return names as Python's strings, whichever way the store gives them."""
-    texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-    return np.array(texts, dtype=object)
-
-
-def _matrix(group: Any, name: str) -> Any:
-    """Return a stored matrix so that rows can be read from it; None if there is none."""
-    if name not in group or group[name].attrs.get("encoding-type") == "null":
-        return None
-    return group[name] if hasattr(group[name], "shape") else sparse_dataset(group[name])
-
-
 @contextmanager
 def opened(cells: anndata.AnnData | str | Path) -> Iterator[anndata.AnnData | StoredCells]:
     """Give an AnnData as it is; open an .h5ad file or a .zarr store; read any other file.
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, PermissionError, InputError
         See `readers.read`.
     """
     path = Path(cells) if isinstance(cells, str | Path) else None
-    if path is None or not _is_store(path):
+    if path is not None:
+        readers.check_access(path)
+    if path is None or not stored.is_store(path):
         yield readers.as_anndata(cells)
         return
     store = None
     try:
         try:
-            store = h5py.File(path) if path.is_file() else _zarr_group(path)
+            store = stored.open_store(path)
             is_current = "encoding-type" in store.attrs  # written by anndata 0.8 or later
-            stored = StoredCells(store) if is_current else readers.read(path)
+            found = StoredCells(store, path) if is_current else readers.read(path)
+        except InputError:
+            raise
         except Exception as error:  # h5py, zarr and anndata each raise their own kinds
             raise readers.unreadable(path, error) from error
-        yield stored
+        yield found
     finally:
         if isinstance(store, h5py.File):
             store.close()
-
-
-def _is_store(path: Path) -> bool:
-    """Tell whether a path is that of an .h5ad file or a .zarr store."""
-    return (path.suffix == ".h5ad" and path.is_file()) or (
-        path.suffix == ".zarr" and path.is_dir()
-    )
-
-
-def _zarr_group(path: Path) -> Any:
-    """Open a .zarr store."""
-    import zarr
-
-    return zarr.open_group(path, mode="r")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgformer.data.checks import CountsError
+from bgformer.data.matrices import CountsError
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_folder, finish, panels

@@ -59,6 +59,7 @@ class CellsFromR:
             self.obs[self.batch_key] = pd.Categorical.from_codes(codes, request["batches"])
         self.layers: dict[str, Any] = {}
         self.raw = None
+        self.filename: Path | None = None  # none of the user: this folder is ours
 
 
 class _StoredRows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -10,10 +9,14 @@ import numpy as np
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 
+from bgformer.store import copies
 from bgformer.store.results import latent_name, umap_name, weights_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from anndata import AnnData
 
 _CHUNK = 2**16
 """Values in a chunk of what is written."""
@@ -33,88 +36,130 @@ class StoredResults:
         The copy to make.
     key
         Name of the results.
+    output
+        What the copy will be renamed to, for messages.
+
+    Raises
+    ------
+    OSError
+        If there is no room for the copy, at once or, if that shows later, from any method.
     """
 
-    def __init__(self, source: Path, copy: Path, key: str) -> None:
-        self._source, self._copy = source, copy
+    def __init__(self, source: Path, copy: Path, key: str, output: Path) -> None:
+        self._source, self._copy, self._output = source, copy, output
         self._latent, self._weights, self._umap = (
             latent_name(key),
             weights_name(key),
             umap_name(key),
         )
-        self._store: Any = None
+        self._store: copies.Hdf5 | copies.Zarr | None = None
 
     def __enter__(self) -> StoredResults:
         """Give itself; nothing is copied yet."""
+        copies.check_room(self._source, self._output)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close the copy."""
-        if isinstance(self._store, h5py.File):
-            self._store.close()
-        elif self._store is not None and kind is None:
-            _consolidate(self._copy)
+        if self._store is not None:
+            with copies.writing(self._output):
+                self._store.close(complete=kind is None)
 
     def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
         """Make room for the latent and the weights on anchors."""
         if self._store is None:
-            self._store = _copied(self._source, self._copy)
-            for name in ("obsm", "uns"):
-                if name not in self._store:
-                    write_elem(self._store, name, {})
-        obsm = self._store["obsm"]
+            with copies.writing(self._output):
+                self._store = copies.copied(self._source, self._copy)
+        self._n_written = 0
+        self._write(self._make_room, n_cells, n_latent, n_anchors)
+
+    def add(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
+        """Write the next cells, b x d and CSR b x m."""
+        self._write(self._append, latent, weights)
+        self._n_written += len(latent)
+
+    def end(self) -> tuple[Any, Any]:
+        """Return latent and weights, from which rows are read as from arrays."""
+        return self._write(self._written)
+
+    def describe(self, key: str, columns: dict[str, Any], stored: dict[str, Any]) -> None:
+        """Write columns of ``obs``, by their names, and an entry of ``uns``."""
+        self._write(self._describe, key, columns, stored)
+
+    def _write(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Let the copy do what a method with the open copy as first argument does."""
+        assert self._store is not None  # `start` opens it
+        with copies.writing(self._output):
+            return self._store.run(function, self._store.root, *arguments)
+
+    def _make_room(self, store: Any, n_cells: int, n_latent: int, n_anchors: int) -> None:
+        """Write empty results."""
+        for name in ("obsm", "uns"):
+            if name not in store:
+                write_elem(store, name, {})
+        obsm = store["obsm"]
         if self._umap in obsm:  # drawn from an earlier latent
             del obsm[self._umap]
         # anndata writes what is empty, with all that says what it is, and it grows from there.
         room: dict[str, Any] = {"chunks": (max(1, _CHUNK // n_latent), n_latent)}
-        if isinstance(self._store, h5py.File):
+        if isinstance(store, h5py.File):
             room["maxshape"] = (None, n_latent)
         nothing = np.empty((0, n_latent), dtype=np.float32)
         write_elem(obsm, self._latent, nothing, dataset_kwargs=room)
         obsm[self._latent].resize((n_cells, n_latent))
         nothing = sparse.csr_matrix((0, n_anchors))
         write_elem(obsm, self._weights, nothing, dataset_kwargs={"chunks": (_CHUNK,)})
-        self._n_written = 0
 
-    def add(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
-        """Write the next cells, b x d and CSR b x m."""
-        obsm = self._store["obsm"]
-        stop = self._n_written + len(latent)
-        obsm[self._latent][self._n_written : stop] = latent
+    def _append(self, store: Any, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
+        """Write the next cells."""
+        obsm = store["obsm"]
+        obsm[self._latent][self._n_written : self._n_written + len(latent)] = latent
         sparse_dataset(obsm[self._weights]).append(weights)
-        self._n_written = stop
 
-    def end(self) -> tuple[Any, Any]:
-        """Return latent and weights, from which rows are read as from arrays."""
-        obsm = self._store["obsm"]
+    def _written(self, store: Any) -> tuple[Any, Any]:
+        """Return latent and weights, when all of them are on the disk."""
+        if isinstance(store, h5py.File):
+            store.flush()
+        obsm = store["obsm"]
         return obsm[self._latent], sparse_dataset(obsm[self._weights])
 
-    def describe(self, key: str, columns: dict[str, Any], stored: dict[str, Any]) -> None:
-        """Write columns of ``obs``, by their names, and an entry of ``uns``."""
-        obs = self._store["obs"]
+    def _describe(
+        self, store: Any, key: str, columns: dict[str, Any], stored: dict[str, Any]
+    ) -> None:
+        """Write columns and an entry of ``uns``."""
+        obs = store["obs"]
         order = [str(name) for name in obs.attrs["column-order"]]
         for name, values in columns.items():
             write_elem(obs, name, values)
         order += [name for name in columns if name not in order]
-        is_hdf5 = isinstance(self._store, h5py.File)
+        is_hdf5 = isinstance(store, h5py.File)
         obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if is_hdf5 else order
-        write_elem(self._store["uns"], key, stored)
+        write_elem(store["uns"], key, stored)
 
 
-def _copied(source: Path, copy: Path) -> Any:
-    """Copy a file or store and open the copy for writing."""
-    if source.is_dir():
-        import zarr
+def write_h5ad(cells: AnnData, path: Path, output: Path) -> None:
+    """Write cells as `AnnData.write_h5ad` does, and survive a full disk.
 
-        shutil.copytree(source, copy)
-        # A consolidated listing could not be changed; `_consolidate` writes it again in the end.
-        return zarr.open_group(copy, mode="r+", use_consolidated=False)
-    shutil.copyfile(source, copy)
-    return h5py.File(copy, "r+")
+    Parameters
+    ----------
+    cells
+        What to write.
+    path
+        The file to write.
+    output
+        What it will be renamed to, for messages.
 
-
-def _consolidate(store: Path) -> None:
-    """List all that is in a .zarr store in one place, as anndata does."""
-    import zarr
-
-    zarr.consolidate_metadata(store)
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    cells.strings_to_categoricals()
+    with copies.writing(output):
+        file = copies.Hdf5(path, "w")
+        complete = False
+        try:
+            file.run(write_elem, file.root, "/", cells)
+            complete = True
+        finally:
+            file.close(complete=complete)

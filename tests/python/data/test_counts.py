@@ -41,7 +41,7 @@ def infinite(adata):
 
 def beyond_float32(adata):
     put(1e300)(adata)
-    return "X holds values that are NaN or infinite"
+    return r"X holds values above 16,777,216, the largest that is exact \(1e\+300 in cell"
 
 
 def fractional(adata):

@@ -128,9 +128,9 @@ def test_no_more_than_a_block_is_read_at_once(donors, in_blocks, tmp_path, monke
     monkeypatch.setattr(source, "_DENSE_VALUES", 10 * donors.n_vars)
     read, as_csr = [], source.as_csr
 
-    def observed(matrix):
+    def observed(matrix, where):
         read.append(matrix.shape[0])
-        return as_csr(matrix)
+        return as_csr(matrix, where)
 
     def never(*_):
         raise AssertionError("the matrix was read as a whole")

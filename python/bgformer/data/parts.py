@@ -1,0 +1,157 @@
+"""The parts of a file that are copied and not used: whether anndata could read the copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from anndata.io import read_elem, sparse_dataset
+
+from bgformer.data.matrices import check_stored, reading
+from bgformer.data.stored import open_store, text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_AT_ONCE = 2**22
+"""Values read at once."""
+_AXES = {
+    "X": ("obs", "var"),
+    "layers": ("obs", "var"),
+    "obsm": ("obs",),
+    "obsp": ("obs", "obs"),
+    "varm": ("var",),
+    "varp": ("var", "var"),
+}
+"""The tables that the axes of a part, or of all in it, have the lengths of."""
+
+
+def check_parts(path: Path, layer: str | None = None) -> None:
+    """Raise unless all parts of an .h5ad file or a .zarr store can be read.
+
+    Parameters
+    ----------
+    path
+        The file or store, as anndata 0.8 or later writes it.
+    layer
+        Layer that holds the counts; None for ``X``. Its values are not read here, because the fit
+        reads and checks them.
+
+    Raises
+    ------
+    InputError
+        Names the first part that cannot be read.
+    """
+    counts = "X" if layer is None else f"layers/{layer}"
+    store = open_store(path)
+    try:
+        parts = _Parts(path, counts)
+        for name in ("obs", "var", *store):
+            parts.check(store[name], name)
+    finally:
+        if isinstance(store, h5py.File):
+            store.close()
+
+
+class _Parts:
+    """What is known of the parts that have been checked.
+
+    Parameters
+    ----------
+    path
+        The file or store, for messages.
+    counts
+        The part whose values are read later.
+    """
+
+    def __init__(self, path: Path, counts: str) -> None:
+        self._path, self._counts = path, counts
+        self._lengths: dict[str, int] = {}
+
+    def check(self, part: Any, name: str) -> None:
+        """Raise InputError unless a part, or what is in it, can be read."""
+        with reading(f"{name} of '{self._path}'"):
+            kind = str(part.attrs.get("encoding-type", ""))
+            self._check_axes(part, name, kind)
+            if hasattr(part, "shape"):
+                if name != self._counts:
+                    _read_values(part)
+                return
+            if kind == "dataframe":
+                self._check_table(part, name)
+            elif kind in ("csr_matrix", "csc_matrix"):
+                matrix = sparse_dataset(part)
+                check_stored(matrix, f"{name} of '{self._path}'")
+                if name != self._counts:
+                    for values in ("data", "indices"):
+                        _read_values(part[values])
+                return
+            elif kind not in ("", "dict", "anndata", "raw"):
+                read_elem(part)  # categories, and whatever else is small
+                return
+        for child in part:
+            with reading(f"{name}/{child} of '{self._path}'"):
+                found = part[child]
+            self.check(found, f"{name}/{child}")
+
+    def _check_axes(self, part: Any, name: str, kind: str) -> None:
+        """Raise ValueError unless a part has as many rows, and columns, as there are names."""
+        top, _, rest = name.partition("/")
+        axes = _AXES.get(top, ()) if top == "X" or (rest and "/" not in rest) else ()
+        lengths = tuple(self._lengths[axis] for axis in axes)
+        found = _shape(part, kind)[: len(lengths)]
+        if kind != "null" and found != lengths:
+            raise ValueError(f"its shape begins with {found} and not with {lengths}")
+
+    def _check_table(self, table: Any, name: str) -> None:
+        """Raise ValueError unless a table has all of its columns, of one length."""
+        index = str(table.attrs["_index"])
+        columns = [str(column) for column in table.attrs["column-order"]]
+        self._lengths[name] = length = _length(table[index])
+        for column in columns:
+            if _length(table[column]) != length:
+                raise ValueError(
+                    f"column '{column}' has {_length(table[column])} values for {length} rows"
+                )
+
+
+def _length(column: Any) -> int:
+    """Return the number of values of a column, which may be a group of arrays."""
+    if hasattr(column, "shape"):
+        return int(column.shape[0])
+    return int(column["codes" if "codes" in column else "values"].shape[0])
+
+
+def _shape(part: Any, kind: str) -> tuple[int, ...]:
+    """Return the shape of an array, a sparse matrix or a table; nothing for others."""
+    if hasattr(part, "shape"):
+        return tuple(int(size) for size in part.shape)
+    if kind == "dataframe":
+        return (_length(part[str(part.attrs["_index"])]),)
+    return tuple(int(size) for size in part.attrs.get("shape", ()))
+
+
+def _read_values(array: Any) -> None:
+    """Read an array as anndata does, or a part at a time if it is large."""
+    if array.size <= _AT_ONCE:
+        read_elem(array)
+        return
+    if isinstance(array, h5py.Dataset) and _is_plain(array):
+        return
+    step = max(1, _AT_ONCE // max(1, array.size // array.shape[0]))
+    for start in range(0, array.shape[0], step):
+        values = array[start : start + step]
+        if values.dtype.kind == "O":
+            text(np.ravel(values))
+
+
+def _is_plain(array: h5py.Dataset) -> bool:
+    """Tell whether all bytes of an array are in the file, as numbers that are not compressed.
+
+    Any bytes are such numbers, so there is no need to read them.
+    """
+    if array.dtype.hasobject or array.dtype.kind not in "biuf" or array.chunks is not None:
+        return False
+    end = (array.id.get_offset() or 0) + array.id.get_storage_size()
+    return end <= array.file.id.get_filesize() and array.id.get_storage_size() == array.nbytes
