@@ -117,12 +117,12 @@ sce_counts <- function(object, name) {
     stop("assay '", shown(name), "' is not in the object (there: ", listed(there), ").",
          call. = FALSE)
   }
-  counts <- SummarizedExperiment::assay(object, name, withDimnames = FALSE)
+  where <- sprintf("assay '%s'", shown(name))
+  counts <- readable(SummarizedExperiment::assay(object, name, withDimnames = FALSE), object, where)
   if (!is_matrix(counts)) {
-    stop("assay '", shown(name), "' is of class '", class(counts)[1], "'; counts must be a ",
+    stop(where, " is of class '", class(counts)[1], "'; counts must be a ",
          "matrix, genes x cells.", call. = FALSE)
   }
-  check_valid(counts)
   dimnames(counts) <- list(rownames(object), colnames(object))
   counts
 }
