@@ -24,8 +24,8 @@ is_utf8 <- function(x) {
 
 # Python, files and plots need UTF-8.
 as_utf8 <- function(x) {
-  declared <- Encoding(x)
-  Encoding(x) <- replace(declared, declared == "unknown", "UTF-8")
+  bare <- Encoding(x) == "unknown"
+  Encoding(x[bare]) <- "UTF-8"
   enc2utf8(x)
 }
 
@@ -146,10 +146,13 @@ as_number <- function(x, name) {
   as.numeric(x)
 }
 
+is_one_value <- function(x) {
+  is.atomic(x) && !is.object(x) && length(x) == 1 && !is.na(x)
+}
+
 # R users write 50, Python wants an integer. Text that is not UTF-8 would end the process there.
 as_python <- function(x, name) {
-  if (!is.atomic(x) || is.object(x) || length(x) != 1 || is.na(x) ||
-        (is.character(x) && !is_utf8(x))) {
+  if (!is_one_value(x) || (is.character(x) && !is_utf8(x))) {
     stop_for(name, x, "one value")
   }
   if (is_whole(x)) as.integer(x) else if (is.character(x)) as_utf8(x) else x
@@ -230,6 +233,7 @@ check_values <- function(counts, found, cells) {
   wrong <- list(
     "values that are missing or infinite" = function(x) !is.finite(x),
     "negative values" = function(x) x < 0,
+    "values too large for counts" = function(x) x > 2^53, # not exact as doubles
     "values that are not whole numbers" = function(x) x != round(x)
   )
   n <- length(counts@x)
