@@ -70,10 +70,12 @@
 #'     `evidence` (see below), `genes`, `history` (one vector per term of the objective), `anchors`
 #'     (anchors x dimensions), `anchor.clusters` (a factor), `anchor.support` (0 to 1: the
 #'     probability that an anchor belongs to its cluster's dominant type), `weights` (cells x
-#'     anchors, sparse; rows sum to 1), `model` (raw: the trained network and the held-out counts of
-#'     the anchors, a few megabytes, which [ReclusterBGFormer()], [PredictBGFormer()] and
-#'     [SaveBGFormer()] need), and `cluster.name`, `reduction.name`, `columns` and `reductions`:
-#'     where the results are, and every name that bgformer wrote.
+#'     anchors, sparse; rows sum to 1), `cell.keys` (a number for each cell, made from its latent,
+#'     by which bgformer recognises cells that were subset, reordered or renamed), `model` (raw: the
+#'     trained network and the held-out counts of the anchors, a few megabytes, which
+#'     [ReclusterBGFormer()], [PredictBGFormer()] and [SaveBGFormer()] need), and `cluster.name`,
+#'     `reduction.name`, `columns` and `reductions`: where the results are, and every name that
+#'     bgformer wrote.
 #'
 #'   For a matrix, a list of class `bgformer` with `clusters`, `confidence`, `embedding` and the
 #'   same list without these names.

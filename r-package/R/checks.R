@@ -13,27 +13,64 @@ need_single_cell_experiment <- function() {
 }
 
 is_name <- function(x) {
-  is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x)
+  is.character(x) && length(x) == 1 && !is.na(x) && nzchar(x) && is_utf8(x)
+}
+
+# What as_utf8() can translate. Bytes that nothing is declared of are UTF-8 in any locale, or wrong.
+is_utf8 <- function(x) {
+  declared <- Encoding(x)
+  declared == "latin1" | (declared != "bytes" & validUTF8(x))
+}
+
+# Python, files and plots need UTF-8.
+as_utf8 <- function(x) {
+  bare <- Encoding(x) == "unknown"
+  Encoding(x[bare]) <- "UTF-8"
+  enc2utf8(x)
+}
+
+# A name as messages show it: on one line, whatever is in it.
+shown <- function(names) {
+  encodeString(as.character(names))
+}
+
+# A value as messages show it.
+described <- function(x) {
+  if (is.null(x)) {
+    "NULL"
+  } else if (!is.atomic(x) || is.object(x) || length(x) != 1) {
+    paste0("of class '", class(x)[1], "' and length ", length(x))
+  } else if (is.character(x) && !is.na(x)) {
+    paste0("\"", shown(x), "\"", if (!is_utf8(x)) ", which is not valid UTF-8")
+  } else {
+    format(x, digits = 4)
+  }
+}
+
+stop_for <- function(argument, x, wanted) {
+  stop(argument, " must be ", wanted, "; it is ", described(x), ".", call. = FALSE)
+}
+
+check_name <- function(x, argument, wanted) {
+  if (!is_name(x)) {
+    stop_for(argument, x, wanted)
+  }
 }
 
 check_names <- function(reduction.name = "x", reduction.key = "X_", cluster.name = "x") {
-  if (!is_name(reduction.name)) {
-    stop("reduction.name must be one name, such as \"bgformer\".", call. = FALSE)
-  }
+  check_name(reduction.name, "reduction.name", "one name, such as \"bgformer\"")
   if (!is_name(reduction.key) || !grepl("^[[:alnum:]]+_$", reduction.key)) {
-    stop("reduction.key must be letters and digits with a closing underscore, such as \"BGF_\".",
-         call. = FALSE)
+    stop_for("reduction.key", reduction.key,
+             "letters and digits with a closing underscore, such as \"BGF_\"")
   }
-  if (!is_name(cluster.name)) {
-    stop("cluster.name must be one name, such as \"bgformer_clusters\".", call. = FALSE)
-  }
+  check_name(cluster.name, "cluster.name", "one name, such as \"bgformer_clusters\"")
 }
 
 # `own`: names of what bgformer wrote, which it may write over.
 check_own <- function(names, there, own, argument, given, kind) {
   taken <- setdiff(intersect(names, there), own)
   if (length(taken) > 0) {
-    stop(argument, " = '", given, "' would write over the ", kind, " '", taken[1],
+    stop(argument, " = '", shown(given), "' would write over the ", kind, " '", shown(taken[1]),
          "', which is not from bgformer; choose another name.", call. = FALSE)
   }
 }
@@ -53,14 +90,12 @@ matrix_hints <- replace(
 
 check_flag <- function(x, name) {
   if (!isTRUE(x) && !isFALSE(x)) {
-    stop(name, " must be TRUE or FALSE.", call. = FALSE)
+    stop_for(name, x, "TRUE or FALSE")
   }
 }
 
 check_device <- function(device) {
-  if (!is_name(device)) {
-    stop("device must be \"auto\", \"cpu\" or one GPU, such as \"cuda\".", call. = FALSE)
-  }
+  check_name(device, "device", "\"auto\", \"cpu\" or one GPU, such as \"cuda\"")
 }
 
 check_settings <- function(device, verbose, separate.process, further, hints = object_hints) {
@@ -76,14 +111,19 @@ check_settings <- function(device, verbose, separate.process, further, hints = o
 
 check_dots <- function(...) {
   if (...length() > 0) {
-    stop("unknown argument ", paste(sQuote(...names(), FALSE), collapse = ", "), ".",
-         call. = FALSE)
+    named <- setdiff(...names(), "")
+    which <- if (length(named) > 0) listed(named) else "without a name"
+    stop("unknown argument ", which, "; remove it.", call. = FALSE)
   }
 }
 
 # What Python can be given as an integer. Which integers make sense, Python says.
 is_whole <- function(x) {
-  is.numeric(x) && length(x) == 1 && !is.na(x) && x == round(x) && abs(x) <= .Machine$integer.max
+  is_number(x) && x == round(x) && abs(x) <= .Machine$integer.max
+}
+
+is_number <- function(x) {
+  is.numeric(x) && !is.object(x) && length(x) == 1 && is.finite(x)
 }
 
 as_count <- function(x, name) {
@@ -91,7 +131,7 @@ as_count <- function(x, name) {
     return(NULL)
   }
   if (!is_whole(x)) {
-    stop(name, " must be one whole number.", call. = FALSE)
+    stop_for(name, x, "one whole number")
   }
   as.integer(x)
 }
@@ -100,36 +140,56 @@ as_number <- function(x, name) {
   if (is.null(x)) {
     return(NULL)
   }
-  if (!is.numeric(x) || length(x) != 1 || !is.finite(x)) {
-    stop(name, " must be one number.", call. = FALSE)
+  if (!is_number(x)) {
+    stop_for(name, x, "one number")
   }
   as.numeric(x)
 }
 
-# R users write 50, Python wants an integer.
-as_python <- function(x) {
-  if (is_whole(x)) as.integer(x) else x
+is_one_value <- function(x) {
+  is.atomic(x) && !is.object(x) && length(x) == 1 && !is.na(x)
+}
+
+# R users write 50, Python wants an integer. Text that is not UTF-8 would end the process there.
+as_python <- function(x, name) {
+  if (!is_one_value(x) || (is.character(x) && !is_utf8(x))) {
+    stop_for(name, x, "one value")
+  }
+  if (is_whole(x)) as.integer(x) else if (is.character(x)) as_utf8(x) else x
 }
 
 batch_column <- function(batch.var, cells) {
   if (is.null(batch.var)) {
     return(NULL)
   }
-  if (!is_name(batch.var)) {
-    stop("batch.var must be the name of one column of the cells' metadata.", call. = FALSE)
-  }
+  check_name(batch.var, "batch.var", "the name of one column of the cells' metadata")
   if (!batch.var %in% colnames(cells)) {
-    stop("batch.var = '", batch.var, "' is not a column of the cells' metadata (there: ",
+    stop("batch.var = '", shown(batch.var), "' is not a column of the cells' metadata (there: ",
          listed(colnames(cells)), ").", call. = FALSE)
   }
   cells[[batch.var]]
 }
 
+# One value per cell, with none missing, that are names of batches as text.
+check_batch <- function(batch, n) {
+  if (is.null(batch)) {
+    return(invisible())
+  }
+  if (!(is.atomic(batch) && is.null(dim(batch)))) {
+    stop_for("batch.var", batch, "a vector or factor with one value per cell")
+  }
+  if (anyNA(batch)) {
+    stop("batch.var: ", sum(is.na(batch)), " of ", n, " cells have no batch; fill in the missing ",
+         "values first.", call. = FALSE)
+  }
+  check_utf8(unique(as.character(batch)), "batch", "batch.var")
+}
+
 check_unique <- function(names, what, where, remedy) {
   twice <- names[duplicated(names)]
   if (length(twice) > 0) {
-    stop(length(twice), " ", what, " names of ", where, " are duplicated (the first: '", twice[1],
-         "'); make them unique with ", remedy, ".", call. = FALSE)
+    stop(length(twice), " ", what, " names of ", where, " are duplicated (the first: '",
+         shown(twice[1]), "'); make them unique with ", remedy, ".", call. = FALSE)
   }
 }
 
@@ -138,6 +198,16 @@ check_named <- function(names, what, where) {
     stop(sum(is.na(names)), " of ", length(names), " ", what, " names of ", where,
          " are missing (the first: number ", which(is.na(names))[1], "); give every ", what,
          " a name.", call. = FALSE)
+  }
+  check_utf8(names, what, where)
+}
+
+check_utf8 <- function(names, what, where) {
+  wrong <- if (!is.null(names)) which(!is_utf8(names))
+  if (length(wrong) > 0) {
+    stop(length(wrong), " of ", length(names), " ", what, " names of ", where, " are not valid ",
+         "UTF-8 (the first: '", shown(names[wrong[1]]), "'); convert them, as with ",
+         "iconv(names, \"latin1\", \"UTF-8\").", call. = FALSE)
   }
 }
 
@@ -163,6 +233,7 @@ check_values <- function(counts, found, cells) {
   wrong <- list(
     "values that are missing or infinite" = function(x) !is.finite(x),
     "negative values" = function(x) x < 0,
+    "values too large for counts" = function(x) x > 2^53, # not exact as doubles
     "values that are not whole numbers" = function(x) x != round(x)
   )
   n <- length(counts@x)
@@ -177,7 +248,7 @@ check_values <- function(counts, found, cells) {
         at <- start + bad[1]
         gene <- place(rownames(counts), counts@i[at] + 1L)
         stop(found$where, " holds ", what, " (", format(counts@x[at], digits = 4), " in gene '",
-             gene, "', cell '", cells[findInterval(at - 1, counts@p)],
+             shown(gene), "', cell '", shown(cells[findInterval(at - 1, counts@p)]),
              "'), so it is not raw counts; ", found$hint(), ".", call. = FALSE)
       }
     }
@@ -199,7 +270,16 @@ check_empty <- function(empty, cells, found) {
   if (length(empty) > 0) {
     of <- if (!is.null(found$features)) "the features given of "
     stop(length(empty), " of ", length(cells), " cells have no counts in ", of, found$where,
-         " (the first: '", cells[empty[1]], "'); remove them first.", call. = FALSE)
+         " (the first: '", shown(cells[empty[1]]), "'); remove them first.", call. = FALSE)
+  }
+}
+
+# Of a sparse matrix: an index out of range would end the process.
+check_valid <- function(counts) {
+  problem <- if (inherits(counts, "Matrix")) methods::validObject(counts, test = TRUE)
+  if (is.character(problem)) {
+    stop("the matrix of class '", class(counts)[1], "' is damaged (", problem[1], "); make it ",
+         "again.", call. = FALSE)
   }
 }
 
@@ -216,6 +296,6 @@ listed <- function(names, most = 5) {
   if (length(names) == 0) {
     return("none")
   }
-  text <- paste0("'", utils::head(names, most), "'", collapse = ", ")
+  text <- paste0("'", shown(utils::head(names, most)), "'", collapse = ", ")
   if (length(names) > most) paste0(text, ", ...") else text
 }

@@ -18,6 +18,7 @@ as_sparse <- function(x) {
   if (!inherits(x, "Matrix")) {
     return(as(x, "dgCMatrix"))
   }
+  check_valid(x)
   if (!inherits(x, "dgCMatrix")) {
     for (class in c("CsparseMatrix", "dMatrix", "generalMatrix")) {
       x <- as(x, class)
@@ -42,10 +43,7 @@ fit_counts <- function(found, features, batch, batch.var, settings, key, separat
     }
   }
   check_shape(counts, features, found$where)
-  if (anyNA(batch)) {
-    stop("batch.var: ", sum(is.na(batch)), " of ", length(batch), " cells have no batch; fill in ",
-         "the missing values first.", call. = FALSE)
-  }
+  check_batch(batch, ncol(counts))
   arguments <- python_arguments(settings)
   found$counts <- counts
   found <- c(found, list(features = features, batch = batch, batch.var = batch.var))
@@ -86,6 +84,9 @@ predict_counts <- function(found, fitted, device, key) {
 }
 
 known_features <- function(features, genes, where) {
+  if (!is.character(features) || length(features) == 0 || anyNA(features)) {
+    stop_for("features", features, "names of genes, none of them missing")
+  }
   missing <- setdiff(features, genes)
   if (length(missing) > 0) {
     stop(length(missing), " of ", length(features), " features are not genes of ", where, " (",
@@ -102,8 +103,12 @@ python_arguments <- function(settings) {
     stop("further arguments of RunBGFormer() must be named, such as max_steps = 500.",
          call. = FALSE)
   }
+  twice <- names(settings)[duplicated(names(settings))]
+  if (length(twice) > 0) {
+    stop("'", twice[1], "' is given twice; give it once.", call. = FALSE)
+  }
   if (is.null(settings$seed.use)) {
-    stop("seed.use must be one whole number.", call. = FALSE)
+    stop_for("seed.use", NULL, "one whole number")
   }
   own <- list(
     n_clusters = as_count(settings$n.clusters, "n.clusters"),
@@ -113,7 +118,7 @@ python_arguments <- function(settings) {
     verbose = settings$verbose
   )
   further <- settings[setdiff(names(settings), own_settings)]
-  c(Filter(Negate(is.null), own), lapply(further, as_python))
+  c(Filter(Negate(is.null), own), Map(as_python, further, names(further)))
 }
 
 # anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else. `ask` gets
@@ -131,7 +136,7 @@ send_counts <- function(found, ask) {
                            names_of(colnames(counts), "cell", ncol(counts)))
   columns <- S4Vectors::make_zero_col_DFrame(ncol(counts))
   if (!is.null(found$batch)) {
-    columns[[found$batch.var]] <- as.character(found$batch)
+    columns[[found$batch.var]] <- as_utf8(as.character(found$batch))
   }
   on.exit(rm(list = ls(bridge), envir = bridge))
   bridge$counts <- SingleCellExperiment::SingleCellExperiment(
@@ -156,7 +161,7 @@ weights_for_python <- function(weights) {
 
 # Python's messages name genes and cells, so that all need a name there.
 names_of <- function(given, kind, n) {
-  if (is.null(given)) paste0(kind, seq_len(n)) else given
+  if (is.null(given)) paste0(kind, seq_len(n)) else as_utf8(given)
 }
 
 # What R's messages call the cells.
@@ -207,7 +212,8 @@ as_result <- function(answer, cells, key) {
       anchor.clusters = as_factor(answer$anchor_clusters, answer$levels),
       anchor.support = as.vector(answer$anchor_support),
       weights = as_weights(answer$weights, cells),
-      model = answer$model
+      model = answer$model,
+      cell.keys = cell_keys(answer$embedding)
     ),
     class = "bgformer"
   )

@@ -2,18 +2,24 @@
 # about them `where`, and `hint`, a function that looks what else looks like counts.
 
 counts_of_seurat <- function(object, assay, layer, verbose) {
+  check_name(layer, "layer", "one name, such as \"counts\"")
+  if (!is.null(assay)) {
+    check_name(assay, "assay", "one name, such as \"RNA\"")
+  }
   assay <- choose_assay(object, assay, layer, verbose)
   list(counts = seurat_counts(object, assay, layer),
-       where = sprintf("layer '%s' of assay '%s'", layer, assay),
+       where = sprintf("layer '%s' of assay '%s'", shown(layer), shown(assay)),
        hint = function() suggest_layer(object, assay, layer), assay = assay)
 }
 
 # `assay` is another word for `layer` here.
 counts_of_sce <- function(object, assay, layer) {
+  check_name(if (is.null(assay)) layer else assay, if (is.null(assay)) "layer" else "assay",
+             "one name, such as \"counts\"")
   if (!is.null(assay)) {
     layer <- assay
   }
-  list(counts = sce_counts(object, layer), where = sprintf("assay '%s'", layer),
+  list(counts = sce_counts(object, layer), where = sprintf("assay '%s'", shown(layer)),
        hint = function() suggest_assay(object, layer))
 }
 
@@ -26,8 +32,8 @@ raw_counts <- "give the raw counts, before normalisation and logarithm"
 choose_assay <- function(object, assay, layer, verbose) {
   there <- SeuratObject::Assays(object)
   if (!is.null(assay)) {
-    if (!is_name(assay) || !assay %in% there) {
-      stop("assay '", assay[1], "' is not in the object (there: ", listed(there), ").",
+    if (!assay %in% there) {
+      stop("assay '", shown(assay), "' is not in the object (there: ", listed(there), ").",
            call. = FALSE)
     }
     return(assay)
@@ -74,9 +80,9 @@ seurat5 <- function(name) {
 
 seurat_counts <- function(object, assay, layer) {
   data <- object[[assay]]
-  if (!is_name(layer) || !layer %in% layers_of(data)) {
-    stop("assay '", assay, "' has no layer '", layer[1], "' (there: ", listed(layers_of(data)),
-         ").", call. = FALSE)
+  if (!layer %in% layers_of(data)) {
+    stop("assay '", shown(assay), "' has no layer '", shown(layer), "' (there: ",
+         listed(layers_of(data)), ").", call. = FALSE)
   }
   if (!inherits(data, "StdAssay")) {
     return(slot(data, layer))
@@ -107,11 +113,16 @@ suggest_layer <- function(object, assay, layer) {
 
 sce_counts <- function(object, name) {
   there <- SummarizedExperiment::assayNames(object)
-  if (!is_name(name) || !name %in% there) {
-    stop("assay '", name[1], "' is not in the object (there: ", listed(there), ").",
+  if (!name %in% there) {
+    stop("assay '", shown(name), "' is not in the object (there: ", listed(there), ").",
          call. = FALSE)
   }
-  counts <- SummarizedExperiment::assay(object, name, withDimnames = FALSE)
+  where <- sprintf("assay '%s'", shown(name))
+  counts <- readable(SummarizedExperiment::assay(object, name, withDimnames = FALSE), object, where)
+  if (!is_matrix(counts)) {
+    stop(where, " is of class '", class(counts)[1], "'; counts must be a ",
+         "matrix, genes x cells.", call. = FALSE)
+  }
   dimnames(counts) <- list(rownames(object), colnames(object))
   counts
 }

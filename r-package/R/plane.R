@@ -9,11 +9,17 @@ plane_of <- function(object, results, reduction) {
     return(principal_plane(results$embedding))
   }
   there <- if (inherits(object, "bgformer")) character() else reduction_names(object)
-  if (!is_name(reduction) || !reduction %in% there) {
-    stop("reduction '", reduction[1], "' is not in the object (there: ", listed(there), ").",
+  check_name(reduction, "reduction", "the name of one reduction, such as \"umap\"")
+  if (!reduction %in% there) {
+    stop("reduction '", shown(reduction), "' is not in the object (there: ", listed(there), ").",
          call. = FALSE)
   }
-  at <- reduction_of(object, reduction)[, 1:2]
+  at <- reduction_of(object, reduction)
+  if (ncol(at) < 2) {
+    stop("reduction '", reduction, "' has ", ncol(at), " dimension; a plot needs two.",
+         call. = FALSE)
+  }
+  at <- at[, 1:2]
   named <- if (is.null(colnames(at))) paste(reduction, 1:2) else colnames(at)
   named <- sub("^umap", "UMAP", sub("_([12])$", " \\1", named)) # Seurat 5 writes it small
   matrix(at, ncol = 2, dimnames = list(NULL, named))

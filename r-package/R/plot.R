@@ -35,6 +35,9 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
   cells <- data.frame(x = at[, 1], y = at[, 2], cluster = results$clusters,
                       confidence = results$confidence)
   size <- if (is.null(pt.size)) point_size(nrow(cells)) else as_number(pt.size, "pt.size")
+  if (size <= 0) {
+    stop_for("pt.size", pt.size, "a number above 0")
+  }
   # in an order that has nothing to do with the cells', so that no cluster lies on top
   drawn <- cells[order((seq_len(nrow(cells)) * 0.6180339887) %% 1), ]
   points <- ggplot2::geom_point(ggplot2::aes(colour = .data[[color.by]]), shape = 16, size = size,
@@ -142,7 +145,7 @@ ResolutionPlot <- function(object, resolutions = NULL) {
   # checked here, because Python need not be started to refuse what it cannot be given
   if (!is.null(resolutions) && (!is.numeric(resolutions) || length(resolutions) == 0 ||
                                   !all(is.finite(resolutions) & resolutions > 0))) {
-    stop("resolutions must be numbers above 0.", call. = FALSE)
+    stop_for("resolutions", resolutions, "numbers above 0")
   }
   results <- results_in(object, "ResolutionPlot")
   wanted <- if (!is.null(resolutions)) array(sort(unique(as.numeric(resolutions))))
@@ -250,7 +253,7 @@ chosen_colour <- function(color.by) {
     return("cluster")
   }
   if (!is_name(color.by) || !color.by %in% kinds) {
-    stop("color.by must be \"cluster\" or \"confidence\".", call. = FALSE)
+    stop_for("color.by", color.by, "\"cluster\" or \"confidence\"")
   }
   color.by
 }

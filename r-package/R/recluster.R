@@ -2,7 +2,9 @@
 #'
 #' Clusters the anchors that [RunBGFormer()] stored in the object, and gives every cell the cluster
 #' that holds most of its weight. Nothing is trained, so it is quick. It needs only the object: one
-#' that was saved and read again also works, and so does a subset of its cells.
+#' that was saved and read again also works, and so do a subset of its cells, another order and
+#' other names: cells are recognised by their latent space. If that was removed or changed, an error
+#' says so.
 #'
 #' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
 #'   class `bgformer`.
@@ -62,49 +64,13 @@ ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.
 #' @export
 ReclusterBGFormer.bgformer <- function(object, resolution = NULL, n.clusters = NULL, ...) {
   check_dots(...)
-  partition(object, resolution, n.clusters)
+  partition(results_in(object, "ReclusterBGFormer"), resolution, n.clusters)
 }
 
 #' @export
 ReclusterBGFormer.default <- function(object, ...) {
   stop("ReclusterBGFormer() takes ", what_holds_results, "; this is of class '",
        class(object)[1], "'.", call. = FALSE)
-}
-
-# The stored model, with the weights of the cells that the object has now, in their order.
-fitted_for <- function(fitted, object) {
-  cells <- colnames(object)
-  check_unique(cells, "cell", "this object", "make.unique() and call RunBGFormer() again")
-  if (is.null(cells) && nrow(fitted$weights) == ncol(object)) {
-    return(fitted)
-  }
-  at <- match(cells, rownames(fitted$weights))
-  fitted$weights <- if (length(at) == ncol(object) && !anyNA(at)) {
-    fitted$weights[at, , drop = FALSE]
-  } else {
-    weights_of_renamed(fitted, object)
-  }
-  if (is.null(fitted$weights)) {
-    stop(max(1L, sum(is.na(at))), " of ", ncol(object), " cells were not there when RunBGFormer() ",
-         "was called (added since); call it again.", call. = FALSE)
-  }
-  fitted
-}
-
-# Where cells have been renamed, their latent has gone with them, and weights are made from that;
-# NULL where it is not there.
-weights_of_renamed <- function(fitted, object) {
-  if (!fitted$reduction.name %in% reduction_names(object)) {
-    return(NULL)
-  }
-  latent <- unname(reduction_of(object, fitted$reduction.name))
-  if (ncol(latent) != ncol(fitted$anchors) || !all(is.finite(latent))) {
-    return(NULL)
-  }
-  answer <- ask_python(function(python) {
-    python$weights_again(latent = latent, anchors_of_graph = unname(fitted$anchors))
-  })
-  as_weights(answer$weights, colnames(object))
 }
 
 new_name <- function(cluster.name, cells, fitted) {

@@ -33,7 +33,7 @@ SaveBGFormer <- function(object, path, overwrite = FALSE) {
   check_flag(overwrite, "overwrite")
   results <- results_in(object, "SaveBGFormer")
   if (file.exists(path) && !overwrite) {
-    stop("'", path, "' exists; choose another name, or replace the model there with ",
+    stop("'", shown(path), "' exists; choose another name, or replace the model there with ",
          "overwrite = TRUE.", call. = FALSE)
   }
   ask_python(function(python) {
@@ -56,7 +56,5 @@ LoadBGFormer <- function(path, reduction.key = "BGF_") {
 }
 
 check_path <- function(path) {
-  if (!is_name(path)) {
-    stop("path must be the name of one folder.", call. = FALSE)
-  }
+  check_name(path, "path", "the name of one folder")
 }

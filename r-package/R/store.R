@@ -57,8 +57,9 @@ check_places_seurat <- function(object, reduction.name, reduction.key, cluster.n
          "allow; choose two names.", call. = FALSE)
   }
   cells <- object[[]]
-  check_reduction(reduction.name, SeuratObject::Reductions(object), cells, kept_seurat(object))
-  check_columns(cluster.name, cells, kept_seurat(object))
+  earlier <- earlier_seurat(object)
+  check_reduction(reduction.name, SeuratObject::Reductions(object), cells, earlier)
+  check_columns(cluster.name, cells, earlier)
 }
 
 check_places_sce <- function(object, reduction.name, reduction.key, cluster.name) {
@@ -66,8 +67,9 @@ check_places_sce <- function(object, reduction.name, reduction.key, cluster.name
   check_names(reduction.name, reduction.key, cluster.name)
   cells <- SummarizedExperiment::colData(object)
   there <- SingleCellExperiment::reducedDimNames(object)
-  check_reduction(reduction.name, there, cells, kept_sce(object))
-  check_columns(cluster.name, cells, kept_sce(object))
+  earlier <- earlier_sce(object)
+  check_reduction(reduction.name, there, cells, earlier)
+  check_columns(cluster.name, cells, earlier)
 }
 
 confidence_name <- function(cluster.name) {
@@ -79,7 +81,27 @@ kept_seurat <- function(object) {
 }
 
 kept_sce <- function(object) {
-  if (has_several(object)) NULL else S4Vectors::metadata(object)$bgformer
+  if (has_several(object)) NULL else S4Vectors::metadata(object)[["bgformer"]]
+}
+
+# What earlier runs wrote, as kept in `place`, which may be something of the user's.
+earlier_in <- function(kept, place) {
+  if (is.null(kept)) {
+    return(NULL)
+  }
+  if (!is_ours(kept)) {
+    stop(place, " holds something that is not from bgformer, and would be written over; move it ",
+         "to another name first.", call. = FALSE)
+  }
+  lapply(kept[c("columns", "reductions")], function(names) if (is.character(names)) names)
+}
+
+earlier_seurat <- function(object) {
+  earlier_in(kept_seurat(object), "Tool(object, \"RunBGFormer\")")
+}
+
+earlier_sce <- function(object) {
+  earlier_in(kept_sce(object), "metadata(object)$bgformer")
 }
 
 # cbind() keeps the models of both objects, and neither is of all cells.
@@ -103,11 +125,12 @@ kept_in <- function(object, caller, what = "this object") {
     stop(caller, "() takes ", what_holds_results, "; ", what, " is of class '", class(object)[1],
          "'.", call. = FALSE)
   }
-  if (is.null(kept$model)) {
+  if (is.null(kept) || !is_ours(kept)) {
     several <- "several bgformer models, as after cbind()"
     has <- if (has_several(object)) several else "no bgformer model"
     stop(what, " has ", has, "; call RunBGFormer() first.", call. = FALSE)
   }
+  check_whole(kept, what)
   kept
 }
 
@@ -115,22 +138,31 @@ kept_in <- function(object, caller, what = "this object") {
 results_in <- function(object, caller) {
   kept <- kept_in(object, caller)
   if (inherits(object, "bgformer")) {
-    return(object)
+    check_cells_of_list(object)
+    return(fitted_for(kept, object))
   }
   kept <- fitted_for(kept, object)
   cells <- if (inherits(object, "Seurat")) object[[]] else SummarizedExperiment::colData(object)
   columns <- column_names(kept$cluster.name)
-  reduction <- kept$reduction.name
-  missing <- c(setdiff(columns, colnames(cells)), setdiff(reduction, reduction_names(object)))
-  if (length(missing) > 0) {
-    remedy <- if (missing[1] %in% columns) "ReclusterBGFormer()" else "RunBGFormer()"
-    stop("'", missing[1], "', which bgformer stored, is no longer in this object; call ", remedy,
-         ".", call. = FALSE)
+  for (column in columns) {
+    check_column(cells, column, is_right = if (column == columns[2]) is.numeric else is.atomic)
   }
   kept$clusters <- as.factor(cells[[columns[1]]])
   kept$confidence <- cells[[columns[2]]]
-  kept$embedding <- reduction_of(object, reduction)
   kept
+}
+
+# A column of results that the user may have removed, or written over with something else.
+check_column <- function(cells, column, is_right) {
+  problem <- if (!column %in% colnames(cells)) {
+    "is no longer in this object"
+  } else if (!is_right(cells[[column]]) || all(is.na(cells[[column]]))) {
+    "has other values now"
+  }
+  if (!is.null(problem)) {
+    stop("'", column, "', which bgformer stored, ", problem, "; call ReclusterBGFormer().",
+         call. = FALSE)
+  }
 }
 
 reduction_names <- function(object) {
@@ -140,11 +172,19 @@ reduction_names <- function(object) {
   SingleCellExperiment::reducedDimNames(object)
 }
 
+# Cells x dimensions, in the order of the object's cells.
 reduction_of <- function(object, name) {
-  if (inherits(object, "Seurat")) {
-    return(SeuratObject::Embeddings(object[[name]]))
+  at <- if (inherits(object, "Seurat")) {
+    rows <- SeuratObject::Embeddings(object[[name]])
+    rows[match(colnames(object), rownames(rows)), , drop = FALSE]
+  } else {
+    as.matrix(SingleCellExperiment::reducedDim(object, name))
   }
-  SingleCellExperiment::reducedDim(object, name)
+  if (!is_finite_matrix(at)) {
+    stop("the reduction '", name, "' has values that are missing, infinite or no numbers, so ",
+         "cells cannot be found by it; remove it and call what made it again.", call. = FALSE)
+  }
+  at
 }
 
 # All results of new cells; store_seurat() alone, and store_sce(), after clustering again.
@@ -168,7 +208,7 @@ store_seurat <- function(object, result, cluster.name, reduction.name) {
   SeuratObject::Idents(object) <- setNames(result$clusters, cells)
   # `Tool<-` names the entry after its caller, which ReclusterBGFormer() would change
   slot(object, "tools")[[tool_name]] <- kept(result, cluster.name, reduction.name,
-                                             earlier = kept_seurat(object))
+                                             earlier = earlier_seurat(object))
   object
 }
 
@@ -177,7 +217,7 @@ store_sce <- function(object, result, cluster.name, reduction.name) {
   cells[[cluster.name]] <- unname(result$clusters)
   cells[[confidence_name(cluster.name)]] <- unname(result$confidence)
   SummarizedExperiment::colData(object) <- cells
-  earlier <- kept_sce(object)
+  earlier <- earlier_sce(object)
   others <- names(S4Vectors::metadata(object)) != "bgformer"
   S4Vectors::metadata(object) <- c(
     S4Vectors::metadata(object)[others],

@@ -88,16 +88,16 @@ write_to <- function(connection, values, ...) {
 
 # One name a line: one that is broken into lines would shift all that follow.
 write_lines <- function(names, path) {
-  writeLines(gsub("[\r\n]+", " ", enc2utf8(names)), path, useBytes = TRUE)
+  writeLines(gsub("[\r\n]+", " ", names), path, useBytes = TRUE)
 }
 
 write_request <- function(folder, genes, batch, batch.var, arguments) {
-  batches <- factor(as.character(batch))
+  batches <- factor(as_utf8(as.character(batch)))
   if (!is.null(batch)) {
     writeBin(as.integer(batches) - 1L, file.path(folder, "batch"))
   }
   request <- list(
-    genes = I(enc2utf8(genes)), batch_key = batch.var, batches = I(enc2utf8(levels(batches))),
+    genes = I(genes), batch_key = batch.var, batches = I(levels(batches)),
     arguments = lapply(arguments, exactly)
   )
   if (length(arguments) == 0) {

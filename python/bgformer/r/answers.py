@@ -41,11 +41,17 @@ def answering(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str
             except KeyboardInterrupt:
                 answer = {"interrupted": True}
             except _EXPECTED_ERRORS as error:
-                answer = {"error": worded(error, R_NAMES), "code": code_of(error)}
+                answer = {"error": _one_line(worded(error, R_NAMES)), "code": code_of(error)}
             except Exception as error:  # R shows one sentence whatever went wrong
                 said = f"Python stopped with {type(error).__name__}: {error}"
-                answer = {"error": said, "code": "unexpected"}
+                answer = {"error": _one_line(said), "code": "unexpected"}
         plain = {"error": None, "interrupted": False}
-        return {**plain, **answer, "warnings": [worded(one.message, R_NAMES) for one in caught]}
+        told = [_one_line(worded(one.message, R_NAMES)) for one in caught]
+        return {**plain, **answer, "warnings": told}
 
     return answered
+
+
+def _one_line(said: str) -> str:
+    """Return a message on one line: a name or a path in it may hold line breaks."""
+    return " ".join(said.splitlines())

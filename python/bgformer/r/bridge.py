@@ -24,7 +24,7 @@ from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.r.answers import answering
-from bgformer.r.plain import by_anchor, clusters, model_of, results, weights_of
+from bgformer.r.plain import HELD, clusters, model_of, results, unpacked, weights_of
 from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
 from bgformer.runtime.devices import one_thread
@@ -183,9 +183,8 @@ def recluster(
     ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence`` as in
     `plain.results`.
     """
-    where = "the object"
-    tensors, description = persistence.unpacked(bytes(model), where)
-    with persistence.damage_reported(where):
+    tensors, description = unpacked(model, weights["shape"][1])
+    with persistence.damage_reported(HELD):
         held_out = Profiles(
             **{k: v.numpy() for k, v in persistence.section(tensors, "profiles").items()}
         )
@@ -196,27 +195,6 @@ def recluster(
     )
     communities.warn_of_one(found)
     return clusters(found, evidence(found, held_out, genes))
-
-
-@answering
-def weights_again(latent: np.ndarray, anchors_of_graph: np.ndarray) -> dict[str, Any]:
-    """Return the weights of cells whose names have changed, from the latent that R has kept.
-
-    Parameters
-    ----------
-    latent
-        Of the cells, n x n_latent.
-    anchors_of_graph
-        m x n_latent, from :func:`run`.
-
-    Returns
-    -------
-    ``weights``, as in `plain.results`.
-    """
-    rows, centres = (
-        np.array(part, dtype=np.float32, order="C") for part in (latent, anchors_of_graph)
-    )
-    return {"weights": by_anchor(anchor_weights(rows, centres))}
 
 
 @answering

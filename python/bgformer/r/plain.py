@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bgformer.graph.communities import Partition
     from bgformer.pipeline.fitted import Fitted
 
+HELD = "this object"
+"""Where R's models are, for messages."""
 _HELD_BY_R = ("latent", "weights.data", "weights.indices", "weights.indptr")
 """Of the cells, and stored in R's own objects beside the model ..."""
 _SET_BY_R = ("anchor_clusters", "anchor_support", "nearest", "links")
@@ -111,12 +113,22 @@ def weights_of(parts: dict[str, Any]) -> sparse.csr_matrix:
     return columns.tocsr()
 
 
+def unpacked(model: Any, n_anchors: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Unpack the model that R holds, which must have as many anchors as all else that R holds."""
+    tensors, description = persistence.unpacked(bytes(model), HELD)
+    with persistence.damage_reported(HELD):
+        found = len(tensors["anchors"])
+        if found != n_anchors:
+            raise ValueError(f"it has {found} anchors, and what is stored with it {n_anchors}")
+    return tensors, description
+
+
 def model_of(fitted: dict[str, Any], device: str = "auto") -> Fitted:
     """Make the model again that R holds, without its cells."""
     pick_device(device)  # a wrong one is not the object's fault
-    where = "this object"
-    tensors, description = persistence.unpacked(bytes(fitted["model"]), where)
-    n_anchors, n_latent = tensors["anchors"].shape
+    n_anchors = np.size(fitted["anchor_clusters"])
+    tensors, description = unpacked(fitted["model"], n_anchors)
+    n_latent = tensors["anchors"].shape[1]
     no_cells = sparse.csr_matrix((0, n_anchors))
     arrays = {  # copies, because R's own memory is not writable
         "latent": np.empty((0, n_latent), dtype=np.float32),
@@ -129,7 +141,7 @@ def model_of(fitted: dict[str, Any], device: str = "auto") -> Fitted:
         "links": np.array(np.atleast_1d(fitted["links"]), dtype=np.float64),
     }
     resolution = fitted["resolution"]
-    with persistence.damage_reported(where):
+    with persistence.damage_reported(HELD):
         return from_state(
             tensors | {name: torch.from_numpy(array) for name, array in arrays.items()},
             description

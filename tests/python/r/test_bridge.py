@@ -102,10 +102,18 @@ def test_resolutions_are_those_of_the_tool(clustered):
     assert tuple(bridge.resolutions(parts, None, 0)["resolution"]) == RESOLUTIONS
 
 
-def test_weights_come_back_from_the_latent(held, model):
-    answer = bridge.weights_again(held["embedding"], held["anchors"])
-    for name in ("data", "indices", "indptr", "shape"):
-        np.testing.assert_array_equal(answer["weights"][name], held["weights"][name])
+def test_a_model_that_is_not_of_these_anchors_is_refused(held, tmp_path):
+    fewer = held["weights"] | {"shape": [1, 7], "indptr": np.zeros(8), "data": [], "indices": []}
+    other = {name: held[name] for name in held if name != "anchor_clusters"}
+    answers = [
+        bridge.recluster(fewer, 1.0, None, 0, held["model"]),
+        bridge.save(
+            other | {"anchor_clusters": np.zeros(7)}, held["embedding"], fewer, str(tmp_path), True
+        ),
+    ]
+    for answer in answers:
+        assert answer["code"] == "damaged-model"
+        assert "and what is stored with it 7" in answer["error"]
 
 
 def test_errors_have_a_code_and_the_names_that_r_uses(held, tmp_path):

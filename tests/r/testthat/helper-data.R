@@ -63,3 +63,9 @@ expect_evidence <- function(results, clusters) {
   testthat::expect_type(table$n_markers, "integer")
   testthat::expect_type(table$markers, "character")
 }
+
+# Without the check that `@<-` makes.
+replace_slot <- function(object, name, value) {
+  attr(object, name) <- value
+  object
+}

@@ -4,7 +4,7 @@ spoilt <- function(value, matrix = counts) {
 }
 
 test_that("values that are not counts are named, with gene and cell", {
-  for (value in list(-1, 0.5, NA, Inf)) {
+  for (value in list(-1, 0.5, NA, Inf, 1e300)) {
     said <- error_of(run(spoilt(value)))
     expect_match(said, sprintf("in gene '%s', cell '%s'", rownames(counts)[counts@i[1] + 1],
                                colnames(counts)[1]), fixed = TRUE)
@@ -199,6 +199,60 @@ test_that("an object of another class is named", {
   expect_match(error_of(run(data.frame(a = 1))), "this is of class 'data.frame'")
   expect_match(error_of(run("counts.h5ad")), "this is of class 'character'")
   expect_match(error_of(run(matrix(letters, 2))), "values of type 'character'")
+})
+
+test_that("no value of any argument ends in a message of R's own", {
+  odd <- list(NULL, NA, NA_character_, list("counts"), c("a", "b"), factor("counts"), "", 1, TRUE,
+              "b\xe9b\xe9", identity)
+  for (value in odd) {
+    for (object in list(seurat_object(), sce_object())) {
+      expect_match(error_of(run(object, layer = value)), "^(layer must be one name|assay)")
+      expect_match(error_of(run(object, cluster.name = value)), "^cluster.name must be one name")
+    }
+    if (!is.null(value)) {
+      expect_match(error_of(run(seurat_object(), assay = value)), "^assay must be one name")
+      expect_match(error_of(run(counts, features = value)), "features")
+      expect_match(error_of(run(counts, max.steps = value, max_steps = NULL)), "given twice")
+    }
+  }
+  for (value in odd[-8]) {
+    expect_match(error_of(run(counts, max_steps = value)), "^max_steps ")
+  }
+  expect_match(error_of(run(seurat_object(), layer = NULL)), "it is NULL.", fixed = TRUE)
+  expect_match(error_of(run(counts, batch.var = as.list(seq_len(ncol(counts))))),
+               "batch.var must be a vector or factor with one value per cell; it is of class")
+})
+
+test_that("names that are not UTF-8 are said to be, and those marked latin1 are translated", {
+  genes <- cells <- counts
+  rownames(genes)[2] <- "g\xe9ne"
+  expect_match(error_of(run(genes)), paste(
+    "1 of [0-9]+ gene names of the matrix are not valid UTF-8 \\(the first: 'g\\\\xe9ne'\\);",
+    "convert them"
+  ))
+  colnames(cells)[3] <- "c\xe9ll"
+  expect_match(error_of(run(sce_object(cells))), "1 of 234 cell names of assay 'counts' are not")
+  batch <- rep(c("a", "b\xe9"), length.out = ncol(counts))
+  expect_match(error_of(run(counts, batch.var = batch)), "1 of 2 batch names of batch.var are not")
+  expect_match(error_of(LoadBGFormer("mod\xe8le")), "which is not valid UTF-8")
+  Encoding(rownames(genes)) <- "latin1"
+  expect_true("g\u00e9ne" %in% run(genes, n_top_genes = nrow(genes))$genes)
+})
+
+test_that("names with line breaks leave messages on one line", {
+  odd <- counts
+  dimnames(odd) <- list(paste0("gene\n", seq_len(nrow(odd))), paste0("cell\t\n", seq_len(234)))
+  expect_match(error_of(run(spoilt(-1, odd))), "cell 'cell\\t\\n1'", fixed = TRUE)
+  expect_match(error_of(LoadBGFormer("no\nsuch")), "there is no saved model in")
+})
+
+test_that("a sparse matrix with indices out of range is refused before it is read", {
+  odd <- counts
+  odd@i[5] <- nrow(odd) + 7L
+  expect_match(error_of(run(odd)), "the matrix of class 'dgCMatrix' is damaged")
+  sce <- sce_object()
+  sce@assays@data@listData$counts <- odd
+  expect_match(error_of(run(sce)), "^assay 'counts', .*, cannot be read \\(invalid class")
 })
 
 test_that("a failed run leaves nothing behind", {

@@ -50,7 +50,7 @@ test_that("a subset of the cells can be clustered again, and so can renamed ones
   expect_named(found, colnames(renamed))
   renamed[["bgformer"]] <- NULL
   expect_match(error_of(ReclusterBGFormer(renamed)),
-               "234 of 234 cells were not there when RunBGFormer\\(\\) was called")
+               "'bgformer', which bgformer stored, is no longer in this object; call RunBGFormer")
 })
 
 test_that("what is stored does not grow from call to call", {
