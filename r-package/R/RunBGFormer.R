@@ -56,6 +56,11 @@
 #'   If the process is killed, for using too much memory for example, R goes on with an error.
 #'   Results are the same. Each run takes a few seconds longer, because Python starts again. Counts
 #'   go through a temporary folder as above.
+#' @param checkpoint.dir Folder in which a run with `separate.process = TRUE` keeps its progress:
+#'   the trained model, and the latent space of each block of cells. If the run is interrupted or
+#'   killed, the same call with the same folder continues from there, and the results are the same.
+#'   The folder must be new, and it is removed when the run is finished. The progress takes about
+#'   250 bytes per cell.
 #'
 #' @return For a Seurat object or a SingleCellExperiment, the object with
 #'   * clusters: `object$bgformer_clusters`, a factor with levels `"0"` (the largest), `"1"`, ...;
@@ -123,8 +128,8 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
                                reduction.name = "bgformer", reduction.key = "BGF_",
                                cluster.name = "bgformer_clusters", device = "auto",
                                seed.use = 0L, verbose = TRUE, ...,
-                               separate.process = FALSE) {
-  check_settings(device, verbose, separate.process, list(...))
+                               separate.process = FALSE, checkpoint.dir = NULL) {
+  check_settings(device, verbose, separate.process, checkpoint.dir, list(...))
   check_places_seurat(object, reduction.name, reduction.key, cluster.name)
   found <- counts_of_seurat(object, assay, layer, verbose)
   result <- fit_counts(
@@ -135,7 +140,8 @@ RunBGFormer.Seurat <- function(object, assay = NULL, layer = "counts", features 
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
     key = reduction.key,
-    separate.process = separate.process
+    separate.process = separate.process,
+    checkpoint.dir = checkpoint.dir
   )
   object <- store_all_seurat(object, result, found$assay, cluster.name, reduction.name,
                              reduction.key)
@@ -151,8 +157,8 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              reduction.name = "BGFORMER", reduction.key = "BGF_",
                                              cluster.name = "bgformer_clusters",
                                              device = "auto", seed.use = 0L, verbose = TRUE,
-                                             ..., separate.process = FALSE) {
-  check_settings(device, verbose, separate.process, list(...))
+                                             ..., separate.process = FALSE, checkpoint.dir = NULL) {
+  check_settings(device, verbose, separate.process, checkpoint.dir, list(...))
   check_places_sce(object, reduction.name, reduction.key, cluster.name)
   result <- fit_counts(
     counts_of_sce(object, assay, layer),
@@ -162,7 +168,8 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
     key = reduction.key,
-    separate.process = separate.process
+    separate.process = separate.process,
+    checkpoint.dir = checkpoint.dir
   )
   store_all_sce(object, result, cluster.name, reduction.name)
 }
@@ -172,13 +179,13 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
 RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, resolution = NULL,
                                 batch.var = NULL, reduction.key = "BGF_", device = "auto",
                                 seed.use = 0L, verbose = TRUE, ...,
-                                separate.process = FALSE) {
+                                separate.process = FALSE, checkpoint.dir = NULL) {
   if (!is_matrix(object)) {
     stop("RunBGFormer() takes a Seurat object, a SingleCellExperiment or a matrix of counts, ",
          "genes x cells; this is of class '", class(object)[1], "'.", call. = FALSE)
   }
   check_names(reduction.key = reduction.key)
-  check_settings(device, verbose, separate.process, list(...), matrix_hints)
+  check_settings(device, verbose, separate.process, checkpoint.dir, list(...), matrix_hints)
   if (!is.null(batch.var) && length(batch.var) != ncol(object)) {
     stop("batch.var has ", length(batch.var), " values for ", ncol(object), " cells; for a ",
          "matrix it is a vector with one value per cell.", call. = FALSE)
@@ -191,7 +198,8 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),
     key = reduction.key,
-    separate.process = separate.process
+    separate.process = separate.process,
+    checkpoint.dir = checkpoint.dir
   )
 }
 

@@ -98,9 +98,16 @@ check_device <- function(device) {
   check_name(device, "device", "\"auto\", \"cpu\" or one GPU, such as \"cuda\"")
 }
 
-check_settings <- function(device, verbose, separate.process, further, hints = object_hints) {
+check_settings <- function(device, verbose, separate.process, checkpoint.dir, further,
+                           hints = object_hints) {
   check_flag(verbose, "verbose")
   check_flag(separate.process, "separate.process")
+  if (!is.null(checkpoint.dir)) {
+    check_name(checkpoint.dir, "checkpoint.dir", "NULL or the name of one folder")
+    if (!separate.process) {
+      stop("checkpoint.dir needs separate.process = TRUE.", call. = FALSE)
+    }
+  }
   check_device(device)
   wrong <- intersect(names(further), names(hints))
   if (length(wrong) > 0) {

@@ -28,7 +28,8 @@ as_sparse <- function(x) {
 }
 
 # One run: counts in, a list of class "bgformer" out, as from predict_counts().
-fit_counts <- function(found, features, batch, batch.var, settings, key, separate.process) {
+fit_counts <- function(found, features, batch, batch.var, settings, key, separate.process,
+                       checkpoint.dir) {
   counts <- found$counts
   further <- !names(settings) %in% own_settings
   names(settings)[further] <- gsub(".", "_", names(settings)[further], fixed = TRUE)
@@ -48,8 +49,8 @@ fit_counts <- function(found, features, batch, batch.var, settings, key, separat
   found$counts <- counts
   found <- c(found, list(features = features, batch = batch, batch.var = batch.var))
   answer <- if (separate.process || !is_in_memory(counts)) {
-    with_stored(found, arguments, function(folder) {
-      if (separate.process) ask_process(folder) else ask_python(function(python) {
+    with_stored(found, arguments, checkpoint.dir, function(folder) {
+      if (separate.process) ask_process(folder, checkpoint.dir) else ask_python(function(python) {
         python$run_stored(folder = folder)
       })
     })
@@ -74,7 +75,7 @@ predict_counts <- function(found, fitted, device, key) {
       python$predict(name = name, fitted = fitted, device = device)
     })
   } else {
-    with_stored(found, list(), function(folder) {
+    with_stored(found, list(), NULL, function(folder) {
       ask_python(function(python) {
         python$predict_stored(folder = folder, fitted = fitted, device = device)
       })

@@ -3,7 +3,7 @@
 
 # Runs bgformer.r.process on a folder with counts; progress is shown as it comes, and an interrupt
 # ends the process.
-ask_process <- function(folder) {
+ask_process <- function(folder, checkpoint.dir) {
   need_package("processx", "install.packages(\"processx\")")
   python <- python_path()
   source <- system.file("python", package = "bgformer", mustWork = TRUE)
@@ -19,12 +19,20 @@ ask_process <- function(folder) {
   on.exit({
     child$kill_tree()
     child$wait() # its folder is removed next
+    if (has_progress(checkpoint.dir)) {
+      message("bgformer: the progress of the run is in '", checkpoint.dir, "'; to continue, ",
+              "repeat the same call.")
+    }
   })
   said <- relay(child)
   if (!file.exists(file.path(folder, answer_file))) {
     stop(died(child$get_exit_status(), said, python), call. = FALSE)
   }
   told(read_answer(folder))
+}
+
+has_progress <- function(checkpoint.dir) {
+  !is.null(checkpoint.dir) && file.exists(file.path(checkpoint.dir, "trained.npz"))
 }
 
 # Shows the progress until the process ends, and returns what else it said.

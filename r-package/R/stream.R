@@ -10,7 +10,7 @@ is_in_memory <- function(x) {
 }
 
 # Runs `answer(folder)` on a folder with the counts, which is gone afterwards whatever happens.
-with_stored <- function(found, arguments, answer) {
+with_stored <- function(found, arguments, checkpoint.dir, answer) {
   counts <- found$counts
   folder <- tempfile("bgformer-")
   dir.create(folder)
@@ -19,7 +19,7 @@ with_stored <- function(found, arguments, answer) {
   write_lines(names_of(colnames(counts), "cell", ncol(counts)), file.path(folder, "cells"))
   genes <- if (is.null(found$features)) rownames(counts) else found$features
   write_request(folder, names_of(genes, "gene", nrow(counts)), found$batch, found$batch.var,
-                arguments)
+                arguments, checkpoint.dir)
   answer(folder)
 }
 
@@ -91,14 +91,14 @@ write_lines <- function(names, path) {
   writeLines(gsub("[\r\n]+", " ", names), path, useBytes = TRUE)
 }
 
-write_request <- function(folder, genes, batch, batch.var, arguments) {
+write_request <- function(folder, genes, batch, batch.var, arguments, checkpoint.dir) {
   batches <- factor(as_utf8(as.character(batch)))
   if (!is.null(batch)) {
     writeBin(as.integer(batches) - 1L, file.path(folder, "batch"))
   }
   request <- list(
     genes = I(genes), batch_key = batch.var, batches = I(levels(batches)),
-    arguments = lapply(arguments, exactly)
+    arguments = lapply(arguments, exactly), checkpoint = if (!is.null(checkpoint.dir)) normalizePath(checkpoint.dir, mustWork = FALSE)
   )
   if (length(arguments) == 0) {
     request$arguments <- setNames(list(), character())

@@ -15,9 +15,7 @@ from bgformer.messages import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from anndata import AnnData
-    from scipy import sparse
 
     from bgformer.data.source import StoredCells
     from bgformer.pipeline.fitted import Fitted
@@ -92,7 +90,6 @@ def _continued(
 ) -> Fitted:
     """Place the cells that the checkpoint does not have yet."""
     from bgformer.pipeline.fitting import place_cells
-    from bgformer.runtime.progress import say
     from bgformer.store.checkpoint import Checkpoint, KeptPlaces
     from bgformer.store.persistence import UNFINISHED
 
@@ -100,15 +97,8 @@ def _continued(
     trained = checkpoint.trained(options.device)
     kept = KeptPlaces(places, checkpoint)
     counts = trained.counts_of(cells, **_where(options))
-
-    def placed() -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        n_placed = 0
-        for latent, weights in kept.placed(len(trained.anchors)):
-            n_placed += len(latent)
-            yield latent, weights
-        say(f"continuing with {n_placed} of {cells.n_obs} cells placed", verbose=not options.quiet)
-
-    return place_cells(trained, counts, kept, placed())
+    placed = kept.placed(trained, verbose=not options.quiet)
+    return place_cells(trained, counts, kept, placed)
 
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:

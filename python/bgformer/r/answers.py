@@ -17,6 +17,7 @@ R_NAMES = Names(
         "n_clusters": "n.clusters",
         "batch_key": "batch.var",
         "seed": "seed.use",
+        "checkpoint": "checkpoint.dir",
         "adata.obs": "the cells' metadata",
     }
 )

@@ -25,6 +25,7 @@ from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.r.answers import answering
 from bgformer.r.plain import HELD, clusters, model_of, results, unpacked, weights_of
+from bgformer.r.resumable import fitted_with_checkpoint
 from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
 from bgformer.runtime.devices import one_thread
@@ -75,7 +76,12 @@ def run_stored(folder: str) -> dict[str, Any]:
     """
     cells = CellsFromR(Path(folder))
     _check_arguments(cells.arguments)
-    return _fitted(cells, cells.batch_key, cells.arguments)
+    if cells.checkpoint is None:
+        return _fitted(cells, cells.batch_key, cells.arguments)
+    given = dict(cells.arguments)
+    verbose = given.pop("verbose", True)
+    fitted = fitted_with_checkpoint(Settings(**given), cells, verbose=verbose)
+    return results(fitted, batch_key=cells.batch_key)
 
 
 def _fitted(cells: Cells, batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:

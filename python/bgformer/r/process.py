@@ -18,9 +18,12 @@ def main() -> None:
     """Answer the request in the folder that the command names."""
     folder = Path(sys.argv[1])
     threading.Thread(target=_end_with_r, args=(folder,), daemon=True).start()
-    from bgformer.r import bridge, store
+    from bgformer.r import bridge, resumable, store
 
-    store.write_answer(folder, bridge.run_stored(str(folder)))
+    answer = bridge.run_stored(str(folder))
+    store.write_answer(folder, answer)
+    if answer["error"] is None and not answer["interrupted"]:
+        resumable.forget(folder)
 
 
 def _end_with_r(folder: Path) -> None:

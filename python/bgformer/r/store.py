@@ -10,7 +10,8 @@ formats, and a block of cells at a time:
 ``batch`` (int32)
     Batch of each cell as a code from 0, where the request has batches.
 ``request.json``
-    ``genes`` (names), ``batch_key`` (or null), ``batches`` (names), ``arguments``.
+    ``genes`` (names), ``batch_key`` (or null), ``batches`` (names), ``arguments``, ``checkpoint``
+    (a folder for the progress of the run, or null).
 ``answer.json``
     Written last. Each array is in a separate file, in column-major order as R holds it, and
     here as ``{"array": file, "type": "double", "integer" or "raw", "shape": [...]}``.
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
+from bgformer.store.checkpoint import contents_of_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +50,10 @@ class CellsFromR:
 
     def __init__(self, folder: Path) -> None:
         request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+        self.folder = folder
         self.arguments: dict[str, Any] = request["arguments"]
         self.batch_key: str | None = request["batch_key"]
+        self.checkpoint: str | None = request["checkpoint"]
         self.var_names = pd.Index(request["genes"], dtype=object)
         self.X = _StoredRows(folder, len(self.var_names))
         self.n_obs, self.n_vars = self.X.shape
@@ -60,6 +65,18 @@ class CellsFromR:
         self.layers: dict[str, Any] = {}
         self.raw = None
         self.filename: Path | None = None  # none of the user: this folder is ours
+
+    def described(self) -> dict[str, Any]:
+        """Return what is the same for the same cells: names, and a checksum of the files."""
+        paths = [self.folder / name for name in ("data", "indices", "indptr", "cells")]
+        if self.batch_key is not None:
+            paths.append(self.folder / "batch")
+        return {
+            "contents": contents_of_files(paths),
+            "genes": list(self.var_names),
+            "batch_key": self.batch_key,
+            "batches": list(self.obs[self.batch_key].cat.categories) if self.batch_key else [],
+        }
 
 
 class _StoredRows:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from bgformer.network.network import Network
 from bgformer.pipeline.settings import Settings
 from bgformer.pipeline.training import Trained
 from bgformer.runtime.devices import pick_device
-from bgformer.store.persistence import DESCRIPTION, TENSORS, TRAINED
+from bgformer.runtime.progress import say
+from bgformer.store.persistence import DESCRIPTION, OF_A_RUN, TENSORS, TRAINED
 from bgformer.store.replacing import keep_permissions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from scipy import sparse
@@ -74,7 +76,9 @@ class Checkpoint:
         """
         self.remove()
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700)  # whoever may read the input, its progress is its owner's
+        self.folder.mkdir(
+            mode=0o700, exist_ok=True
+        )  # whoever may read the input, its progress is its owner's
         description = {
             "version": __version__,
             "run": run,
@@ -195,9 +199,14 @@ class Checkpoint:
         return (self.folder / _ENDING).is_file()
 
     def remove(self) -> None:
-        """Remove the folder, the model first: without it the rest is not mistaken for a run."""
+        """Remove what belongs to a run, and the folder if it holds nothing else."""
+        # the model first: without it the rest is not mistaken for a run
         (self.folder / TRAINED).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for path in self.folder.glob("*"):
+            if OF_A_RUN.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _block(self, first: int) -> Path:
         """Return the file of the block that starts with this cell."""
@@ -250,11 +259,17 @@ class KeptPlaces:
         self._places, self._checkpoint = places, checkpoint
         self._n_kept = self._n_added = 0
 
-    def placed(self, n_anchors: int) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        """Yield what the checkpoint has of the cells; `add` does not keep it again."""
-        for latent, weights in self._checkpoint.placed(n_anchors):
+    def placed(
+        self, trained: Trained, *, verbose: bool
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+        """Yield what the checkpoint has of the cells, and log how many; `add` keeps none again."""
+        for latent, weights in self._checkpoint.placed(len(trained.anchors)):
             self._n_kept += len(latent)
             yield latent, weights
+        say(
+            f"continuing with {self._n_kept} of {len(trained.totals)} cells placed",
+            verbose=verbose,
+        )
 
     def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
         """Begin with the first cell."""
@@ -277,6 +292,17 @@ def _description(arrays: Any) -> dict[str, Any]:
     """Return the description that is among the arrays."""
     described: dict[str, Any] = json.loads(arrays["description"].tobytes())
     return described
+
+
+def contents_of_files(paths: Sequence[Path]) -> str:
+    """Return a checksum of the names and the contents of some files, SHA-256."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def state_of_files(path: Path) -> str:

@@ -47,7 +47,7 @@ FILES = (DESCRIPTION, TENSORS)
 UNFINISHED, TRAINED = "unfinished", "trained.npz"
 """Name of the folder with the progress of the run that is to make the model, and of the file in it
 without which there is none; see `store.checkpoint`."""
-_OF_A_RUN = re.compile(r"(trained|cells-\d{12})\.npz(\.partial)?|ending|finished|\.bgformer-.*")
+OF_A_RUN = re.compile(r"(trained|cells-\d{12})\.npz(\.partial)?|ending|finished|\.bgformer-.*")
 """Names of what that folder can hold."""
 _OF_ANY_FORMAT = {"format", "version", "settings", "genes"}
 """What the description of a model has had in every version."""
@@ -131,7 +131,7 @@ def not_a_model(folder: Path) -> str | None:
     others.discard(UNFINISHED)
     run = folder / UNFINISHED
     if run.is_dir() and not run.is_symlink():
-        others |= {name for name in os.listdir(run) if not _OF_A_RUN.fullmatch(name)}
+        others |= {name for name in os.listdir(run) if not OF_A_RUN.fullmatch(name)}
     return f"also holds '{min(others)}', which is not part of a model" if others else None
 
 

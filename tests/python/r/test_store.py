@@ -22,7 +22,7 @@ def folder(cells, tmp_path):
     return write(tmp_path, cells)
 
 
-def write(folder, cells, batch=None, **settings):
+def write(folder, cells, batch=None, checkpoint=None, **settings):
     counts = cells.X
     counts.data.astype(np.float32).tofile(folder / "data")
     counts.indices.astype(np.int32).tofile(folder / "indices")
@@ -35,6 +35,7 @@ def write(folder, cells, batch=None, **settings):
         "batch_key": None if batch is None else "donor",
         "batches": list(names),
         "arguments": SETTINGS | settings,
+        "checkpoint": checkpoint,
     }
     (folder / "request.json").write_text(json.dumps(request), "utf-8")
     return folder
