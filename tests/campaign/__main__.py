@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -47,12 +48,22 @@ def main() -> int:
     ended = run_all(numbers, options.seed)
     print(table(ended, kinds))
     print(f"{len(ended)} cases in {time.monotonic() - started:.0f} s, seed {options.seed}")
-    np.set_printoptions(threshold=20)
     bad = [one for one in ended if one[2].end not in FINE]
-    for kind, number, outcome, case in bad if options.case is None else ended:
-        print(f"\n{outcome.end}: --seed {options.seed} --only {kind} --case {number}")
-        print(f"  {outcome.detail}\n  {case!r}"[:1500])
+    show(bad if options.case is None else ended, options.seed)
     return 1 if bad else 0
+
+
+def show(ended: list[tuple[str, int, Outcome, object]], seed: int) -> None:
+    """Print cases with what repeats them; of those that differ in names and numbers alone, one."""
+    np.set_printoptions(threshold=20)
+    by_text: dict[str, list] = {}
+    for one in ended:
+        alike = re.sub(r"[\d.]+|'[^']*'", "", f"{one[2].end} {one[2].detail}")[:200]
+        by_text.setdefault(alike, []).append(one)
+    for (kind, number, outcome, case), *others in by_text.values():
+        more = f", and {len(others)} like it" if others else ""
+        print(f"\n{outcome.end}: --seed {seed} --only {kind} --case {number}{more}")
+        print(f"  {outcome.detail}\n  {case!r}"[:1500])
 
 
 def run_all(numbers: list[tuple[str, int]], seed: int) -> list[tuple[str, int, Outcome, object]]:

@@ -37,7 +37,7 @@ _BY_MODE = 'protect() { chmod -R a-w "$1"; }; '
 
 
 def cases() -> st.SearchStrategy:
-    """Return a strategy of a command, a format, what is wrong with the disk, and how full it is."""
+    """Return a strategy of a command, a format, and what is wrong with the disk."""
     return st.fixed_dictionaries(
         {
             "command": one({"cluster": 3, "predict": 2, "save-model": 2}),

@@ -16,6 +16,7 @@ from outcomes import (
     SENTENCE,
     SKIPPED,
     TRACEBACK,
+    UNCLEAR,
     WORKS,
     WRONG,
     Outcome,
@@ -183,7 +184,8 @@ def shell(words: list[Any]) -> Outcome | None:
         # an error that the command does not catch ends the process with a traceback
         return of_exception(error, ())._replace(end=TRACEBACK)
     outcome = of_shell(status, told.getvalue())
-    if outcome is not None and outcome.end == SENTENCE and told.error is not None:
+    is_one_line = outcome is not None and outcome.end in (SENTENCE, UNCLEAR)
+    if is_one_line and told.error is not None:
         raised = of_exception(told.error, ())
         if raised.end == TRACEBACK:  # that of another package, which the command passes on
             return Outcome(FOREIGN, raised.detail)
