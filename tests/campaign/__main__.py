@@ -88,7 +88,13 @@ def run_all(numbers: list[tuple[str, int]], seed: int) -> list[tuple[str, int, O
     cases = [(kind, n, drawn(modules[kind].cases(), seed, n)) for kind, n in numbers]
     try:
         with ThreadPoolExecutor(n_jobs) as pool:
-            return list(pool.map(lambda one: run(*one), cases))
+            ended = []
+            for one in pool.map(lambda one: run(*one), cases):
+                ended.append(one)
+                if one[2].end not in FINE or len(ended) % 100 == 0:
+                    told = f"{one[0]} {one[1]}: {one[2].end}, {len(ended)} of {len(cases)} cases"
+                    print(told, file=sys.stderr, flush=True)
+            return ended
     finally:
         for _ in range(n_jobs):
             workers.get().stop()

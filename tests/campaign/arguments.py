@@ -21,6 +21,7 @@ from outcomes import (
     check_labels,
     check_probabilities,
     check_results,
+    checked,
     outcome_of,
     require,
 )
@@ -282,10 +283,10 @@ def _in_shell(command: str, given: dict[str, Any], folder: Path) -> Outcome:
         return Outcome(SKIPPED, "no shell passes a zero byte on")
     outcome = shell(words)
     if outcome is None:
-        key = given.get("key_added") or "bgformer"
-        outcome = outcome_of(lambda: check_results(anndata.read_h5ad(target), str(key)))
+        key = "bgformer" if given.get("key_added") is None else str(given["key_added"])
+        outcome = checked(lambda: check_results(anndata.read_h5ad(target), key))
     left = {path.name for path in folder.iterdir()} - {"cells.h5ad", "model"}
-    if left - ({"out.h5ad"} if outcome.end == WORKS else set()):
+    if left - ({"out.h5ad"} if outcome.end in (WORKS, WRONG) else set()):
         return Outcome(WRONG, f"left behind: {sorted(left)}; {outcome}")
     if matrices_of(source) != before:
         return Outcome(WRONG, f"the input file was changed; {outcome}")

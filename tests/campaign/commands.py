@@ -1,7 +1,9 @@
 """The command in processes of its own, and what a run that nothing disturbs takes and gives."""
 
 import atexit
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,7 +47,7 @@ def words(command: str, inputs: Path, output: Path, form: str = "h5ad") -> list[
     return [*BGFORMER, "cluster", cells, "-o", target, *STEPS, *save]
 
 
-def start(command: list[Any], **how: Any) -> subprocess.Popen:
+def start(command: list[Any]) -> subprocess.Popen:
     """Start a command whose errors are read."""
     return subprocess.Popen(
         [str(word) for word in command],
@@ -53,7 +55,7 @@ def start(command: list[Any], **how: Any) -> subprocess.Popen:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        **how,
+        start_new_session=True,
     )
 
 
@@ -62,7 +64,7 @@ def finish(process: subprocess.Popen) -> tuple[int, str] | None:
     try:
         told = process.communicate(timeout=SECONDS)[1]
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
         process.communicate()
         return None
     return process.returncode, told

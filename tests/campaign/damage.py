@@ -13,7 +13,7 @@ import arguments
 from corruption import ARRAYS, BYTES, damage
 from generation import one
 from inputs import matrices_of, shell
-from outcomes import WORKS, WRONG, Outcome, check_results, outcome_of, require
+from outcomes import WORKS, WRONG, Outcome, check_results, checked, outcome_of, require
 
 FORMATS = {"h5ad": 4, "zarr": 3, "h5": 2, "mtx": 1, "mtx.gz": 1, "model": 4}
 
@@ -93,7 +93,7 @@ def _cluster(source: Path, folder: Path) -> Outcome:
         require(found.shape == held.shape, "the output has another shape")
         require((found.X != held.X).sum() == 0, "the output holds other counts")
 
-    return outcome_of(check)
+    return checked(check)
 
 
 def _use_model(model: Path, folder: Path, python: bool, is_whole: bool) -> Outcome:
@@ -125,7 +125,7 @@ def _use_model(model: Path, folder: Path, python: bool, is_whole: bool) -> Outco
         same &= np.array_equal(found.obsm["X_bgformer"], expected[1])
         require(same, "a damaged model gives other results")
 
-    return outcome_of(check) if outcome is None else outcome
+    return checked(check) if outcome is None else outcome
 
 
 @cache

@@ -22,6 +22,7 @@ from outcomes import (
     Outcome,
     check_probabilities,
     check_results,
+    checked,
     of_exception,
     of_shell,
     outcome_of,
@@ -155,7 +156,7 @@ def _in_shell(case: dict[str, Any], cells: matrices.Cells, source: Path) -> Outc
         _check_like_plain(case, cells, found)
 
     if outcome is None:
-        outcome = outcome_of(check)
+        outcome = checked(check)
         names_before.add(target.name)
     if matrices_of(source) != before:
         return Outcome(WRONG, f"the input file was changed; {outcome}")
@@ -179,7 +180,7 @@ def shell(words: list[Any]) -> Outcome | None:
         with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
             status = main([str(word) for word in words])
     except SystemExit as stopped:  # how argparse leaves
-        status = stopped.code if isinstance(stopped.code, int) else 1
+        status, told.error = stopped.code if isinstance(stopped.code, int) else 1, None
     except Exception as error:
         # an error that the command does not catch ends the process with a traceback
         return of_exception(error, ())._replace(end=TRACEBACK)

@@ -20,7 +20,7 @@ from outcomes import (
     TRACEBACK,
     WRONG,
     Outcome,
-    outcome_of,
+    checked,
     require,
     same_results,
 )
@@ -60,7 +60,9 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
         _put_old(whole.folder, folder, command, form)
         words += ["--force"] if command != "save" else []
     process = commands.start(words)
-    delay = _send(process, case, whole.seconds.get(case["command"], 4.0), folder, names)
+    delay = _send(
+        process, case, whole.seconds[case["command"].replace("resume", "cluster")], folder, names
+    )
     ended = commands.finish(process)
     if ended is None:
         return Outcome(HANG, f"{case['signal']} after {delay:.2f} s, and it goes on")
@@ -77,7 +79,7 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
         _check_names(folder, names, "left behind after the next run")
         require(_bytes(source) == before, "the input was changed")
 
-    outcome = outcome_of(check)
+    outcome = checked(check)
     if outcome.end in FINE and command != "save":
         outcome = _of_end(status, told, signal.Signals[case["signal"]]) or outcome
     return outcome._replace(detail=f"after {delay:.2f} s, status {status}: {outcome.detail}")

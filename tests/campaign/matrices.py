@@ -65,6 +65,7 @@ def recipes() -> st.SearchStrategy:
 def simulated(kind: str, n_cells: int, n_genes: int, seed: int) -> np.ndarray:
     """Return counts, cells x genes, of three types of cells or what `kind` says instead."""
     rng = np.random.default_rng(seed)
+    n_cells *= 2 if kind == "copies" else 1  # so many that cells alike fill whole neighbourhoods
     n_types = 1 if kind in ("one type", "identical") else 3
     rate = rng.gamma(0.6, 2, (n_types, n_genes)) + 0.05
     of_type = np.sort(rng.integers(n_types, size=n_cells))

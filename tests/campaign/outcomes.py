@@ -17,7 +17,7 @@ SECONDS = 60
 """What runs longer hangs; the inputs of the campaign take less than two."""
 
 _PLACES = re.compile(
-    r"adata|\bX\b|layer|\bobsm?\b|\buns\b|\bcells?\b|\bgenes?\b|matrix|\bcounts\b|\bmodel\b|loss|"
+    r"adata|\bX\b|layer|\bobsm?\b|\buns\b|\bcells?\b|\bgenes?\b|matrix|\bdevice\b|\bcounts\b|\bmodel\b|loss|"
     r"folder|file|'[^']*[/.][^']*'|--[a-z]|\bcluster_name\b|\bkey_added\b"
 )
 """What a message can name, besides the arguments of the case."""
@@ -48,6 +48,16 @@ def outcome_of(case: Callable[[], Any], names: tuple[str, ...] = ()) -> Outcome:
         return Outcome(WRONG, str(error))
     except Exception as error:
         return of_exception(error, names)
+    return Outcome(WORKS)
+
+
+def checked(check: Callable[[], None]) -> Outcome:
+    """Run the checks of what has succeeded; whatever they raise shows that it is wrong."""
+    try:
+        check()
+    except Exception as error:
+        kind = "" if isinstance(error, WrongError) else f"{type(error).__name__}: "
+        return Outcome(WRONG, f"{kind}{error}")
     return Outcome(WORKS)
 
 
