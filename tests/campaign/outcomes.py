@@ -80,10 +80,10 @@ def of_text(text: str, names: tuple[str, ...]) -> str:
 
 def of_shell(status: int, told: str) -> Outcome | None:
     """Return how a command ended by its status and its standard error; None if it succeeded."""
+    if status < 0:
+        return Outcome(CRASH, f"ended by signal {-status}: {' '.join(told.split())[-200:]}")
     if "Traceback (most recent call last)" in told:
         return Outcome(TRACEBACK, " ".join(told.split())[-300:])
-    if status < 0:
-        return Outcome(CRASH, f"ended by signal {-status}: {told[-200:]}")
     if status == 0:
         return None
     lines = [line for line in told.splitlines() if not line.startswith("bgformer: warning: ")]
