@@ -281,7 +281,7 @@ def _in_shell(command: str, given: dict[str, Any], folder: Path) -> Outcome:
             words += [f"--{key.replace('_', '-')}", value]
     if any("\0" in str(word) for word in words):
         return Outcome(SKIPPED, "no shell passes a zero byte on")
-    outcome = shell(words)
+    outcome = shell(words, tuple(CALLS[f"shell {command}"]))
     if outcome is None:
         key = "bgformer" if given.get("key_added") is None else str(given["key_added"])
         outcome = checked(lambda: check_results(anndata.read_h5ad(target), key))

@@ -17,7 +17,7 @@ import numpy as np
 
 import matrices
 from harness import environment
-from outcomes import SECONDS
+from outcomes import patience
 
 BGFORMER = (sys.executable, "-m", "bgformer")
 STEPS = ("--max-steps", "2", "--quiet")
@@ -62,7 +62,7 @@ def start(command: list[Any]) -> subprocess.Popen:
 def finish(process: subprocess.Popen) -> tuple[int, str] | None:
     """Return the exit status and what was said on standard error; None if it hangs."""
     try:
-        told = process.communicate(timeout=SECONDS)[1]
+        told = process.communicate(timeout=patience())[1]
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
         process.communicate()

@@ -23,7 +23,7 @@ def damage(source: Path, form: str, kind: str, rng: random.Random) -> str:
         files = sorted(p for p in source.rglob("*") if p.is_file()) or [source]
         file = rng.choice(files)
         _damage_bytes(file, rng.choice(files), kind, rng)
-        return f"{kind} in {file.name}"
+        return f"{kind} in {file.relative_to(source.parent)}"
     if kind == "entry":
         return _damage_entry(source, rng)
     if kind == "description":
@@ -118,7 +118,7 @@ def _damage_array(source: Path, kind: str, rng: random.Random) -> str:
         elif kind.startswith("pointers"):
             part, value = "indptr", 1 if kind == "pointers fall" else 10**7
         else:
-            return _damage_part(store, kind, rng)
+            return _damage_part(source, store, kind, rng)
         at = rng.randrange(1, matrix[part].shape[0])
         matrix[part][at] = value
         return f"{part}[{at}] is {value}"
@@ -127,7 +127,7 @@ def _damage_array(source: Path, kind: str, rng: random.Random) -> str:
             store.close()
 
 
-def _damage_part(store: Any, kind: str, rng: random.Random) -> str:
+def _damage_part(source: Path, store: Any, kind: str, rng: random.Random) -> str:
     """Change any part: remove, rename, cut or replace it."""
     names: list[str] = []
 
@@ -150,6 +150,8 @@ def _damage_part(store: Any, kind: str, rng: random.Random) -> str:
         return f"{attribute} of {name} removed"
     if kind in ("part cut", "type", "value NaN") and part.ndim == 1 and part.shape[0] > 1:
         values, attrs = np.asarray(part[:]), dict(part.attrs)
+        if source.is_dir() and values.dtype.kind in "OT":
+            values = values.astype("U")
         if kind == "part cut":
             values = values[:-1]
         elif kind == "type" or values.dtype.kind not in "iuf":
@@ -161,8 +163,11 @@ def _damage_part(store: Any, kind: str, rng: random.Random) -> str:
         store[name] = values
         store[name].attrs.update(attrs)
         return f"{kind}: {name}"
-    if kind == "part renamed" and hasattr(store, "move"):
-        store.move(name, f"{name}2")
+    if kind == "part renamed":
+        if source.is_dir():
+            (source / name).rename(source / f"{name}2")
+        else:
+            store.move(name, f"{name}2")
         return f"{name} renamed"
     del store[name]
     return f"{name} removed"

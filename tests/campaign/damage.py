@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
         outcome = outcome_of(lambda: _fit(source))
     else:
         outcome = _cluster(source, folder)
+    # zarr takes a chunk that is not there for zeros, without a word
+    is_chunk = re.match(r"remove in cells\.zarr/X/.*/\d+$", what)
+    if is_chunk and outcome.end == WORKS:
+        outcome = Outcome(WRONG, "a part of the counts is missing and was taken for zeros")
     if matrices_of(source) != before:
         return Outcome(WRONG, f"{what}: the input was changed; {outcome}")
     left = {path.name for path in folder.iterdir()} - {source.name, "new.h5ad"}
@@ -137,6 +142,8 @@ def _expected() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _write(source: Path, form: str) -> None:
     """Write the cells in a format, or the model."""
     import h5py
+    import zarr
+    from anndata.io import write_elem
     from scipy import io, sparse
 
     cells = arguments.clustered()
@@ -148,6 +155,10 @@ def _write(source: Path, form: str) -> None:
         cells.uns = {"note": "kept", "colors": np.array(["red", "blue"])}
         cells.obs = cells.obs[["batch", "type"]].astype({"batch": "category"})
         getattr(cells, f"write_{form}")(source)
+        if form == "zarr":  # in several chunks, as that of a larger matrix
+            store = zarr.open_group(source, mode="r+", use_consolidated=False)
+            write_elem(store, "X", cells.X, dataset_kwargs={"chunks": (500,)})
+            zarr.consolidate_metadata(source)
     elif form == "h5":
         counts = sparse.csc_matrix(cells.X.T)
         with h5py.File(source, "w") as file:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from outcomes import CRASH, HANG, SECONDS, Outcome
+from outcomes import CRASH, HANG, SECONDS, Outcome, patience
 
 HERE = Path(__file__).parent
 _CASES = 300
@@ -49,14 +49,14 @@ class Worker:
         process.stdin.write(line + b"\n")
         process.stdin.flush()
         # the first case also waits for the imports, on a machine that may be busy
-        patience = SECONDS + (60 if self._n_cases == 1 else 0)
-        ready, _, _ = select.select([process.stdout], [], [], patience)
+        seconds = patience() + (SECONDS if self._n_cases == 1 else 0)
+        ready, _, _ = select.select([process.stdout], [], [], seconds)
         answer = process.stdout.readline() if ready else b""
         if answer:
             return Outcome(*json.loads(answer))
         if not ready:
             self.stop()
-            return Outcome(HANG, f"no answer within {patience} s")
+            return Outcome(HANG, f"no answer within {seconds:.0f} s")
         status = process.wait()
         self.stop()
         return Outcome(CRASH, f"the process ended with status {status}")

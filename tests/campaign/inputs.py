@@ -171,8 +171,11 @@ def matrices_of(path: Path) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in files}
 
 
-def shell(words: list[Any]) -> Outcome | None:
-    """Run the command in this process; return how it failed, or None."""
+def shell(words: list[Any], names: tuple[str, ...] = ()) -> Outcome | None:
+    """Run the command in this process; return how it failed, or None.
+
+    `names` are those of the arguments.
+    """
     from bgformer.cli import main
 
     told = _Heard()
@@ -184,7 +187,7 @@ def shell(words: list[Any]) -> Outcome | None:
     except Exception as error:
         # an error that the command does not catch ends the process with a traceback
         return of_exception(error, ())._replace(end=TRACEBACK)
-    outcome = of_shell(status, told.getvalue())
+    outcome = of_shell(status, told.getvalue(), names)
     is_one_line = outcome is not None and outcome.end in (SENTENCE, UNCLEAR)
     if is_one_line and told.error is not None:
         raised = of_exception(told.error, ())

@@ -1,5 +1,6 @@
 """How a case can end, and the checks that tell these ends apart."""
 
+import os
 import re
 import traceback
 from collections.abc import Callable
@@ -21,6 +22,11 @@ _PLACES = re.compile(
     r"folder|file|'[^']*[/.][^']*'|--[a-z]|\bcluster_name\b|\bkey_added\b"
 )
 """What a message can name, besides the arguments of the case."""
+
+
+def patience() -> float:
+    """Return after how many seconds a case hangs on a machine that is as busy as this one."""
+    return SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Outcome(NamedTuple):
@@ -78,8 +84,11 @@ def of_text(text: str, names: tuple[str, ...]) -> str:
     return SENTENCE if named or _PLACES.search(text) else UNCLEAR
 
 
-def of_shell(status: int, told: str) -> Outcome | None:
-    """Return how a command ended by its status and its standard error; None if it succeeded."""
+def of_shell(status: int, told: str, names: tuple[str, ...] = ()) -> Outcome | None:
+    """Return how a command ended by its status and its standard error; None if it succeeded.
+
+    `names` are those of its arguments.
+    """
     if status < 0:
         return Outcome(CRASH, f"ended by signal {-status}: {' '.join(told.split())[-200:]}")
     if "Traceback (most recent call last)" in told:
@@ -90,7 +99,7 @@ def of_shell(status: int, told: str) -> Outcome | None:
     start = "bgformer: error: "
     if status != 2 or len(lines) != 1 or not lines[0].startswith(start):
         return Outcome(FOREIGN, f"status {status}: {told[-300:]}")
-    return Outcome(of_text(lines[0].removeprefix(start), ()), lines[0])
+    return Outcome(of_text(lines[0].removeprefix(start), names), lines[0])
 
 
 def check_labels(labels: Any, confidence: Any, n_cells: int) -> None:
