@@ -150,7 +150,7 @@ def _damage_part(source: Path, store: Any, kind: str, rng: random.Random) -> str
         return f"{attribute} of {name} removed"
     if kind in ("part cut", "type", "value NaN") and part.ndim == 1 and part.shape[0] > 1:
         values, attrs = np.asarray(part[:]), dict(part.attrs)
-        if source.is_dir() and values.dtype.kind in "OT":
+        if source.is_dir() and values.dtype.kind in ("O", "T"):
             values = values.astype("U")
         if kind == "part cut":
             values = values[:-1]
