@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME
 R_SOURCES := DESCRIPTION $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
 	python/bgformer -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help setup demo test dependencies coverage lint format build help-pages docs clean
+.PHONY: help setup demo test campaign dependencies coverage lint format build help-pages docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cell
 
 test: setup  ## run all tests, Python's and R's
 	@tools/test.sh
+
+campaign: setup  ## try 2,000 odd inputs, 200 kills and 100 full disks, or CASES=500 SEED=1
+	@.venv/bin/python tests/campaign --cases $(or $(CASES),2000) --seed $(or $(SEED),0)
 
 dependencies: setup  ## test Python with the oldest and with the newest dependencies that are allowed
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && tools/dependencies.sh lowest "$$work/lowest" \
