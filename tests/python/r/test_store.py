@@ -147,3 +147,54 @@ def test_process_ends_when_r_does(cells, tmp_path, environment):
         process.stdin.close()
         assert process.wait(timeout=60) == 1
     assert not folder.exists()
+
+
+# Ends itself by SIGKILL after two blocks of cells, of which 150 cells have three.
+KILLED = """
+import os
+from bgformer.runtime import block_sizes
+from bgformer.store.checkpoint import Checkpoint
+block_sizes.PLACED = 64
+keep = Checkpoint.keep
+def keep_and_end(self, first, *block):
+    keep(self, first, *block)
+    if first == 64:
+        os.kill(os.getpid(), 9)
+Checkpoint.keep = keep_and_end
+from bgformer.r.process import main
+main()
+"""
+
+
+def test_a_killed_process_goes_on_to_the_same_answer(
+    cells, tmp_path, run_python, environment, monkeypatch
+):
+    progress = tmp_path / "progress"
+    folder = write(tmp_path, cells, checkpoint=str(progress), verbose=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, folder], env=environment, stdin=subprocess.PIPE
+    ) as process:
+        assert process.wait(timeout=300) == -9
+    monkeypatch.setattr("bgformer.runtime.block_sizes.PLACED", 64)
+    (tmp_path / "other").mkdir()
+    other = write(tmp_path / "other", cells, checkpoint=str(progress), n_latent=8)
+    answer = bridge.run_stored(str(other))
+    assert f"checkpoint.dir '{progress}' holds the progress of a run with other" in answer["error"]
+    with started(folder, environment) as process:
+        assert process.wait(timeout=300) == 0
+        assert "continuing with 128 of 150 cells placed" in process.stderr.read()
+    assert not progress.exists()
+    written = json.loads((folder / store.ANSWER).read_text("utf-8"))
+    (tmp_path / "whole").mkdir()
+    answer = bridge.run_stored(str(write(tmp_path / "whole", cells)))
+    np.testing.assert_array_equal(read_array(folder, written["labels"]), answer["labels"])
+    np.testing.assert_array_equal(read_array(folder, written["embedding"]), answer["embedding"])
+
+
+def test_progress_goes_into_a_new_folder_alone(cells, tmp_path):
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "mine").touch()
+    answer = bridge.run_stored(str(write(tmp_path, cells, checkpoint=str(used))))
+    assert f"checkpoint.dir '{used}' exists and does not hold the progress" in answer["error"]
+    assert (used / "mine").exists()

@@ -106,3 +106,41 @@ test_that("R needs no Python of its own for it, and says what the other one lack
   said <- new_r(there, list(RETICULATE_PYTHON = "/nowhere/python"))
   expect_match(said, "Python could not be started .*RETICULATE_PYTHON", all = FALSE)
 })
+
+test_that("a run that was killed continues where it stopped, with the same results", {
+  ending <- tempfile("ending")
+  progress <- tempfile("progress")
+  dir.create(ending)
+  on.exit(unlink(c(ending, progress), recursive = TRUE))
+  # Python's process ends itself when it is about to keep the first block of cells
+  writeLines(c(
+    "import os, numpy",
+    "save = numpy.savez",
+    "def savez(file, **arrays):",
+    "    if 'latent' in arrays:",
+    "        os.kill(os.getpid(), 9)",
+    "    save(file, **arrays)",
+    "numpy.savez = savez"
+  ), file.path(ending, "sitecustomize.py"))
+  before <- Sys.getenv("PYTHONPATH")
+  Sys.setenv(PYTHONPATH = ending)
+  on.exit(Sys.setenv(PYTHONPATH = before), add = TRUE)
+  expect_message(
+    expect_match(error_of(run(counts, separate.process = TRUE, checkpoint.dir = progress)),
+                 "was ended by signal 9"),
+    "the progress of the run is in .* repeat the same call"
+  )
+  Sys.setenv(PYTHONPATH = before)
+  expect_match(
+    error_of(run(counts, n_latent = 8, separate.process = TRUE, checkpoint.dir = progress)),
+    "checkpoint.dir .* holds the progress of a run with other cells or arguments"
+  )
+  expect_message(
+    again <- run(counts, separate.process = TRUE, checkpoint.dir = progress, verbose = TRUE),
+    "continuing with 0 of 700 cells placed"
+  )
+  expect_identical(again, run(counts))
+  expect_false(file.exists(progress))
+  expect_match(error_of(run(counts, checkpoint.dir = progress)),
+               "checkpoint.dir needs separate.process = TRUE")
+})
