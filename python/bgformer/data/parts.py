@@ -44,14 +44,16 @@ def check_parts(path: Path, layer: str | None = None) -> None:
         Names the first part that cannot be read.
     """
     counts = "X" if layer is None else f"layers/{layer}"
-    store = open_store(path)
-    try:
-        parts = _Parts(path, counts)
-        for name in ("obs", "var", *store):
-            parts.check(store[name], name)
-    finally:
-        if isinstance(store, h5py.File):
-            store.close()
+    with reading(f"'{path}'"):
+        store = open_store(path, use_consolidated=False)  # as the copy, which is listed again
+        try:
+            dict(store.attrs)  # that they can be read
+            parts = _Parts(path, counts)
+            for name in ("obs", "var", *store):
+                parts.check(store, name, name)
+        finally:
+            if isinstance(store, h5py.File):
+                store.close()
 
 
 class _Parts:
@@ -69,36 +71,32 @@ class _Parts:
         self._path, self._counts = path, counts
         self._lengths: dict[str, int] = {}
 
-    def check(self, part: Any, name: str) -> None:
-        """Raise InputError unless a part, or what is in it, can be read."""
+    def check(self, group: Any, child: str, name: str) -> None:
+        """Raise InputError unless a part of a group, and all that is in it, can be read."""
         with reading(f"{name} of '{self._path}'"):
-            kind = str(part.attrs.get("encoding-type", ""))
+            part = group[child]
+            kind = str(dict(part.attrs).get("encoding-type", ""))
             self._check_axes(part, name, kind)
-            if hasattr(part, "shape"):
-                if name != self._counts:
-                    _read_values(part)
-                return
             if kind == "dataframe":
                 self._check_table(part, name)
-            elif kind in ("csr_matrix", "csc_matrix"):
-                matrix = sparse_dataset(part)
-                check_stored(matrix, f"{name} of '{self._path}'")
-                if name != self._counts:
-                    for values in ("data", "indices"):
-                        _read_values(part[values])
-                return
-            elif kind not in ("", "dict", "anndata", "raw"):
-                read_elem(part)  # categories, and whatever else is small
-                return
-        for child in part:
-            with reading(f"{name}/{child} of '{self._path}'"):
-                found = part[child]
-            self.check(found, f"{name}/{child}")
+            is_counts = name == self._counts or name.startswith(f"{self._counts}/")
+            if not is_counts and _is_small(part):
+                read_elem(part)
+                for below in part if name in _AXES and name != "X" else ():
+                    self.check(part, below, f"{name}/{below}")
+            elif not hasattr(part, "shape"):
+                if kind in ("csr_matrix", "csc_matrix"):
+                    check_stored(sparse_dataset(part), f"{name} of '{self._path}'")
+                for below in part:
+                    self.check(part, below, f"{name}/{below}")
+            elif not is_counts:
+                _read_values(part)
 
     def _check_axes(self, part: Any, name: str, kind: str) -> None:
         """Raise ValueError unless a part has as many rows, and columns, as there are names."""
         top, _, rest = name.partition("/")
-        axes = _AXES.get(top, ()) if top == "X" or (rest and "/" not in rest) else ()
+        is_matrix = name == "X" or (top != "X" and rest and "/" not in rest)
+        axes = _AXES.get(top, ()) if is_matrix else ()
         lengths = tuple(self._lengths[axis] for axis in axes)
         found = _shape(part, kind)[: len(lengths)]
         if kind != "null" and found != lengths:
@@ -132,11 +130,15 @@ def _shape(part: Any, kind: str) -> tuple[int, ...]:
     return tuple(int(size) for size in part.attrs.get("shape", ()))
 
 
+def _is_small(part: Any) -> bool:
+    """Tell whether all that is in a part can be in memory at once."""
+    if hasattr(part, "shape"):
+        return bool(part.size <= _AT_ONCE)
+    return all(_is_small(part[name]) for name in part)
+
+
 def _read_values(array: Any) -> None:
-    """Read an array as anndata does, or a part at a time if it is large."""
-    if array.size <= _AT_ONCE:
-        read_elem(array)
-        return
+    """Read a large array a part at a time."""
     if isinstance(array, h5py.Dataset) and _is_plain(array):
         return
     step = max(1, _AT_ONCE // max(1, array.size // array.shape[0]))

@@ -25,13 +25,17 @@ def is_store(path: Path) -> bool:
     )
 
 
-def open_store(path: Path) -> Any:
-    """Open an .h5ad file or a .zarr store for reading."""
+def open_store(path: Path, *, use_consolidated: bool | None = None) -> Any:
+    """Open an .h5ad file or a .zarr store for reading.
+
+    What is in a store is looked up in its consolidated listing if there is one, unless that is
+    False.
+    """
     if path.is_file():
         return h5py.File(path)
     import zarr
 
-    return zarr.open_group(path, mode="r")
+    return zarr.open_group(path, mode="r", use_consolidated=use_consolidated)
 
 
 class StoredTable:
