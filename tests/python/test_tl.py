@@ -507,3 +507,38 @@ def test_concatenated_cells_can_be_clustered_anew(clustered):
     assert "bgformer" in both.obs
     bgf.tl.cluster(both, max_steps=3, verbose=False)
     assert both.uns["bgformer"]["n_cells"] == 200
+
+
+def named(counts):
+    """Return cells with these counts and names of their own."""
+    cells = anndata.AnnData(np.asarray(counts, dtype=np.float32))
+    cells.obs_names = [f"cell{i}" for i in range(cells.n_obs)]
+    cells.var_names = [f"gene{i}" for i in range(cells.n_vars)]
+    return cells
+
+
+@pytest.mark.parametrize("asked", [{}, {"resolution": 1.0}, {"n_clusters": "number of groups"}])
+@pytest.mark.parametrize(("n_groups", "n_each"), [(2, 150), (3, 100), (10, 20)])
+def test_identical_cells_are_clusters(n_groups, n_each, asked):
+    asked = {name: n_groups if name == "n_clusters" else value for name, value in asked.items()}
+    counts = np.random.default_rng(0).poisson(5, (n_groups, 200))
+    cells = named(np.repeat(counts, n_each, axis=0))
+    bgf.tl.cluster(cells, max_steps=5, verbose=False, **asked)
+    groups = np.repeat(np.arange(n_groups), n_each)
+    assert adjusted_rand_score(groups, cells.obs["bgformer"]) == 1
+    assert cells.obs["bgformer_confidence"].between(0.5, 1).all()
+
+
+def test_cells_that_are_all_identical_are_one_cluster():
+    cells = named(np.tile(np.random.default_rng(0).poisson(0.5, 100), (45, 1)))
+    bgf.tl.cluster(cells, max_steps=5, verbose=False)
+    assert cells.obs["bgformer"].nunique() == 1
+    assert np.isfinite(cells.obsm["X_bgformer"]).all()
+
+
+def test_identical_cells_among_others_are_a_cluster():
+    rng = np.random.default_rng(0)
+    one, other = rng.gamma(1, 3, size=(2, 300))
+    cells = named(np.vstack([[rng.poisson(one)] * 100, rng.poisson(other, (200, 300))]))
+    bgf.tl.cluster(cells, max_steps=5, verbose=False)
+    assert adjusted_rand_score([0] * 100 + [1] * 200, cells.obs["bgformer"]) == 1

@@ -33,6 +33,8 @@ _NAMED = 5
 _WINDOW = 1 / 8
 """Half the width of the windows in which cells are counted for a gap, as a share of the distance
 between the middles of the two clusters."""
+_FARTHEST = 60_000
+"""Bound on the latent positions that are kept, so that they fit into float16."""
 _PLACES = 9
 """Number of positions between two clusters where the gap is searched."""
 
@@ -119,8 +121,7 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
         (of_anchors @ other).toarray(),
         detected,
         nearest.astype(np.int32),
-        first.astype(np.float16),
-        second.astype(np.float16),
+        *(np.clip(half, -_FARTHEST, _FARTHEST).astype(np.float16) for half in (first, second)),
     )
 
 
