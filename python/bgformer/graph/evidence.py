@@ -125,6 +125,22 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
     )
 
 
+def of_some(held_out: Profiles, weights: sparse.csr_matrix) -> Profiles:
+    """Return the profiles of the anchors that are nearest to some cells, given their weights.
+
+    Held-out counts are not kept for each cell. In a subset, those of anchors without any of its
+    cells would otherwise count for clusters that they have nothing to do with.
+    """
+    used = np.zeros(len(held_out.cells), dtype=bool)
+    used[heaviest(sparse.csr_matrix(weights[:, : len(used)]))] = True
+    inside = used[held_out.nearest]
+    return Profiles(
+        held_out.cells * used,
+        *(values * used[:, None] for values in (held_out.total, held_out.detected)),
+        *(values[inside] for values in (held_out.nearest, held_out.first, held_out.second)),
+    )
+
+
 def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.DataFrame:
     """Return a table of what separates each cluster from its nearest one.
 
