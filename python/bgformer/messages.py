@@ -40,8 +40,8 @@ class _Worded:
         return self.worded(Names())
 
     def worded(self, names: Names) -> str:
-        """Return the sentence with the names of a language."""
-        return self.sentence.format(name=names, **self.fields)
+        """Return the sentence with the names of a language, on one line."""
+        return re.sub(r"\s*[\r\n]+\s*", " ", self.sentence.format(name=names, **self.fields))
 
 
 class InputError(_Worded, ValueError):

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from bgformer.arguments import flag, text_or_none
 from bgformer.data.source import opened
 from bgformer.fit.trainer import Objective, Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
@@ -191,15 +192,10 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
             If the loss is not finite.
         """
         settings = self._settings()
+        verbose = flag("verbose", self.verbose)
+        what = {n: text_or_none(n, v) for n, v in (("layer", layer), ("batch_key", batch_key))}
         with opened(adata) as cells:
-            fitted = fit_model(
-                settings,
-                cells,
-                InMemoryPlaces(),
-                layer=layer,
-                batch_key=batch_key,
-                verbose=self.verbose,
-            )
+            fitted = fit_model(settings, cells, InMemoryPlaces(), **what, verbose=verbose)
         self._fitted = fitted
         return self
 
@@ -250,8 +246,9 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
             If the model is not fitted, fewer than half of its genes are there, or the counts
             cannot be used.
         """
+        fitted, layer = self._found(), text_or_none("layer", layer)
         with opened(adata) as cells:
-            return np.concatenate(list(self._found().embed(cells, layer=layer)))
+            return np.concatenate(list(fitted.embed(cells, layer=layer)))
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell, shape (n,) int32.
@@ -334,7 +331,8 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
     def _settings(self) -> Settings:
         """Return the current arguments, checked."""
         given = self.get_params(deep=False)
-        given["objective"] = given["objective"] or Objective()
+        if given["objective"] is None:
+            given["objective"] = Objective()
         del given["verbose"]
         return Settings(**given)
 

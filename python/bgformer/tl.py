@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from anndata import AnnData
 from scipy import sparse
 
-from bgformer.arguments import positive, whole, whole_or_auto
+from bgformer.arguments import (
+    flag,
+    is_several,
+    positive,
+    text_or_none,
+    whole,
+    whole_or_auto,
+    wrong,
+)
 from bgformer.fit.trainer import Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
 from bgformer.graph.communities import partition, warn_of_one
@@ -128,7 +136,8 @@ def cluster(
         - "profiles": held-out counts of each anchor of the linear head; see
           `bgformer.graph.evidence.Profiles`;
         - "evidence": table of what separates each cluster from its nearest one; see
-          `bgformer.graph.evidence.evidence`.
+          `bgformer.graph.evidence.evidence`. In a subset it still describes all cells, until
+          :func:`recluster` computes it for the cells there.
 
     Raises
     ------
@@ -165,7 +174,8 @@ def cluster(
         device=device,
         seed=seed,
     )
-    what = {"layer": layer, "batch_key": batch_key}
+    what = {n: text_or_none(n, v) for n, v in (("layer", layer), ("batch_key", batch_key))}
+    copy, verbose = flag("copy", copy), flag("verbose", verbose)
     fitted = fit_model(settings, adata, InMemoryPlaces(), **what, verbose=verbose)
     adata = _copy(adata) if copy else adata
     store(adata, fitted, key_added, **what)
@@ -219,6 +229,7 @@ def recluster(
     >>> bgf.tl.recluster(adata, resolution=1.5, cluster_name="fine")
     """
     stored = results(adata, key_added)
+    copy, cluster_name = flag("copy", copy), text_or_none("cluster_name", cluster_name)
     name = key_added if cluster_name is None else cluster_name
     if name == key_added:
         check_clusters(adata, name)
@@ -291,6 +302,8 @@ def resolutions(
         not above 0, or if the counts for retraining cannot be used.
     """
     stored = results(adata, key_added)
+    if not is_several(resolutions):
+        raise wrong("resolutions", resolutions, "a list of numbers above 0")
     wanted = sorted(positive("resolution", one) for one in resolutions)
     if not wanted:
         raise InputError(

@@ -17,6 +17,10 @@ def test_a_sentence_takes_the_names_of_a_language():
     assert worded(OSError("no seed"), names) == "no seed"
 
 
+def test_a_sentence_is_one_line_whatever_is_given():
+    assert str(InputError("odd", "{given} is odd.", given="a  b\n  c\r\n")) == "a  b c is odd."
+
+
 def test_every_error_has_a_code():
     assert code_of(InputError("few", "few.")) == "few"
     assert code_of(FileExistsError("there")) == "file-exists"

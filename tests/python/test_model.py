@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
 
 import bgformer as bgf
+from bgformer.fit.trainer import Objective
 from bgformer.graph.communities import partition
 
 
@@ -29,9 +30,19 @@ from bgformer.graph.communities import partition
         ("resolution", float("inf"), "resolution is inf; it must be a number above 0"),
         ("resolution", "high", "resolution is 'high'; it must be a number above 0"),
         ("n_top_genes", 0, "n_top_genes is 0; it must be a whole number of at least 1"),
-        ("n_latent", 3, "n_latent is 3; it must be a whole number of at least 4"),
-        ("max_steps", 0, "max_steps is 0; it must be a whole number of at least 1"),
+        ("n_latent", 3, "n_latent is 3; it must be a whole number from 4 to 1000"),
+        ("max_steps", 0, "max_steps is 0; it must be a whole number from 1 to 1000000"),
         ("max_steps", float("inf"), "max_steps is inf; it must be a whole number"),
+        (
+            "max_steps",
+            10**9,
+            "max_steps is 1000000000; it must be a whole number from 1 to",
+        ),
+        ("n_latent", 100_000, "n_latent is 100000; it must be a whole number from 4 to 1000"),
+        ("n_top_genes", 10**400, r"n_top_genes is 10+\.\.\.; it must be a whole number from 1"),
+        ("min_cells", 10**400, r"min_cells is 10+\.\.\.; it must be a whole number from 1"),
+        ("resolution", 10**400, r"resolution is 10+\.\.\.; it must be a number above 0"),
+        ("resolution", True, "resolution is True; it must be a number above 0"),
         ("seed", -1, "seed is -1; it must be a whole number from 0 to 4294967295"),
         ("seed", 2**32, "seed is 4294967296; it must be a whole number from 0"),
         ("seed", 1.5, "seed is 1.5; it must be a whole number"),
@@ -55,6 +66,43 @@ def test_a_setting_that_cannot_be_meant(cells, unchanged, setting, value, messag
 def test_more_than_there_are_cells_or_anchors(cells, unchanged, settings, message):
     with unchanged(cells), pytest.raises(ValueError, match=message):
         bgf.tl.cluster(cells, **settings, verbose=False)
+
+
+@pytest.mark.parametrize("objective", [1, "dec", {"dec": 1}, [], "", np.array([1, 2])])
+def test_an_objective_is_one(cells, objective):
+    with pytest.raises(ValueError, match=r"^objective is .*; it must be a bgformer\.fit\.trainer"):
+        bgf.BGFormer(objective=objective, max_steps=1).fit(cells)
+
+
+@pytest.mark.parametrize("weight", [-1, float("nan"), "high", None])
+def test_weights_of_the_objective_are_numbers(weight):
+    with pytest.raises(ValueError, match=r"^dec is .*; it must be a number of at least 0"):
+        Objective(dec=weight)
+
+
+@pytest.mark.parametrize("argument", ["layer", "batch_key"])
+@pytest.mark.parametrize("value", [["counts"], {"counts": 1}, 5])
+def test_names_are_strings(cells, model, argument, value):
+    message = f"^{argument} is .*; it must be a string or None"
+    with pytest.raises(ValueError, match=message):
+        bgf.BGFormer(max_steps=1, verbose=False).fit(cells, **{argument: value})
+    with pytest.raises(ValueError, match=message):
+        bgf.tl.cluster(cells, max_steps=1, verbose=False, **{argument: value})
+    if argument == "layer":
+        with pytest.raises(ValueError, match=message):
+            model.predict(cells, layer=value)
+
+
+@pytest.mark.parametrize("axis", ["obs", "var"])
+def test_cells_and_genes_have_one_name_each(cells, model, axis):
+    names = getattr(cells, axis).index
+    getattr(cells, axis).index = pd.MultiIndex.from_arrays([names, names])
+    what = {"obs": "cell", "var": "gene"}[axis]
+    message = f"the {what} names are a MultiIndex of 2 levels; give each {what} one name"
+    with pytest.raises(ValueError, match=message):
+        bgf.BGFormer(max_steps=1, verbose=False).fit(cells)
+    with pytest.raises(ValueError, match=message):
+        model.predict(cells)
 
 
 def test_so_few_anchors_that_every_cell_attends_to_all_are_warned_of(cells):
@@ -196,7 +244,7 @@ def test_training_cells_are_predicted_as_they_were_clustered(pbmc700, resolution
 
 def test_settings_may_change_until_the_fit_and_are_checked_there(cells):
     model = bgf.BGFormer(max_steps=3, verbose=False).set_params(n_latent=3)
-    with pytest.raises(ValueError, match="n_latent is 3; it must be a whole number of at least 4"):
+    with pytest.raises(ValueError, match="n_latent is 3; it must be a whole number from 4"):
         model.fit(cells)
     model.n_latent = 30
     assert model.fit(cells).latent_.shape == (150, 30)

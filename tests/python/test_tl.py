@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import warnings
+from contextlib import nullcontext
 
 import anndata
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 import bgformer as bgf
 from bgformer.data.source import opened
 from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION
+from bgformer.graph.evidence import Profiles, of_some
 from bgformer.store.results import check_key
 
 THREADED_RUN = """
@@ -389,6 +392,12 @@ def test_models_can_be_trained_anew_from_a_file(clustered, tmp_path):
     [
         ([], "resolutions is empty; give at least one resolution"),
         ([1, 0], "resolution is 0; it must be a number above 0"),
+        ("1", "resolutions is '1'; it must be a list of numbers above 0"),
+        (np.array(1), r"resolutions is array\(1\); it must be a list of numbers above 0"),
+        (1.0, "resolutions is 1.0; it must be a list of numbers above 0"),
+        (None, "resolutions is None; it must be a list of numbers above 0"),
+        ([[1.0]], r"resolution is \[1.0\]; it must be a number above 0"),
+        ([10**400], "resolution is 10+...; it must be a number above 0"),
         (["high"], "resolution is 'high'; it must be a number above 0"),
     ],
 )
@@ -650,3 +659,108 @@ def test_concatenated_cells_can_be_clustered_anew(clustered):
     assert "bgformer" in both.obs
     bgf.tl.cluster(both, max_steps=3, verbose=False)
     assert both.uns["bgformer"]["n_cells"] == 200
+
+
+def named(counts):
+    """Return cells with these counts and names of their own."""
+    cells = anndata.AnnData(np.asarray(counts, dtype=np.float32))
+    cells.obs_names = [f"cell{i}" for i in range(cells.n_obs)]
+    cells.var_names = [f"gene{i}" for i in range(cells.n_vars)]
+    return cells
+
+
+@pytest.mark.parametrize("asked", [{}, {"resolution": 1.0}, {"n_clusters": "number of groups"}])
+@pytest.mark.parametrize(("n_groups", "n_each"), [(2, 150), (3, 100), (10, 20)])
+def test_identical_cells_are_clusters(n_groups, n_each, asked):
+    asked = {name: n_groups if name == "n_clusters" else value for name, value in asked.items()}
+    counts = np.random.default_rng(0).poisson(5, (n_groups, 200))
+    cells = named(np.repeat(counts, n_each, axis=0))
+    bgf.tl.cluster(cells, max_steps=5, verbose=False, **asked)
+    groups = np.repeat(np.arange(n_groups), n_each)
+    assert adjusted_rand_score(groups, cells.obs["bgformer"]) == 1
+    assert cells.obs["bgformer_confidence"].between(0.5, 1).all()
+
+
+def test_cells_that_are_all_identical_are_one_cluster():
+    cells = named(np.tile(np.random.default_rng(0).poisson(0.5, 100), (45, 1)))
+    bgf.tl.cluster(cells, max_steps=5, verbose=False)
+    assert cells.obs["bgformer"].nunique() == 1
+    assert np.isfinite(cells.obsm["X_bgformer"]).all()
+
+
+def test_identical_cells_among_others_are_a_cluster():
+    rng = np.random.default_rng(0)
+    one, other = rng.gamma(1, 3, size=(2, 300))
+    cells = named(np.vstack([[rng.poisson(one)] * 100, rng.poisson(other, (200, 300))]))
+    bgf.tl.cluster(cells, max_steps=5, verbose=False)
+    assert adjusted_rand_score([0] * 100 + [1] * 200, cells.obs["bgformer"]) == 1
+
+
+def test_a_flag_is_checked_before_the_fit(cells, monkeypatch):
+    monkeypatch.setattr("bgformer.tl.fit_model", None)
+    for name in ("copy", "verbose"):
+        with pytest.raises(ValueError, match=f"{name} is 'yes'; it must be True or False"):
+            bgf.tl.cluster(cells, **{name: "yes"})
+
+
+BLANK = np.hstack([np.ones((20, 50)), np.zeros((20, 5))])
+BLANK[:5] = 0
+BLANK[np.arange(5), 50 + np.arange(5)] = 3
+ONE_RICH = np.ones((80, 30))
+ONE_RICH[5] = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("counts", "batch", "warning"),
+    [
+        (np.random.default_rng(0).poisson(3, (60, 2)) + 1, None, "one cluster, because"),
+        (np.random.default_rng(0).poisson(1, (20, 200)), None, None),
+        (ONE_RICH, None, None),
+        (BLANK, None, "5 cells have no counts in the 50 genes used"),
+        (np.random.default_rng(0).poisson(1, (60, 100)), ["a"] * 59 + ["b"], None),
+        (
+            np.repeat(np.eye(2)[:, [0] * 5 + [1] * 5] * 4, 30, axis=0),
+            ["a"] * 30 + ["b"] * 30,
+            None,
+        ),
+        (np.repeat(np.eye(4), 20, axis=0) * 7, None, None),
+    ],
+    ids=[
+        "2 genes",
+        "20 cells",
+        "1 rich",
+        "blank",
+        "batch of 1",
+        "batches are types",
+        "1 gene each",
+    ],
+)
+def test_odd_counts_give_finite_results(counts, batch, warning):
+    cells = named(counts)
+    cells.obs["batch"] = "a" if batch is None else batch
+    key = None if batch is None else "batch"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.warns(UserWarning, match=warning) if warning else nullcontext():
+            bgf.tl.cluster(cells, batch_key=key, max_steps=5, verbose=False)
+    assert np.isfinite(cells.obsm["X_bgformer"]).all()
+    assert cells.obs["bgformer_confidence"].between(0, 1).all()
+
+
+def test_the_evidence_of_some_cells_is_of_these_cells(clustered):
+    whole = clustered.uns["bgformer"]["evidence"]
+    some = clustered[clustered.obs["bgformer"] == "0"].copy()
+    bgf.tl.recluster(some, n_clusters=2)
+    table = some.uns["bgformer"]["evidence"]
+    assert table["n_cells"].sum() == some.n_obs < whole["n_cells"].sum()
+    # nothing of the other clusters' cells and genes is left in the profiles of these
+    profiles = Profiles(**clustered.uns["bgformer"]["profiles"])
+    here = of_some(profiles, some.obsm["bgformer_anchors"])
+    assert len(here.nearest) == here.cells.sum() < 1.5 * some.n_obs * len(profiles.nearest) / 700
+    assert (here.detected.sum(axis=1) > 0).sum() == (here.cells > 0).sum()
+
+
+@pytest.mark.parametrize("name", ["", ["a"], 5, np.array(["a", "b"])])
+def test_a_column_is_named_by_a_string(clustered, unchanged, name):
+    with unchanged(clustered), pytest.raises(ValueError, match=r"^cluster_name is .*string"):
+        bgf.tl.recluster(clustered, resolution=1, cluster_name=name)

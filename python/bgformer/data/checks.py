@@ -238,7 +238,14 @@ def _looks_like_counts(matrix: Any) -> bool:
 
 
 def check_unique(names: pd.Index, what: str, remedy: str) -> None:
-    """Raise CountsError if a cell or gene name stands twice."""
+    """Raise CountsError if a cell or gene has several names, or its name stands twice."""
+    if isinstance(names, pd.MultiIndex):
+        raise CountsError(
+            "multi-index",
+            "the {what} names are a MultiIndex of {n} levels; give each {what} one name.",
+            what=what,
+            n=names.nlevels,
+        )
     if not names.is_unique:
         twice = names[names.duplicated()]
         raise CountsError(

@@ -32,6 +32,9 @@ _HALVINGS = 4
 _FLOOR = 0.02
 """Minimum variance of a direction, relative to the mean over directions, so that directions in
 which similar cells hardly differ are not inflated."""
+_LEAST_SPREAD = 1e-6
+"""Minimum variance between similar cells, relative to 1 plus that between all cells. Identical
+cells do not differ at all, and dividing by that would make latents too large for float32."""
 
 
 def calibrate(network: Network, data: CountData, seed: int, *, trained: bool = False) -> None:
@@ -95,16 +98,17 @@ def units(output: np.ndarray, rounds: list[list[np.ndarray]]) -> tuple[np.ndarra
     for ways in rounds:
         in_units = (output - centre) @ to_units
         spread = np.mean([_spread(in_units, group) for group in ways], axis=0)
-        to_units = to_units @ _inverse_root(spread)
+        least = _LEAST_SPREAD * (1 + np.square(in_units).mean())
+        to_units = to_units @ _inverse_root(spread, least)
     variance, directions = np.linalg.eigh(np.cov((output - centre) @ to_units, rowvar=False))
     between = np.clip((variance - 1) / np.maximum(variance, 1e-12), _LEAST_SHARE, 1)
     return centre, to_units @ (directions * between)
 
 
-def _inverse_root(covariance: np.ndarray) -> np.ndarray:
-    """Return the symmetric ``covariance^(-1/2)``, with small variances raised to `_FLOOR`."""
+def _inverse_root(covariance: np.ndarray, least: float) -> np.ndarray:
+    """Return the symmetric ``covariance^(-1/2)``; variances are at least `_FLOOR` and `least`."""
     variance, directions = np.linalg.eigh(covariance)
-    variance = np.maximum(variance, _FLOOR * variance.mean() + 1e-12)
+    variance = np.maximum(variance, max(_FLOOR * variance.mean() + 1e-12, least))
     return directions @ np.diag(variance**-0.5) @ directions.T
 
 

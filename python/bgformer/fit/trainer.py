@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from bgformer.arguments import weight
 from bgformer.fit.embedding import learned_units
 from bgformer.fit.kmeans import kmeans_centres
 from bgformer.network import losses
@@ -42,6 +43,11 @@ class Objective:
     dec: float = 0.0
     """Weight of DEC. If above 0, training continues with DEC after the first clusters are found.
     DEC is off by default because it makes clusters worse (docs/benchmarks.md)."""
+
+    def __post_init__(self) -> None:
+        """Check each weight, and convert numpy numbers to Python numbers."""
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, weight(name, getattr(self, name)))
 
 
 @dataclass(frozen=True)

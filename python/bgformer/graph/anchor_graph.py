@@ -7,14 +7,13 @@ the graph does not depend on the number of cells, so trying another resolution i
 from __future__ import annotations
 
 import itertools
-import random
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import igraph
 import numpy as np
 from scipy import sparse
 
+from bgformer.graph import leiden
 from bgformer.graph.mergers import (
     first_of,
     link_values,
@@ -48,8 +47,6 @@ _NUMBER_RESOLUTION = 3.0
 _FINER = 1.5
 """... and the factor by which it grows while there are too few."""
 _FINEST = 1e3
-_ITERATIONS = 20
-"""Limit on Leiden iterations, because Leiden can cycle between equivalent partitions."""
 _LOOK_AT_ALL = 50_000
 """With up to this many cells, all of them vote on which clusters hold cells; with more, ..."""
 _LOOK_AT_EACH = 20
@@ -93,13 +90,12 @@ class AnchorGraph:
     ) -> None:
         self.weights, self.seed, self.min_cells = weights, seed, min_cells
         self._found: dict[float, np.ndarray] = {}
+        self._merged: dict[tuple[int, bytes], np.ndarray] = {}
         links = (anchor_links(weights) if links is None else links).toarray()
         self.mass = links.sum(axis=1)  # because the weights of a cell sum to 1
         np.fill_diagonal(links, 0)  # self-loops would favour single anchors as clusters
         self.links = links
-        rows, columns = np.nonzero(np.triu(links))
-        self.graph = igraph.Graph(n=len(links), edges=np.column_stack([rows, columns]).tolist())
-        self.graph.es["weight"] = links[rows, columns].tolist()
+        self._graph = leiden.graph_of(links)
 
     def communities(self, resolution: float) -> np.ndarray:
         """Return the cluster of each anchor at a resolution, shape (m,).
@@ -143,17 +139,9 @@ class AnchorGraph:
         return value.argmax(axis=1), value.max(axis=1)
 
     def leiden(self, resolution: float) -> np.ndarray:
-        """Return Leiden communities, shape (m,) (Traag et al. 2019); results are cached."""
+        """Return Leiden communities, shape (m,); results are cached."""
         if resolution not in self._found:
-            # igraph uses Python's generator; a private one leaves the caller's state unchanged
-            igraph.set_random_number_generator(random.Random(self.seed))
-            try:
-                found = self.graph.community_leiden(
-                    "modularity", weights="weight", resolution=resolution, n_iterations=_ITERATIONS
-                )
-            finally:
-                igraph.set_random_number_generator(random)
-            clusters = np.array(found.membership)
+            clusters = leiden.communities(self._graph, resolution, self.seed)
             # in a subset of cells, an anchor without cells would form its own cluster
             clusters[self.mass == 0] = clusters[self.mass.argmax()]
             self._found[resolution] = numbered(clusters)
@@ -302,21 +290,32 @@ class AnchorGraph:
         these clusters are split into parts, and parts of the same cluster are merged again, first
         the pair with the largest share of links.
         """
-        whole = self.communities(DEFAULT_RESOLUTION)
+        whole = self._whole
         for level in self._levels(whole, np.zeros_like(whole), 1, k):
             yield level, self.min_cells
         least = self.min_cells
         while least:
             resolution = _NUMBER_RESOLUTION
             while resolution < _FINEST:
-                parts = self.leiden(resolution)
-                parts = numbered(whole * (parts.max() + 1) + parts)
-                parts = self._without_small(parts, least, whole)
-                for level in self._levels(parts, whole, 0.5, k):
+                for level in self._levels(self._split(resolution, least), whole, 0.5, k):
                     yield level, least
                 resolution *= _FINER
             least //= 2
         yield np.arange(len(self.links)), 1
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return self.communities(DEFAULT_RESOLUTION)
+
+    def _split(self, resolution: float, least: int) -> np.ndarray:
+        """Return the clusters at the default, split into parts of at least `least` cells."""
+        parts = self.leiden(resolution)
+        parts = numbered(self._whole * (parts.max() + 1) + parts)
+        # with few cells, many resolutions give the same parts, and merging these takes longest
+        key = least, parts.tobytes()
+        if key not in self._merged:
+            self._merged[key] = self._without_small(parts, least, self._whole)
+        return self._merged[key]
 
     def _levels(
         self, start: np.ndarray, within: np.ndarray, exponent: float, k: int

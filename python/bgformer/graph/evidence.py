@@ -33,6 +33,8 @@ _NAMED = 5
 _WINDOW = 1 / 8
 """Half the width of the windows in which cells are counted for a gap, as a share of the distance
 between the middles of the two clusters."""
+_FARTHEST = 60_000
+"""Bound on the latent positions that are kept, so that they fit into float16."""
 _PLACES = 9
 """Number of positions between two clusters where the gap is searched."""
 
@@ -119,8 +121,23 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
         (of_anchors @ other).toarray(),
         detected,
         nearest.astype(np.int32),
-        first.astype(np.float16),
-        second.astype(np.float16),
+        *(np.clip(half, -_FARTHEST, _FARTHEST).astype(np.float16) for half in (first, second)),
+    )
+
+
+def of_some(held_out: Profiles, weights: sparse.csr_matrix) -> Profiles:
+    """Return the profiles of the anchors that are nearest to some cells, given their weights.
+
+    Held-out counts are not kept for each cell. In a subset, those of anchors without any of its
+    cells would otherwise count for clusters that they have nothing to do with.
+    """
+    used = np.zeros(len(held_out.cells), dtype=bool)
+    used[heaviest(sparse.csr_matrix(weights[:, : len(used)]))] = True
+    inside = used[held_out.nearest]
+    return Profiles(
+        held_out.cells * used,
+        *(values * used[:, None] for values in (held_out.total, held_out.detected)),
+        *(values[inside] for values in (held_out.nearest, held_out.first, held_out.second)),
     )
 
 

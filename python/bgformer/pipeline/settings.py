@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bgformer.arguments import not_both, positive, whole, whole_or_auto
+from bgformer.arguments import not_both, positive, whole, whole_or_auto, wrong
 from bgformer.fit.trainer import Objective, Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
 from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT, N_HEADS
+
+_MOST_LATENT = 1000
+"""More dimensions than cells have, and as many as fit into any memory."""
+_MOST_STEPS = 1_000_000
+"""A day or more of training."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Settings:
             "n_clusters": whole_or_auto("n_clusters", self.n_clusters),
             "n_anchors": whole_or_auto("n_anchors", self.n_anchors, least=N_HEADS),
             "n_top_genes": whole("n_top_genes", self.n_top_genes),
-            "n_latent": whole("n_latent", self.n_latent, least=LEAST_LATENT),
-            "max_steps": whole("max_steps", self.max_steps),
+            "n_latent": whole("n_latent", self.n_latent, LEAST_LATENT, _MOST_LATENT),
+            "max_steps": whole("max_steps", self.max_steps, most=_MOST_STEPS),
             "min_cells": whole("min_cells", self.min_cells),
             "seed": whole("seed", self.seed, least=0, most=2**32 - 1),
         }
@@ -48,6 +53,8 @@ class Settings:
             checked["resolution"] = positive("resolution", self.resolution)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        if not isinstance(self.objective, Objective):
+            raise wrong("objective", self.objective, "a bgformer.fit.trainer.Objective")
         not_both(self.resolution, self.n_clusters)
         clusters, anchors = self.n_clusters, self.n_anchors
         if isinstance(clusters, int) and isinstance(anchors, int) and clusters > anchors:

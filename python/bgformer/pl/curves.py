@@ -12,7 +12,7 @@ from bgformer import tl
 from bgformer.graph.stability import RESOLUTIONS
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
-from bgformer.pl.figure import check_folder, finish, panels
+from bgformer.pl.figure import check_output, finish, panels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def resolution(
     FileNotFoundError
         If the folder of `save` does not exist.
     """
-    check_folder(save)
+    check_output(None, show, save)
     table = tl.resolutions(adata, resolutions, n_fits=n_fits, key_added=key_added)
     current = tl.results(adata, key_added)["resolution"]
     axes = panels(2, height=3.0)
@@ -116,7 +116,7 @@ def training(
     FileNotFoundError
         If the folder of `save` does not exist.
     """
-    check_folder(save)
+    check_output(None, show, save)
     if isinstance(source, BGFormer):
         if not hasattr(source, "history_"):
             raise InputError("not-fitted", "this model is not fitted yet; call fit(adata) first.")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bgformer.arguments import wrong
 from bgformer.data.matrices import CountsError
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
-from bgformer.pl.figure import check_folder, finish, panels
+from bgformer.pl.figure import check_output, finish, names_in, panels
 from bgformer.pl.legends import legend_style, legend_width
 from bgformer.tl import results
 
@@ -71,12 +72,13 @@ def embedding(
     import scanpy as sc
 
     results(adata, key_added)
-    check_folder(save)
-    if isinstance(color, str) or color is None:
-        color = [color or key_added]
+    check_output(ax, show, save)
+    colours = names_in("color", key_added if color is None else color)
+    if not colours:
+        raise wrong("color", color, "a name or a list of names")
     confidence = f"{key_added}_confidence"
     names = [
-        confidence if name == "confidence" and name not in adata.obs else name for name in color
+        confidence if name == "confidence" and name not in adata.obs else name for name in colours
     ]
     _check_colours(adata, names, key_added)
     if ax is not None and len(names) > 1:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
-from bgformer.pl.figure import check_folder, finish, panels
+from bgformer.graph.votes import vote_in_blocks
+from bgformer.pl.figure import check_output, finish, panels
+from bgformer.store.results import weights_name
 from bgformer.tl import results
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ def evidence(
     links between the cluster and its nearest, and the y axis is the number of marker genes between
     them. A darker circle means a deeper density gap in held-out counts. The nearest cluster is in
     brackets; it is omitted if two clusters are nearest to each other, which then share a position.
+
+    Of a subset, only clusters with cells in it are drawn, and a circle shows their number there.
+    Positions and colours are those of the last clustering.
 
     Left of the dashed line, hardly any cells lie between the two clusters. Right of the dotted
     line, they are split only because a resolution or a number of clusters was given.
@@ -59,17 +65,23 @@ def evidence(
     FileNotFoundError
         If the folder of `save` does not exist.
     """
-    check_folder(save)
-    table = results(adata, key_added)["evidence"]
+    check_output(ax, show, save)
+    stored = results(adata, key_added)
+    table = stored["evidence"]
+    if adata.n_obs != stored["n_cells"]:  # a subset, whose cells decide what is drawn
+        weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
+        labels = vote_in_blocks(weights, np.asarray(stored["anchor_clusters"]))[0]
+        table = table.assign(n_cells=np.bincount(labels, minlength=len(table)))
+    seen = table[table["n_cells"] > 0]
     axis = panels(1)[0] if ax is None else ax
     axis.axvline(ISLAND, color="0.6", linestyle="--", linewidth=1)
     axis.axvline(ONE_TYPE, color="0.6", linestyle=":", linewidth=1)
-    area = 30 + 600 * table["n_cells"] / max(table["n_cells"].sum(), 1)
+    area = 30 + 600 * seen["n_cells"] / max(seen["n_cells"].sum(), 1)
     points = axis.scatter(
-        table["links"],
-        table["n_markers"],
+        seen["links"],
+        seen["n_markers"],
         s=area,
-        c=table["gap"].fillna(0),
+        c=seen["gap"].fillna(0),
         cmap="viridis_r",
         vmin=0,
         vmax=1,
@@ -77,8 +89,9 @@ def evidence(
     points.set(alpha=0.7, edgecolor="none")
     axis.figure.colorbar(points, ax=axis, label="depth of the gap", shrink=0.6)
     nearest = dict(zip(table["cluster"], table["nearest"], strict=True))
-    for one, x, y in zip(table["cluster"], table["links"], table["n_markers"], strict=True):
-        mutual = nearest[nearest[one]] == one  # both clusters are then at the same position
+    for one, x, y in zip(seen["cluster"], seen["links"], seen["n_markers"], strict=True):
+        # both clusters are then at the same position
+        mutual = nearest[one] in set(seen["cluster"]) and nearest[nearest[one]] == one
         side = "right" if mutual and int(one) < int(nearest[one]) else "left"
         text = f" {one} " if mutual else f" {one} ({nearest[one]})"
         axis.annotate(text, (x, y), fontsize=8, ha=side, va="center")

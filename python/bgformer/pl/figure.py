@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.backend_bases import FigureCanvasBase
+
+from bgformer.arguments import flag, is_several, wrong
+from bgformer.messages import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +23,50 @@ _COLUMNS = 3
 """Maximum number of panels in a row."""
 
 
-def check_folder(save: str | Path | None) -> None:
-    """Raise FileNotFoundError if the folder of `save` does not exist, before any computation."""
-    if save is not None and not (folder := Path(save).resolve().parent).is_dir():
-        raise FileNotFoundError(f"there is no folder '{folder}' to write into; make it first.")
+def check_output(ax: Axes | None, show: bool | None, save: str | Path | None) -> None:
+    """Raise before any computation if the figure could not be drawn, shown or saved."""
+    if ax is not None and not isinstance(ax, mpl.axes.Axes):
+        raise wrong("ax", ax, "Axes of matplotlib, or None")
+    if show is not None:
+        flag("show", show)
+    if save is None:
+        return
+    if not _is_name(save):
+        raise wrong("save", save, "the name of a file, or None")
+    file = Path(save).resolve()
+    if not file.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder '{file.parent}' to write into; make it first."
+        )
+    if file.is_dir():
+        raise IsADirectoryError(f"'{save}' is a folder; give the name of a file in it.")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise PermissionError(f"'{save}' may not be written; save the figure elsewhere.")
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if file.suffix and file.suffix[1:].lower() not in formats:
+        raise InputError(
+            "unknown-format",
+            "{name[save]} '{save}' has a format that matplotlib cannot write; use one of: "
+            "{formats}.",
+            save=save,
+            formats=", ".join(formats),
+        )
+
+
+def _is_name(save: object) -> bool:
+    """Tell whether this can be the name of a file."""
+    try:
+        return isinstance(save, str | os.PathLike) and "\0" not in os.fsdecode(os.fsencode(save))
+    except (TypeError, UnicodeEncodeError):
+        return False
+
+
+def names_in(argument: str, value: Any) -> list[str]:
+    """Return a name or several as a list, or raise InputError."""
+    names = list(value) if is_several(value) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise wrong(argument, value, "a name or a list of names")
+    return names
 
 
 def panels(n: int, height: float = 4.2, beside: Sequence[float] = ()) -> list[Axes]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bgformer.arguments import text_or_none
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
-from bgformer.pl.figure import check_folder, finish
+from bgformer.pl.figure import check_output, finish, names_in
 from bgformer.tl import results
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def markers(
     import scanpy as sc
 
     stored = results(adata, key_added)
-    check_folder(save)
+    check_output(ax, show, save)
+    layer = text_or_none("layer", layer)
     known, genes = _known_markers(adata, markers)
     expression = expression_of(adata, genes, layer or stored["params"].get("layer"))
     # Always categorical, because scanpy would bin numbers into intervals.
@@ -92,7 +94,7 @@ def _known_markers(
     Warn about those that are not.
     """
     groups = markers if isinstance(markers, Mapping) else {"": markers}
-    groups = {k: [names] if isinstance(names, str) else list(names) for k, names in groups.items()}
+    groups = {k: names_in("markers", names) for k, names in groups.items()}
     named = list(dict.fromkeys(name for names in groups.values() for name in names))
     if not named:
         raise InputError(

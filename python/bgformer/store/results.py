@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from bgformer._version import __version__
-from bgformer.graph.evidence import Profiles, evidence
+from bgformer.graph.evidence import Profiles, evidence, of_some
 from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT
 from bgformer.store.identity import any_known, fingerprints
@@ -122,7 +122,10 @@ def store(
 def store_clusters(adata: AnnData, key: str, found: Partition) -> None:
     """Put other clusters in the place of those of stored results."""
     stored = adata.uns[key]
-    table = evidence(found, Profiles(**stored["profiles"]), np.asarray(stored["genes"]))
+    held_out = Profiles(**stored["profiles"])
+    if adata.n_obs < stored["n_cells"]:
+        held_out = of_some(held_out, sparse.csr_matrix(adata.obsm[weights_name(key)]))
+    table = evidence(found, held_out, np.asarray(stored["genes"]))
     stored.update(described_clusters(found, table))
     label(adata, key, found)
 

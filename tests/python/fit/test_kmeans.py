@@ -41,6 +41,23 @@ def test_cells_that_are_all_alike_do_no_harm():
     np.testing.assert_array_equal(centres, np.ones((4, 3)))
 
 
+@pytest.mark.parametrize(("times", "n_centres"), [((40, 40), 20), ((60, 20), 15), ((30, 31), 9)])
+def test_identical_cells_share_the_centres_by_their_number(times, n_centres):
+    places = np.array([[0, 1], [5, 5]], dtype=np.float32)
+    centres = kmeans_centres(np.repeat(places, times, axis=0), n_centres, seed=0)
+    found, owned = np.unique(centres, axis=0, return_counts=True)
+    np.testing.assert_array_equal(found, places)
+    np.testing.assert_allclose(owned, n_centres * np.array(times) / sum(times), atol=1)
+
+
+def test_identical_cells_among_others_have_centres_of_their_own(groups):
+    same = np.full((1040, DIMENSIONS), 20, dtype=np.float32)
+    centres = kmeans_centres(np.concatenate([groups[0][:1000], same]), 24, seed=0)
+    assert centres.shape == (24, DIMENSIONS)
+    assert (centres == 20).all(axis=1).sum() == 12
+    assert cdist(centres[(centres < 19).all(axis=1)], groups[0]).min(axis=1).max() < 1
+
+
 def test_centres_do_not_depend_on_numpys_generator(groups):
     np.random.seed(1)
     first = kmeans_centres(groups[0], 4, seed=0)

@@ -181,3 +181,12 @@ def test_the_unit_of_the_learned_head_does_not_matter(two_types):
 
 def test_the_same_seed_gives_the_same_metric(aware, shifted, batch):
     np.testing.assert_array_equal(calibrated(shifted, batch), aware)
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 5])
+def test_identical_cells_are_a_finite_distance_from_others(n_groups):
+    places = np.random.default_rng(0).normal(size=(n_groups, 12))
+    latent = in_units(np.repeat(places, 60, axis=0))
+    apart = cdist(latent[::60], latent[::60])
+    assert apart.max() < 1e5
+    assert n_groups == 1 or apart[np.triu_indices(n_groups, 1)].min() > 10

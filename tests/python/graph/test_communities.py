@@ -3,6 +3,7 @@
 import functools
 import itertools
 import random
+import time
 
 import numpy as np
 import pytest
@@ -371,3 +372,11 @@ def test_a_few_cells_of_many_are_clustered_without_their_unused_anchors(clustere
     found = partition(weights)
     assert len(found.labels) == 40
     assert found.n_clusters <= 4  # of ten cells each
+
+
+@pytest.mark.parametrize("k", [2, 8])
+def test_a_few_cells_are_quickly_cut_into_any_number(clustered, k):
+    weights = clustered.obsm["bgformer_anchors"][:10]
+    start = time.process_time()
+    assert partition(weights, n_clusters=k).n_clusters == k
+    assert time.process_time() - start < 0.7

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
@@ -69,3 +70,38 @@ def test_plots_work_on_results_from_a_file(drawn, tmp_path):
     axis = bgf.pl.embedding(read, color="cell_type")
     assert sum(len(part.get_offsets()) for part in axis.collections) == read.n_obs
     assert len(bgf.pl.training(read)) >= 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"save": 5}, "save is 5; it must be the name of a file"),
+        ({"save": "a\0b"}, "it must be the name of a file"),
+        ({"save": "umap.xyz"}, "save 'umap.xyz' has a format that matplotlib cannot write"),
+        ({"show": "yes"}, "show is 'yes'; it must be True or False"),
+        ({"ax": 5}, "ax is 5; it must be Axes of matplotlib"),
+    ],
+)
+@pytest.mark.parametrize("draw", [bgf.pl.embedding, bgf.pl.evidence, bgf.pl.resolution])
+def test_what_cannot_be_drawn_or_saved_is_said_before_anything_is_computed(
+    clustered, monkeypatch, draw, asked, message
+):
+    if "ax" in asked and draw is bgf.pl.resolution:
+        pytest.skip("draws two panels")
+    monkeypatch.setattr("scanpy.pp.neighbors", None)
+    monkeypatch.setattr("bgformer.tl.resolutions", None)
+    with pytest.raises(ValueError, match=message):
+        draw(clustered, **asked)
+
+
+def test_a_folder_is_no_file(clustered, tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
+        bgf.pl.evidence(clustered, save=tmp_path)
+
+
+@pytest.mark.parametrize("names", [5, np.array(5), [], [5], [["a"]], {}, len])
+def test_what_is_drawn_has_a_name(clustered, names):
+    with pytest.raises(ValueError, match=r"^color is .*; it must be a name or a list of names"):
+        bgf.pl.embedding(clustered, color=names)
+    with pytest.raises(ValueError, match=r"^markers (is|names) "):
+        bgf.pl.markers(clustered, names)

@@ -1,0 +1,56 @@
+"""Leiden: it ends, it leaves Python's generator alone, and it can be interrupted."""
+
+import random
+import signal
+import time
+
+import igraph
+import numpy as np
+import pytest
+from scipy import sparse
+
+from bgformer.graph import leiden
+
+
+def linked(n, each, seed=0):
+    """A random graph of n vertices, with `each` edges per vertex."""
+    ends = np.random.default_rng(seed).integers(n, size=(n * each // 2, 2))
+    graph = igraph.Graph(n=n, edges=ends.tolist())
+    graph.es["weight"] = np.random.default_rng(seed).random(len(ends)).tolist()
+    return graph
+
+
+@pytest.mark.parametrize("resolution", [0.3, 1.0, 5.0])
+def test_iterations_one_by_one_are_all_at_once(resolution):
+    graph = linked(300, 12)
+    igraph.set_random_number_generator(random.Random(3))
+    at_once = graph.community_leiden(
+        "modularity", weights="weight", resolution=resolution, n_iterations=20
+    )
+    igraph.set_random_number_generator(random)
+    found = leiden.communities(graph, resolution, seed=3)
+    np.testing.assert_array_equal(found, at_once.membership)
+
+
+def test_anchors_that_could_change_places_for_ever_come_to_an_end():
+    links = sparse.block_diag([np.ones((40, 40))] * 3).toarray()  # every split is as good
+    found = leiden.communities(leiden.graph_of(links), 1.0, seed=0)
+    assert len(np.unique(found)) == 3
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timer")
+def test_an_interrupt_is_seen_between_iterations():
+    graph = linked(4000, 30)
+    start = time.perf_counter()
+    leiden.communities(graph, 1.0, seed=0)
+    whole = time.perf_counter() - start
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, whole / 20)
+    start = time.perf_counter()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            leiden.communities(graph, 1.0, seed=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.perf_counter() - start < 0.7 * whole
