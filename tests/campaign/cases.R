@@ -168,7 +168,7 @@ argument_case <- function(made) {
   list(what = sprintf("%s(<%s>, %s = %s)", caller, kind, argument, shown), try = function() {
     old <- setwd(tempdir())
     on.exit(setwd(old))
-    result <- suppressWarnings(suppressMessages(do.call(caller, given)))
+    result <- suppressWarnings(suppressMessages(do.call(caller, given, quote = TRUE)))
     standard <- !argument %in% c("cluster.name", "reduction.name")
     if (grepl("^(Run|Re|Predict)", caller) && standard) check_result(result, ncol(made$counts))
     if (inherits(result, "ggplot")) {
