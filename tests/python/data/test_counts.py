@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy import sparse
 
 import bgformer as bgf
-from bgformer.data import checks
+from bgformer.data import checks, matrices
 from bgformer.data.counts import CountData, log_moments, log_normalised
 
 
@@ -267,7 +267,7 @@ def test_a_matrix_the_wrong_way_round_is_noticed(cells, unchanged):
     turned = cells.T.copy()
     with (
         unchanged(turned),
-        pytest.raises(checks.CountsError, match="wrong way round; transpose it"),
+        pytest.raises(matrices.CountsError, match="wrong way round; transpose it"),
     ):
         checks.read_counts(turned)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import bgformer as bgf
-from bgformer.data.checks import CountsError
+from bgformer.data.matrices import CountsError
 from bgformer.data.source import source_of
 from bgformer.r import bridge, store
 
