@@ -20,6 +20,13 @@ from harness import environment
 from outcomes import patience
 
 BGFORMER = (sys.executable, "-m", "bgformer")
+IN_BLOCKS = (
+    sys.executable,
+    "-c",
+    "from bgformer.runtime import block_sizes; block_sizes.PLACED = 64;"
+    "import sys; from bgformer.__main__ import main; sys.exit(main())",
+)
+"""The command with blocks so small that it can be killed between them."""
 STEPS = ("--max-steps", "2", "--quiet")
 _SAVE = (
     "import sys, bgformer; bgformer.BGFormer.load(sys.argv[1]).save(sys.argv[2], overwrite=True)"
@@ -32,7 +39,6 @@ class Whole(NamedTuple):
 
     folder: Path
     seconds: dict[str, float]
-    can_resume: bool
 
 
 def words(command: str, inputs: Path, output: Path, form: str = "h5ad") -> list[Any]:
@@ -44,7 +50,8 @@ def words(command: str, inputs: Path, output: Path, form: str = "h5ad") -> list[
     if command == "predict":
         return [*BGFORMER, "predict", inputs / "model", cells, "-o", target, "--quiet"]
     save = ["--save-model", output / "saved"] if command in ("save-model", "resume") else []
-    return [*BGFORMER, "cluster", cells, "-o", target, *STEPS, *save]
+    program = IN_BLOCKS if command == "resume" else BGFORMER
+    return [*program, "cluster", cells, "-o", target, *STEPS, *save]
 
 
 def start(command: list[Any]) -> subprocess.Popen:
@@ -88,20 +95,17 @@ def _whole() -> Whole:
     (folder / "saved").rename(folder / "model")
     (folder / "out.h5ad").rename(folder / "cluster.h5ad")
     seconds = {}
-    for command in ("cluster h5ad", "cluster zarr", "predict h5ad", "save"):
+    for command in ("cluster h5ad", "cluster zarr", "predict h5ad", "save", "resume h5ad"):
         name, _, form = command.partition(" ")
         started = time.monotonic()
         _run(words(name, folder, folder, form or "h5ad"))
         seconds[command] = time.monotonic() - started
-        if name == "predict":
-            (folder / "out.h5ad").rename(folder / "predict.h5ad")
+        if name in ("predict", "resume"):
+            (folder / "out.h5ad").rename(folder / f"{name}.h5ad")
         elif form == "h5ad":
             (folder / "out.h5ad").unlink()
     (folder / "out.zarr").rename(folder / "cluster.zarr")
-    told = subprocess.run(
-        [*BGFORMER, "cluster", "--help"], env=environment(), capture_output=True, text=True
-    ).stdout
-    return Whole(folder, seconds, "--resume" in told)
+    return Whole(folder, seconds)
 
 
 def _run(command: list[Any]) -> None:

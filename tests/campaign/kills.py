@@ -16,7 +16,6 @@ from generation import one
 from outcomes import (
     FINE,
     HANG,
-    SKIPPED,
     TRACEBACK,
     WRONG,
     Outcome,
@@ -48,8 +47,6 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
     """Start a run, send it the signal, and run it again."""
     whole = commands.whole()
     command, _, form = case["command"].partition(" ")
-    if command == "resume" and not whole.can_resume:
-        return Outcome(SKIPPED, "this bgformer has no --resume")
     form = form or "h5ad"
     source = whole.folder / ("model" if command == "save" else f"cells.{form}")
     before = _bytes(source)
@@ -60,9 +57,7 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
         _put_old(whole.folder, folder, command, form)
         words += ["--force"] if command != "save" else []
     process = commands.start(words)
-    delay = _send(
-        process, case, whole.seconds[case["command"].replace("resume", "cluster")], folder, names
-    )
+    delay = _send(process, case, whole.seconds[case["command"]], folder, names)
     ended = commands.finish(process)
     if ended is None:
         return Outcome(HANG, f"{case['signal']} after {delay:.2f} s, and it goes on")
@@ -103,8 +98,8 @@ def _send(
     rng = random.Random(case["seed"])
     started = time.monotonic()
     if case["part"] == "writing":  # something new lies beside the output
-        known = {path.name for path in folder.iterdir()}
-        while process.poll() is None and {p.name for p in folder.iterdir()} <= known:
+        known = set(folder.rglob("*"))
+        while process.poll() is None and not _is_writing(folder, known):
             time.sleep(0.001)
         time.sleep(rng.random() * 0.15)
     else:
@@ -116,16 +111,24 @@ def _send(
     return time.monotonic() - started
 
 
+def _is_writing(folder: Path, known: set[Path]) -> bool:
+    """Tell whether there is more by now than the folder that an output is made in."""
+    return any(
+        not path.name.startswith((".bgformer-", "owner"))
+        for path in set(folder.rglob("*")) - known
+    )
+
+
 def _run_again(words: list[Any], status: int, folder: Path, command: str) -> None:
     """Run the same command again, or resume it, until it is through."""
     target = next(word for word in words if isinstance(word, Path) and word.parent == folder)
     if command == "resume" and status != 0 and (folder / "saved").exists():
-        again = [*commands.BGFORMER, "cluster", "--resume", folder / "saved"]
+        again = [*commands.IN_BLOCKS, "cluster", "--resume", folder / "saved"]
         ended = commands.finish(commands.start(again))
         require(ended is not None, "the resumed run hangs")
         if ended[0] == 0:
             return
-        require("resume" in ended[1], f"cannot be resumed: {ended}")
+        require("there is no unfinished run" in ended[1], f"cannot be resumed: {ended}")
     exists = target.exists() or (folder / "saved").exists()
     force = ["--force"] if exists and command != "save" and "--force" not in words else []
     ended = commands.finish(commands.start([*words, *force]))
@@ -163,13 +166,13 @@ def _check_output(
     import anndata
 
     read = anndata.read_zarr if form == "zarr" else anndata.read_h5ad
-    expected = "predict.h5ad" if command == "predict" else f"cluster.{form}"
+    expected = f"{command}.{form}"
     found, wanted = read(target), read(whole / expected)
     require(same_results(found, wanted), "the output is not that of a whole run")
     require((found.X != wanted.X).nnz == 0, "the output has other counts")
     if command == "resume" and complete:
         saved = (folder / "saved" / "model.safetensors").read_bytes()
-        same = saved == (whole / "model" / "model.safetensors").read_bytes()
+        same = saved == (whole / "saved" / "model.safetensors").read_bytes()
         require(same, "the model is not that of a whole run")
 
 

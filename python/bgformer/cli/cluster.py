@@ -133,6 +133,8 @@ def _interrupted(options: argparse.Namespace) -> argparse.Namespace:
         )
     checkpoint = _checkpoint(options.resume)
     if checkpoint is None or not checkpoint.exists:
+        if checkpoint is not None:
+            checkpoint.remove()  # what a run left that was killed at its very end
         raise FileNotFoundError(
             f"there is no unfinished run in '{options.resume}'; its model was not trained yet, "
             f"or it was finished."
