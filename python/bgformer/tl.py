@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+_MOST_FITS = 1000
+"""Maximum number of models to retrain; each takes as long as a fit."""
+
 __all__ = ["cluster", "recluster", "resolutions", "results"]
 
 
@@ -312,7 +315,7 @@ def resolutions(
     weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
     others = [
         fitted_to_half(adata, stored["params"], draw)
-        for draw in range(whole("n_fits", n_fits, least=0))
+        for draw in range(whole("n_fits", n_fits, 0, _MOST_FITS))
     ]
     with one_thread():
         return over_resolutions(

@@ -764,3 +764,11 @@ def test_the_evidence_of_some_cells_is_of_these_cells(clustered):
 def test_a_column_is_named_by_a_string(clustered, unchanged, name):
     with unchanged(clustered), pytest.raises(ValueError, match=r"^cluster_name is .*string"):
         bgf.tl.recluster(clustered, resolution=1, cluster_name=name)
+
+
+@pytest.mark.parametrize("n_fits", [-1, 10**9, 1.5, [1], None])
+def test_models_to_retrain_are_a_number_that_can_be_meant(clustered, n_fits):
+    with pytest.raises(
+        ValueError, match=r"^n_fits is .*; it must be a whole number from 0 to 1000"
+    ):
+        bgf.tl.resolutions(clustered, [1.0], n_fits=n_fits)
