@@ -113,10 +113,8 @@ def _send(
 
 def _is_writing(folder: Path, known: set[Path]) -> bool:
     """Tell whether there is more by now than the folder that an output is made in."""
-    return any(
-        not path.name.startswith((".bgformer-", "owner"))
-        for path in set(folder.rglob("*")) - known
-    )
+    new = set(folder.rglob("*")) - known
+    return any(not path.name.startswith((".bgformer-", "owner")) for path in new)
 
 
 def _run_again(words: list[Any], status: int, folder: Path, command: str) -> None:
