@@ -97,6 +97,7 @@ def _whole() -> Whole:
     seconds = {}
     for command in ("cluster h5ad", "cluster zarr", "predict h5ad", "save", "resume h5ad"):
         name, _, form = command.partition(" ")
+        shutil.rmtree(folder / "saved", ignore_errors=True)  # of the command before
         started = time.monotonic()
         _run(words(name, folder, folder, form or "h5ad"))
         seconds[command] = time.monotonic() - started
