@@ -67,7 +67,8 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
         kept = outcome.end == WORKS and case["way"] == "tl"
         if not kept and _state(cells.adata) != before:
             return Outcome(WRONG, f"the input was changed; {outcome}")
-    refused = cells.refused and not (case["way"] == "model" and _only_foreign(case))
+    refused = cells.refused or (cells.taken and case["way"] != "model")  # which writes no results
+    refused |= cells.masked and case["way"] in ("tl", "model")  # no file holds a mask
     refused |= case["batch"] in ("missing", "one each")
     if outcome.end == WORKS and refused:
         return Outcome(WRONG, "accepted what are not counts, or wrote over what is not ours")
@@ -89,14 +90,6 @@ def _add(adata: Any, case: dict[str, Any]) -> None:
     }
     if case["batch"]:
         adata.obs["batch"] = columns[case["batch"]]
-
-
-def _only_foreign(case: dict[str, Any]) -> bool:
-    """Tell whether all that is refused is names in AnnData, which a model does not write."""
-    odd = case["cells"]["odd"]
-    refused = [name for name in odd if name in matrices.REFUSED]
-    others = set(odd) - {*refused, *_PLAIN_ODD}
-    return bool(refused) and not others and all(name.startswith("foreign") for name in refused)
 
 
 def _is_plain(case: dict[str, Any]) -> bool:

@@ -31,11 +31,17 @@ VALUES = {
 
 
 class Cells(NamedTuple):
-    """An AnnData, what its matrix holds as seen by NumPy, and whether it must be refused."""
+    """An AnnData, what its matrix holds as seen by NumPy, and why it must be refused.
+
+    `refused` is for its counts or names, `taken` because results would be written over what is
+    not ours, and `masked` because a value is masked.
+    """
 
     adata: Any
     held: np.ndarray
     refused: bool
+    taken: bool
+    masked: bool
 
 
 def recipes() -> st.SearchStrategy:
@@ -107,12 +113,13 @@ def built(recipe: dict[str, Any], folder: Path) -> Cells:
         obs=pd.DataFrame(index=[f"c{i}" for i in range(len(counts))]),
         var=pd.DataFrame(index=[f"g{i}" for i in range(counts.shape[1])]),
     )
-    refused = masked or not _are_counts(typed) or len(counts) < 20
+    refused, taken = not _are_counts(typed) or len(counts) < 20, False
     for name in odd:
         if name in ODD and (change := ODD[name]) is not None:
             adata = change(adata, folder) or adata
-            refused |= name in REFUSED and len(counts) > 1 and counts.shape[1] > 1
-    return Cells(adata, typed, refused)
+            refused |= name.startswith("duplicated") and min(counts.shape) > 1
+            taken |= name.startswith("foreign")
+    return Cells(adata, typed, refused, taken, masked)
 
 
 def _formed(values: np.ndarray, form: str) -> Any:
@@ -213,6 +220,3 @@ ODD: dict[str, Any] = {
     "view": lambda adata, _: adata[:, :],
     "backed": _backed,
 }
-REFUSED = ("duplicated cells", "duplicated genes", "foreign column", "foreign confidence")
-REFUSED += ("foreign uns", "foreign latent", "foreign weights")
-"""What bgformer must refuse wherever it would write under its own name."""

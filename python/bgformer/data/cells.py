@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+PARTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"}
+"""What an AnnData in a file or a store consists of."""
+
 
 class Cells(Protocol):
     """Cells x genes: an AnnData, an open file, or counts that R wrote, under AnnData's names.

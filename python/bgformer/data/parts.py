@@ -8,8 +8,10 @@ import h5py
 import numpy as np
 from anndata.io import read_elem, sparse_dataset
 
+from bgformer.data.cells import PARTS
 from bgformer.data.matrices import check_stored, reading
 from bgformer.data.stored import open_store, text
+from bgformer.messages import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +52,14 @@ def check_parts(path: Path, layer: str | None = None) -> None:
             dict(store.attrs)  # that they can be read
             parts = _Parts(path, counts)
             for name in ("obs", "var", *store):
+                if name not in PARTS:
+                    raise InputError(
+                        "unknown-part",
+                        "'{path}' has a part '{part}', which is none of an AnnData, so that "
+                        "anndata could not read the output; remove it.",
+                        path=path,
+                        part=name,
+                    )
                 parts.check(store, name, name)
         finally:
             if isinstance(store, h5py.File):
@@ -79,14 +89,14 @@ class _Parts:
             self._check_axes(part, name, kind)
             if kind == "dataframe":
                 self._check_table(part, name)
+            if kind in ("csr_matrix", "csc_matrix"):
+                check_stored(sparse_dataset(part), f"{name} of '{self._path}'")
             is_counts = name == self._counts or name.startswith(f"{self._counts}/")
             if not is_counts and _is_small(part):
                 read_elem(part)
                 for below in part if name in _AXES and name != "X" else ():
                     self.check(part, below, f"{name}/{below}")
             elif not hasattr(part, "shape"):
-                if kind in ("csr_matrix", "csc_matrix"):
-                    check_stored(sparse_dataset(part), f"{name} of '{self._path}'")
                 for below in part:
                     self.check(part, below, f"{name}/{below}")
             elif not is_counts:

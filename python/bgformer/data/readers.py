@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import warnings
 from functools import partial
@@ -138,7 +139,7 @@ def _check_10x(group: Any, where: str) -> None:
 def _read_folder(folder: Path, files: tuple[Path, Path, Path]) -> anndata.AnnData:
     """Read the three files of a matrix-market folder, whatever wrote it and gzipped or not."""
     parts: list[Any] = []
-    for path, read_file in zip(files, (io.mmread, _table, _table), strict=True):
+    for path, read_file in zip(files, (_matrix, _table, _table), strict=True):
         check_access(path)
         with reading(f"'{path}'"):
             parts.append(read_file(path))
@@ -180,6 +181,16 @@ def _find(folder: Path, *names: str) -> Path:
             if path.is_file():
                 return path
     raise FileNotFoundError(f"folder '{folder}' has no {' or '.join(names)} (nor one with .gz).")
+
+
+def _matrix(path: Path) -> Any:
+    """Read a matrix in matrix-market form, gzipped or not."""
+    open_file = gzip.open if path.suffix == ".gz" else open
+    with open_file(path, "rb") as file:
+        while block := file.read(2**20):
+            if b"\0" in block:  # SciPy's reader would end the process
+                raise ValueError("it holds bytes that are not text")
+    return io.mmread(path)
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgformer.data.cells import PARTS
+
 if sys.platform != "win32":
     import fcntl
 
@@ -27,7 +29,6 @@ _OLD = "old"
 _PATIENCE = 7 * 24 * 3600
 """Seconds after which a temporary folder of another machine is taken for abandoned. A network
 disk may not show this machine the other one's lock."""
-_OF_A_STORE = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"}
 _OF_ZARR = {"zarr.json", ".zattrs", ".zgroup", ".zmetadata"}
 
 
@@ -105,7 +106,7 @@ def not_a_store(folder: Path) -> str | None:
     """Return why a folder is not a .zarr store of anndata and nothing else; None if it is."""
     if not any(_is_of_anndata(folder / name) for name in ("zarr.json", ".zattrs")):
         return "is not a .zarr store that anndata wrote"
-    others = set(os.listdir(folder)) - _OF_A_STORE - _OF_ZARR
+    others = set(os.listdir(folder)) - PARTS - _OF_ZARR
     return f"also holds '{min(others)}', which anndata did not write" if others else None
 
 

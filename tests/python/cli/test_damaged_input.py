@@ -129,6 +129,23 @@ def test_what_anndata_could_not_read_is_not_copied(
     assert f"of '{path}' cannot be read (" in line
 
 
+def test_a_part_that_is_none_of_an_anndata_is_not_copied(full, tmp_path, capsys):
+    path = written(full, tmp_path / "cells.h5ad")
+    with h5py.File(path, "r+") as file:
+        file.move("layers", "layers2")
+    assert f"'{path}' has a part 'layers2', which is none of an AnnData" in refused(capsys, path)
+
+
+def test_a_layer_whose_arrays_do_not_fit_each_other_is_not_copied(full, tmp_path, capsys):
+    path = written(full, tmp_path / "cells.h5ad")
+    with h5py.File(path, "r+") as file:
+        group = file["layers/log"]
+        indices = group["indices"][:-1]
+        del group["indices"]
+        group["indices"] = indices
+    assert f"layers/log of '{path}' is damaged" in refused(capsys, path)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -137,6 +154,7 @@ def test_what_anndata_could_not_read_is_not_copied(
         ("barcodes.tsv.gz", lambda content: content[:-30]),
         ("genes.tsv.gz", lambda content: b"\x1f\x8b" + content[:10]),
         ("matrix.mtx", lambda content: content[: len(content) // 2]),
+        ("matrix.mtx", lambda content: content[:900] + bytes(64) + content[964:]),
         ("matrix.mtx", lambda content: content.replace(b"\n1 ", b"\n9999 ")),
         ("barcodes.tsv", lambda _: b"\xff\xfe\x00"),
         ("genes.tsv", lambda _: b""),
