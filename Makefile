@@ -41,8 +41,9 @@ demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cell
 test: setup  ## run all tests, Python's and R's
 	@tools/test.sh
 
-campaign: setup  ## try 2,000 odd inputs, 200 kills and 100 full disks, or CASES=500 SEED=1
-	@.venv/bin/python tests/campaign --cases $(or $(CASES),2000) --seed $(or $(SEED),0)
+campaign: setup  ## try 2,000 odd inputs, 200 kills, 100 full disks and 300 inputs from R, or CASES=500 SEED=1
+	@status=0; .venv/bin/python tests/campaign --cases $(or $(CASES),2000) --seed $(or $(SEED),0) || status=1; \
+		Rscript tests/campaign/campaign.R $$(( $(or $(CASES),2000) * 3 / 20 )) $(or $(SEED),0) && exit $$status
 
 dependencies: setup  ## test Python with the oldest and with the newest dependencies that are allowed
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && tools/dependencies.sh lowest "$$work/lowest" \
