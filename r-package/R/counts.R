@@ -123,8 +123,10 @@ sce_counts <- function(object, name) {
     stop(where, " is of class '", class(counts)[1], "'; counts must be a ",
          "matrix, genes x cells.", call. = FALSE)
   }
-  dimnames(counts) <- list(rownames(object), colnames(object))
-  counts
+  readable({ # setting names checks the matrix
+    dimnames(counts) <- list(rownames(object), colnames(object))
+    counts
+  }, object, where)
 }
 
 suggest_assay <- function(object, name) {
