@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +134,9 @@ def _interrupted(options: argparse.Namespace) -> argparse.Namespace:
     checkpoint = _checkpoint(options.resume)
     if checkpoint is None or not checkpoint.exists:
         if checkpoint is not None:
-            checkpoint.remove()  # what a run left that was killed at its very end
+            checkpoint.remove()  # what is left of a run that was killed as it began or ended
+            with suppress(OSError):
+                options.resume.rmdir()  # unless it holds the model
         raise FileNotFoundError(
             f"there is no unfinished run in '{options.resume}'; its model was not trained yet, "
             f"or it was finished."

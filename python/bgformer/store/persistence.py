@@ -125,7 +125,7 @@ def holds_model(directory: str | Path) -> bool:
 def not_a_model(folder: Path) -> str | None:
     """Return why a folder is not a saved or unfinished model and nothing else; None if it is."""
     is_model = _OF_ANY_FORMAT <= read_json(folder / DESCRIPTION).keys()
-    if not is_model and not is_unfinished(folder):
+    if not is_model and not (folder / UNFINISHED).is_dir():
         return "is not a saved model"
     others = {path.name for path in folder.iterdir() if path.name not in FILES or path.is_dir()}
     others.discard(UNFINISHED)

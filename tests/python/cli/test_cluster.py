@@ -196,6 +196,20 @@ def test_starting_again_must_be_asked_for(folder, killed, out, capsys):
     assert_same(out, folder / f"whole{out.suffix}")
 
 
+def test_what_was_killed_before_its_model_was_kept_is_no_obstacle(folder, killed, out, capsys):
+    trained = killed / "unfinished" / "trained.npz"
+    trained.rename(trained.with_name("trained.npz.partial"))
+    assert "there is no unfinished run" in fails(capsys, "cluster", "--resume", killed)
+    assert not killed.exists()
+    (killed / "unfinished").mkdir(parents=True)
+    (killed / "unfinished" / "trained.npz.partial").touch()
+    cells = folder / f"cells{out.suffix}"
+    again = ("cluster", cells, "-o", out, *FIT, "--save-model", killed)
+    assert "exists; give another name, or --force" in fails(capsys, *again)
+    assert command(*again, "--force") == 0
+    assert_same(out, folder / f"whole{out.suffix}")
+
+
 def test_an_unfinished_model_says_so(folder, killed, out, capsys):
     line = fails(capsys, "predict", killed, folder / f"cells{out.suffix}", "-o", out)
     assert f"is unfinished; to continue, run: bgformer cluster --resume {killed}" in line
