@@ -92,8 +92,9 @@ def run(case: dict[str, Any], folder: Path) -> Outcome:
         outcome = checked(lambda: _check(case, places["taken"]))
     names = {"out.zarr" if case["form"] == "zarr" else "out.h5ad"}
     allowed = names if outcome.end in (WORKS, WRONG) else set()
-    if case["command"] == "save-model" and (places["taken"] / "saved" / "model.json").exists():
-        allowed = allowed | {"saved"}  # the model is complete, and a run can go on from it
+    saved = places["taken"] / "saved"
+    if any((saved / name).exists() for name in ("model.json", "unfinished/trained.npz")):
+        allowed = allowed | {"saved"}  # the model is complete, or a run can go on from it
     if left := set((folder / "listed").read_text().split()) - allowed:
         outcome = Outcome(WRONG, f"left behind: {sorted(left)}; {outcome}")
     if outcome.end == WORKS and case["disk"] == "read-only output":

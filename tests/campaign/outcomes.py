@@ -95,7 +95,8 @@ def of_shell(status: int, told: str, names: tuple[str, ...] = ()) -> Outcome | N
         return Outcome(TRACEBACK, " ".join(told.split())[-300:])
     if status == 0:
         return None
-    lines = [line for line in told.splitlines() if not line.startswith("bgformer: warning: ")]
+    beside = ("bgformer: warning: ", "bgformer: the trained model is kept; to continue, run: ")
+    lines = [line for line in told.splitlines() if not line.startswith(beside)]
     start = "bgformer: error: "
     if status != 2 or len(lines) != 1 or not lines[0].startswith(start):
         return Outcome(FOREIGN, f"status {status}: {told[-300:]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -58,6 +59,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._made: list[Path] = []
 
     @property
     def exists(self) -> bool:
@@ -75,7 +77,9 @@ class Checkpoint:
             What :attr:`run` will return; of what JSON can hold.
         """
         self.remove()
+        missing = [path for path in self.folder.parents if not path.exists()]
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._made = missing  # from the innermost outwards
         self.folder.mkdir(
             mode=0o700, exist_ok=True
         )  # whoever may read the input, its progress is its owner's
@@ -90,14 +94,18 @@ class Checkpoint:
         arrays = {f"network.{k}": v.cpu().numpy() for k, v in trained.network.state_dict().items()}
         arrays |= {f"history.{name}": values for name, values in trained.history.items()}
         arrays |= {f"profiles.{k}": v for k, v in trained.profiles._asdict().items()}
-        self._write(
-            TRAINED,
-            description=np.frombuffer(json.dumps(description).encode(), np.uint8),
-            columns=trained.columns,
-            totals=trained.totals,
-            anchors=trained.anchors,
-            **arrays,
-        )
+        try:
+            self._write(
+                TRAINED,
+                description=np.frombuffer(json.dumps(description).encode(), np.uint8),
+                columns=trained.columns,
+                totals=trained.totals,
+                anchors=trained.anchors,
+                **arrays,
+            )
+        except BaseException:
+            self.remove()
+            raise
 
     def run(self) -> dict[str, Any]:
         """Return the description of the run.
@@ -205,8 +213,9 @@ class Checkpoint:
         for path in self.folder.glob("*"):
             if OF_A_RUN.fullmatch(path.name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()
+        for folder in (self.folder, *self._made):
+            with suppress(OSError):
+                folder.rmdir()
 
     def _block(self, first: int) -> Path:
         """Return the file of the block that starts with this cell."""
@@ -215,9 +224,11 @@ class Checkpoint:
     def _write(self, name: str, **arrays: np.ndarray) -> None:
         """Write a file that appears complete or not at all."""
         partial = self.folder / f"{name}.partial"
+        content = io.BytesIO()  # a full disk would leave NumPy with an archive it cannot close
+        np.savez(content, **arrays)
         try:
             with partial.open("wb") as file:
-                np.savez(file, **arrays)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self.folder / name)

@@ -230,3 +230,22 @@ def test_an_unfinished_model_says_so(folder, killed, out, capsys):
 )
 def test_what_to_cluster_must_be_clear(capsys, arguments, message):
     assert message in fails(capsys, "cluster", *arguments)
+
+
+# Writes no file of more than 20 kB.
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from bgformer.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_disk_without_room_for_the_progress_leaves_nothing(folder, out, tmp_path, run_python):
+    new = ("cluster", folder / f"cells{out.suffix}", "-o", out, *FIT, "--quiet")
+    done = run_python("-c", LIMITED, *new, "--save-model", tmp_path / "new" / "model")
+    assert done.returncode == 2
+    line, *others = done.stderr.splitlines()
+    assert not others
+    assert "the progress of the run cannot be kept in" in line
+    assert not list(tmp_path.iterdir())
