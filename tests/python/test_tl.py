@@ -149,7 +149,7 @@ def test_reclustering_at_the_same_resolution_changes_nothing(clustered):
 
 def test_reclustering_does_not_train(clustered, monkeypatch):
     latent = clustered.obsm["X_bgformer"].copy()
-    monkeypatch.setattr("bgformer.pipeline.fitting.train", None)
+    monkeypatch.setattr("bgformer.pipeline.training.train", None)
     bgf.tl.recluster(clustered, resolution=3.0)
     assert clustered.uns["bgformer"]["resolution"] == 3.0
     assert clustered.uns["bgformer"]["n_clusters"] == clustered.obs["bgformer"].nunique()
@@ -474,16 +474,6 @@ def test_a_name_without_results_is_said_to_have_none(clustered, key):
     for use in (bgf.tl.recluster, bgf.tl.resolutions, bgf.pl.evidence, bgf.tl.results):
         with pytest.raises(ValueError, match=r"adata has no results named .*; run bgformer.tl"):
             use(clustered, key_added=key) if use is not bgf.tl.results else use(clustered, key)
-
-
-@pytest.mark.filterwarnings("ignore:\nAnnData expects .obs.index")
-def test_cells_with_names_of_several_levels_are_clustered(cells):
-    bgf.tl.cluster(cells, max_steps=2, verbose=False)
-    expected = cells.obs["bgformer"].to_numpy()
-    levels = [np.repeat("donor", cells.n_obs), cells.obs_names]
-    cells.obs.index = pd.MultiIndex.from_arrays(levels)
-    bgf.tl.cluster(cells, max_steps=2, verbose=False)
-    np.testing.assert_array_equal(cells.obs["bgformer"], expected)
 
 
 def set_uns(*path):

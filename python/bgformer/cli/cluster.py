@@ -39,24 +39,26 @@ def cluster(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     checkpoint = _checkpoint(options.save_model)
-    with (
-        ranks.started(),
-        written_beside(options.output, options.input, write=ranks.index() == 0) as partial,
-        source.opened(options.input) as cells,
-    ):
-        check_key(cells, options.key_added)
-        if ranks.index() > 0:
-            help_to_fit(settings, cells, **_where(options))
-            return  # the first rank writes
-        with written(cells, options, partial) as (places, write), _resumable(checkpoint):
-            if is_new:
-                fitted = _new(settings, options, cells, places, checkpoint)
-            else:
-                fitted = _continued(options, cells, places)
-            say_found(fitted.partition, verbose=not options.quiet)
-            write(fitted, _where(options))
-            if checkpoint is not None:
-                checkpoint.end(BGFormer.of(fitted).save)
+    with ranks.started():
+        if ranks.index() > 0:  # the first rank writes
+            with source.opened(options.input) as cells:
+                check_key(cells, options.key_added)
+                help_to_fit(settings, cells, **_where(options))
+            return
+        with (
+            written_beside(options.output, options.input) as partial,
+            source.opened(options.input) as cells,
+        ):
+            check_key(cells, options.key_added)
+            with written(cells, options, partial) as (places, write), _resumable(checkpoint):
+                if is_new:
+                    fitted = _new(settings, options, cells, places, checkpoint)
+                else:
+                    fitted = _continued(options, cells, places)
+                say_found(fitted.partition, verbose=not options.quiet)
+                write(fitted, _where(options))
+                if checkpoint is not None:
+                    checkpoint.end(BGFormer.of(fitted).save)
     if checkpoint is not None:
         checkpoint.remove()
 

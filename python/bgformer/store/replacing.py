@@ -37,7 +37,6 @@ def written_beside(
     target: Path,
     like: Path | None = None,
     *,
-    write: bool = True,
     foreign: Callable[[Path], str | None] | None = None,
 ) -> Iterator[Path]:
     """Give a name beside the target to write to, and rename it when all has succeeded.
@@ -53,8 +52,6 @@ def written_beside(
     like
         The input. A new target is readable by those who can read the input; an existing one keeps
         its permissions.
-    write
-        False renames nothing: another process writes.
     foreign
         Returns why a folder may not be replaced, or None if it may; by default `not_a_store`.
 
@@ -72,9 +69,8 @@ def written_beside(
     with _own_folder(target.parent, target.name) as folder:
         partial = folder / f"new{target.suffix}"
         yield partial
-        if write:
-            _permit(partial, target, like, fresh=(folder / _OWNER).stat().st_mode)
-            _put(partial, target, folder / _OLD, foreign)
+        _permit(partial, target, like, fresh=(folder / _OWNER).stat().st_mode)
+        _put(partial, target, folder / _OLD, foreign)
 
 
 def real(path: Path) -> Path:
