@@ -137,7 +137,7 @@ test_that("a run that was killed continues where it stopped, with the same resul
   )
   expect_message(
     again <- run(counts, separate.process = TRUE, checkpoint.dir = progress, verbose = TRUE),
-    "continuing with 0 of 700 cells placed"
+    "continuing with 0 of 234 cells placed"
   )
   expect_identical(again, run(counts))
   expect_false(file.exists(progress))
