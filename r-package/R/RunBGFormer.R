@@ -159,9 +159,10 @@ RunBGFormer.SingleCellExperiment <- function(object, assay = NULL, layer = "coun
                                              device = "auto", seed.use = 0L, verbose = TRUE,
                                              ..., separate.process = FALSE, checkpoint.dir = NULL) {
   check_settings(device, verbose, separate.process, checkpoint.dir, list(...))
+  found <- counts_of_sce(object, assay, layer) # first: all else reads a damaged assay too
   check_places_sce(object, reduction.name, reduction.key, cluster.name)
   result <- fit_counts(
-    counts_of_sce(object, assay, layer),
+    found,
     features = features,
     batch = batch_column(batch.var, SummarizedExperiment::colData(object)),
     batch.var = batch.var,
