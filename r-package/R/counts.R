@@ -123,10 +123,11 @@ sce_counts <- function(object, name) {
     stop(where, " is of class '", class(counts)[1], "'; counts must be a ",
          "matrix, genes x cells.", call. = FALSE)
   }
-  readable({ # setting names checks the matrix
-    dimnames(counts) <- list(rownames(object), colnames(object))
-    counts
-  }, object, where)
+  if (inherits(counts, "Matrix")) {
+    readable(methods::validObject(counts), object, where)
+  }
+  dimnames(counts) <- list(rownames(object), colnames(object))
+  counts
 }
 
 suggest_assay <- function(object, name) {
