@@ -231,6 +231,9 @@ check_shape <- function(counts, features, where) {
   check_unique(colnames(counts), "cell", where, "make.unique()")
 }
 
+# All whole numbers up to this one are exact in single precision, in which Python computes.
+largest_count <- 2^24
+
 # Values looked at together, as each look makes several vectors of this length.
 values_at_once <- 2^20
 
@@ -240,8 +243,8 @@ check_values <- function(counts, found, cells) {
   wrong <- list(
     "values that are missing or infinite" = function(x) !is.finite(x),
     "negative values" = function(x) x < 0,
-    "values too large for counts" = function(x) x > 2^53, # not exact as doubles
-    "values that are not whole numbers" = function(x) x != round(x)
+    "values that are not whole numbers" = function(x) x != round(x),
+    "values above 16777216, the largest that is exact" = function(x) x > largest_count
   )
   n <- length(counts@x)
   for (start in seq_len(ceiling(n / values_at_once)) * values_at_once - values_at_once) {
@@ -265,7 +268,7 @@ check_values <- function(counts, found, cells) {
 # A quick look: also FALSE for a count that is more than R's integers hold.
 are_counts <- function(values) {
   whole <- suppressWarnings(as.integer(values))
-  isTRUE(all(values == whole)) && min(whole) >= 0
+  isTRUE(all(values == whole)) && min(whole) >= 0 && max(whole) <= largest_count
 }
 
 # Numbers of the cells without counts, once it is known that no value is negative.

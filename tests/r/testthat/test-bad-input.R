@@ -4,7 +4,7 @@ spoilt <- function(value, matrix = counts) {
 }
 
 test_that("values that are not counts are named, with gene and cell", {
-  for (value in list(-1, 0.5, NA, Inf, 1e300)) {
+  for (value in list(-1, 0.5, NA, Inf, 2^24 + 1, 1e300)) {
     said <- error_of(run(spoilt(value)))
     expect_match(said, sprintf("in gene '%s', cell '%s'", rownames(counts)[counts@i[1] + 1],
                                colnames(counts)[1]), fixed = TRUE)
