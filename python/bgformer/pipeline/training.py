@@ -38,26 +38,12 @@ class Trained:
 
     Attributes
     ----------
-    settings
-        Settings of the fit.
-    genes
-        Names of the genes used, shape (g,).
+    settings, genes, batches, median_counts, network, history, anchors, profiles
+        As in `fitted.Fitted`.
     columns
-        Columns of the count matrix that hold these genes, shape (g,).
-    batches
-        Names of the batches; a single one if no batches were given.
+        Columns of the count matrix that hold the genes, shape (g,).
     totals
-        Total counts of all cells in these genes, shape (n,) float32.
-    median_counts
-        Median of these totals.
-    network
-        The trained network.
-    history
-        "step", "loss" and each unweighted loss term, one value per training step.
-    anchors
-        Anchors of the graph, m x n_latent float32.
-    profiles
-        Held-out counts of each anchor; see `graph.evidence.Profiles`.
+        Total counts of all cells in the genes, shape (n,) float32.
     """
 
     settings: Settings
