@@ -1,5 +1,6 @@
 """Signals at random moments of real runs: nothing damaged, nothing left, the next run equal."""
 
+import os
 import random
 import re
 import shutil
@@ -98,7 +99,7 @@ def _send(
     rng = random.Random(case["seed"])
     started = time.monotonic()
     if case["part"] == "writing":  # something new lies beside the output
-        known = set(folder.rglob("*"))
+        known = _everything(folder)
         while process.poll() is None and not _is_writing(folder, known):
             time.sleep(0.001)
         time.sleep(rng.random() * 0.15)
@@ -113,8 +114,15 @@ def _send(
 
 def _is_writing(folder: Path, known: set[Path]) -> bool:
     """Tell whether there is more by now than the folder that an output is made in."""
-    new = set(folder.rglob("*")) - known
+    new = _everything(folder) - known
     return any(not path.name.startswith((".bgformer-", "owner")) for path in new)
+
+
+def _everything(folder: Path) -> set[Path]:
+    """Return what is below a folder, of which parts may vanish meanwhile."""
+    return {
+        Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files)
+    }
 
 
 def _run_again(words: list[Any], status: int, folder: Path, command: str) -> None:
