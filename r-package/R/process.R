@@ -16,10 +16,11 @@ ask_process <- function(folder, checkpoint.dir) {
     env = c("current", PYTHONPATH = paste(path[nzchar(path)], collapse = .Platform$path.sep)),
     cleanup_tree = TRUE
   )
+  answered <- FALSE
   on.exit({
     child$kill_tree()
     child$wait() # its folder is removed next
-    if (has_progress(checkpoint.dir)) {
+    if (!answered && has_progress(checkpoint.dir)) {
       message("bgformer: the progress of the run is in '", checkpoint.dir, "'; to continue, ",
               "repeat the same call.")
     }
@@ -28,7 +29,9 @@ ask_process <- function(folder, checkpoint.dir) {
   if (!file.exists(file.path(folder, answer_file))) {
     stop(died(child$get_exit_status(), said, python), call. = FALSE)
   }
-  told(read_answer(folder))
+  answer <- read_answer(folder)
+  answered <- TRUE
+  told(answer)
 }
 
 has_progress <- function(checkpoint.dir) {

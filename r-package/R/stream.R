@@ -98,13 +98,20 @@ write_request <- function(folder, genes, batch, batch.var, arguments, checkpoint
   }
   request <- list(
     genes = I(genes), batch_key = batch.var, batches = I(levels(batches)),
-    arguments = lapply(arguments, exactly), checkpoint = if (!is.null(checkpoint.dir)) normalizePath(checkpoint.dir, mustWork = FALSE)
+    arguments = lapply(arguments, exactly),
+    checkpoint = if (!is.null(checkpoint.dir)) absolute(checkpoint.dir)
   )
   if (length(arguments) == 0) {
     request$arguments <- setNames(list(), character())
   }
   json <- jsonlite::toJSON(request, auto_unbox = TRUE, null = "null", json_verbatim = TRUE)
   writeLines(enc2utf8(json), file.path(folder, "request.json"), useBytes = TRUE)
+}
+
+# The process has another working directory. normalizePath() does nothing to what does not exist.
+absolute <- function(path) {
+  path <- path.expand(path)
+  if (grepl("^([/\\\\]|[A-Za-z]:)", path)) path else file.path(getwd(), path)
 }
 
 # jsonlite would leave out the last digits.

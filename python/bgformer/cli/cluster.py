@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgformer.cli.commands import check_model_target, check_target, written
 from bgformer.messages import InputError
 
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from anndata import AnnData
 
@@ -26,60 +26,72 @@ if TYPE_CHECKING:
 _PATHS = ("input", "output", "save_model")
 
 
-def cluster(options: argparse.Namespace) -> None:
-    """Fit a model to the cells of a file and write them with the results."""
+def cluster(default_of: Callable[[str], Any], options: argparse.Namespace) -> None:
+    """Fit a model to the cells of a file and write them with the results.
+
+    Parameters
+    ----------
+    default_of
+        Returns the default of an option by its name.
+    options
+        The options.
+    """
     is_new = options.resume is None
-    options = _checked(options) if is_new else _interrupted(options)
+    options = _checked(options) if is_new else _interrupted(options, default_of)
     from bgformer.data import source
     from bgformer.model import BGFormer
     from bgformer.pipeline.fitting import help_to_fit, say_found
     from bgformer.runtime import ranks
+    from bgformer.store.file_states import state_of_files
     from bgformer.store.replacing import written_beside
     from bgformer.store.results import check_key
 
     settings = _settings(options)
-    checkpoint = _checkpoint(options.save_model)
+    checkpoint = None if options.save_model is None else _checkpoint(options.save_model)
     with ranks.started():
         if ranks.index() > 0:  # the first rank writes
             with source.opened(options.input) as cells:
                 check_key(cells, options.key_added)
                 help_to_fit(settings, cells, **_where(options))
             return
-        with (
-            written_beside(options.output, options.input) as partial,
-            source.opened(options.input) as cells,
-        ):
-            check_key(cells, options.key_added)
-            with written(cells, options, partial) as (places, write), _resumable(checkpoint):
-                if is_new:
-                    fitted = _new(settings, options, cells, places, checkpoint)
-                else:
-                    fitted = _continued(options, cells, places)
-                say_found(fitted.partition, verbose=not options.quiet)
-                write(fitted, _where(options))
-                if checkpoint is not None:
-                    checkpoint.end(BGFormer.of(fitted).save)
-    if checkpoint is not None:
-        checkpoint.remove()
+        state = state_of_files(options.input)
+        with nullcontext() if checkpoint is None else checkpoint.held():
+            with (
+                written_beside(options.output, options.input) as partial,
+                source.opened(options.input) as cells,
+            ):
+                check_key(cells, options.key_added)
+                with written(cells, options, partial) as (places, write), _resumable(checkpoint):
+                    if is_new:
+                        fitted = _new(settings, options, cells, state, places, checkpoint)
+                    else:
+                        fitted = _continued(options, cells, places, checkpoint)
+                    say_found(fitted.partition, verbose=not options.quiet)
+                    write(fitted, _where(options))
+                    if checkpoint is not None:
+                        checkpoint.end(BGFormer.of(fitted).save)
+            if checkpoint is not None:
+                checkpoint.remove()
 
 
 def _new(
     settings: Settings,
     options: argparse.Namespace,
     cells: AnnData | StoredCells,
+    state: str,
     places: Places,
     checkpoint: Checkpoint | None,
 ) -> Fitted:
     """Train a model, and place the cells; keep both in the checkpoint if there is one."""
     from bgformer.pipeline.fitting import place_cells
     from bgformer.pipeline.training import train_model
-    from bgformer.store.checkpoint import KeptPlaces, state_of_files
+    from bgformer.store.kept_places import KeptPlaces
 
     trained, sample = train_model(settings, cells, **_where(options), verbose=not options.quiet)
     if checkpoint is not None:
         described = vars(options) | {name: str(vars(options)[name].absolute()) for name in _PATHS}
         del described["run"], described["resume"]
-        run = {"options": described, "input": state_of_files(options.input)}
+        run = {"options": described, "input": state}
         checkpoint.start(trained, run)
         places = KeptPlaces(places, checkpoint)
     return place_cells(trained, sample, places)
@@ -89,13 +101,13 @@ def _continued(
     options: argparse.Namespace,
     cells: AnnData | StoredCells,
     places: Places,
+    checkpoint: Checkpoint | None,
 ) -> Fitted:
     """Place the cells that the checkpoint does not have yet."""
     from bgformer.pipeline.fitting import place_cells
-    from bgformer.store.checkpoint import Checkpoint, KeptPlaces
-    from bgformer.store.persistence import UNFINISHED
+    from bgformer.store.kept_places import KeptPlaces
 
-    checkpoint = Checkpoint(options.save_model / UNFINISHED)
+    assert checkpoint is not None  # its options are from there
     trained = checkpoint.trained(options.device)
     kept = KeptPlaces(places, checkpoint)
     counts = trained.counts_of(cells, **_where(options))
@@ -114,6 +126,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
     if options.save_model is not None:
         from bgformer.store import persistence
 
+        _checkpoint(options.save_model).tidy()
         if persistence.is_unfinished(options.save_model) and not options.force:
             raise FileExistsError(
                 f"'{options.save_model}' holds an unfinished run; continue it with: "
@@ -123,34 +136,40 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
-def _interrupted(options: argparse.Namespace) -> argparse.Namespace:
+def _interrupted(
+    options: argparse.Namespace, default_of: Callable[[str], Any]
+) -> argparse.Namespace:
     """Return the options of an interrupted run; raise if it cannot go on."""
-    from bgformer.store.checkpoint import state_of_files
+    from bgformer.store.file_states import state_of_files
 
-    if options.input is not None or options.output is not None or options.save_model is not None:
+    given_now = {name for name, value in vars(options).items() if value != default_of(name)}
+    if given_now - {"run", "resume", "force", "quiet"}:
         raise InputError(
             "resume-with-others",
-            "--resume takes no other option: input, output and options are those of the "
-            "interrupted run.",
+            "--resume takes no option but --force and --quiet: input, output and all else are "
+            "those of the interrupted run.",
         )
     checkpoint = _checkpoint(options.resume)
-    if checkpoint is None or not checkpoint.exists:
-        if checkpoint is not None:
-            checkpoint.remove()  # what is left of a run that was killed as it began or ended
-            with suppress(OSError):
-                options.resume.rmdir()  # unless it holds the model
+    if not checkpoint.exists:
+        checkpoint.tidy()
         raise FileNotFoundError(
             f"there is no unfinished run in '{options.resume}'; its model was not trained yet, "
             f"or it was finished."
         )
     run = checkpoint.run()
-    given = argparse.Namespace(**run["options"])
-    for name in _PATHS:
-        setattr(given, name, Path(getattr(given, name)))
+    try:
+        given = argparse.Namespace(**run["options"])
+        for name in _PATHS:
+            setattr(given, name, Path(getattr(given, name)))
+        state = run["input"]
+    except (LookupError, TypeError, AttributeError) as error:
+        raise checkpoint.damaged() from error
+    given.force |= options.force
+    given.quiet |= options.quiet
     given.save_model = options.resume  # which may have been moved
     if not given.input.exists():
         raise FileNotFoundError(f"there is no file '{given.input}', the input of this run.")
-    if state_of_files(given.input) != run["input"]:
+    if state_of_files(given.input) != state:
         raise InputError(
             "changed-input",
             "'{input}' has changed since the run in '{folder}' began; start the run again.",
@@ -161,12 +180,12 @@ def _interrupted(options: argparse.Namespace) -> argparse.Namespace:
     return given
 
 
-def _checkpoint(folder: Path | None) -> Checkpoint | None:
+def _checkpoint(folder: Path) -> Checkpoint:
     """Return the checkpoint in a model's folder, whether or not there is one yet."""
     from bgformer.store.checkpoint import Checkpoint
     from bgformer.store.persistence import UNFINISHED
 
-    return None if folder is None else Checkpoint(folder / UNFINISHED)
+    return Checkpoint(folder / UNFINISHED, shown=folder)
 
 
 @contextmanager

@@ -27,6 +27,8 @@ def info(options: argparse.Namespace) -> None:
         _print_versions()
     elif persistence.is_unfinished(options.path):
         _print_run(options.path)
+        if persistence.holds_model(options.path):
+            print("beside it, the finished model of an earlier run")
     elif persistence.holds_model(options.path):
         tensors, description = persistence.read(options.path)
         with persistence.damage_reported(options.path):
@@ -53,12 +55,12 @@ def _print_run(folder: Path) -> None:
     from bgformer.store.checkpoint import Checkpoint
     from bgformer.store.persistence import UNFINISHED, how_to_resume
 
-    checkpoint = Checkpoint(folder / UNFINISHED)
-    run, trained = checkpoint.run(), checkpoint.trained("cpu")
-    n_placed = sum(len(latent) for latent, _ in checkpoint.placed(len(trained.anchors)))
+    checkpoint = Checkpoint(folder / UNFINISHED, shown=folder)
+    options, trained = checkpoint.run().get("options", {}), checkpoint.trained("cpu")
+    n_placed = sum(len(latent) for latent, _ in checkpoint.placed(trained))
     print(f"an unfinished run: {n_placed} of {len(trained.totals)} cells placed")
-    print(f"input: {run['options']['input']}")
-    print(f"output: {run['options']['output']}")
+    for name in ("input", "output"):
+        print(f"{name}: {options.get(name)}")
     print(f"to continue, run: {how_to_resume(folder)}")
 
 

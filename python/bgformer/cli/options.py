@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -48,7 +49,7 @@ def _add_cluster(parts: _Parts) -> None:
     cluster = parts.add_parser(
         "cluster", help="cluster cells", description="Cluster the cells of a file."
     )
-    cluster.set_defaults(run=clustering.cluster)
+    cluster.set_defaults(run=partial(clustering.cluster, cluster.get_default))
     # what is required without --resume is checked by the command
     cluster.add_argument("input", metavar="IN", type=Path, nargs="?", help=_INPUT)
     _add_output(cluster, required=False)
@@ -90,7 +91,8 @@ def _add_cluster(parts: _Parts) -> None:
         "--resume",
         type=Path,
         metavar="DIR",
-        help="go on with an interrupted run whose --save-model was DIR; takes no other option",
+        help="continue an interrupted run whose --save-model was DIR; takes no option but --force "
+        "and --quiet",
     )
 
 

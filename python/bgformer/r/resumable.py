@@ -10,7 +10,8 @@ from bgformer.pipeline.fitting import place_cells, say_found
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.training import train_model
 from bgformer.r.store import CellsFromR
-from bgformer.store.checkpoint import Checkpoint, KeptPlaces
+from bgformer.store.checkpoint import Checkpoint
+from bgformer.store.kept_places import KeptPlaces
 
 if TYPE_CHECKING:
     from bgformer.pipeline.fitted import Fitted
@@ -36,18 +37,21 @@ def fitted_with_checkpoint(settings: Settings, cells: CellsFromR, *, verbose: bo
     """
     assert cells.checkpoint is not None
     checkpoint = Checkpoint(Path(cells.checkpoint))
+    _check_folder(checkpoint)
     run = {"settings": settings.described(), "cells": cells.described()}
     places = KeptPlaces(InMemoryPlaces(), checkpoint)
-    if checkpoint.exists:
-        _check_run(checkpoint, run)
-        trained = checkpoint.trained(settings.device)
-        counts: Any = trained.counts_of(cells, batch_key=cells.batch_key)
-        fitted = place_cells(trained, counts, places, places.placed(trained, verbose=verbose))
-    else:
-        _check_empty(checkpoint.folder)
-        trained, sample = train_model(settings, cells, batch_key=cells.batch_key, verbose=verbose)
-        checkpoint.start(trained, run)
-        fitted = place_cells(trained, sample, places)
+    with checkpoint.held():
+        if checkpoint.exists:
+            _check_run(checkpoint, run)
+            trained = checkpoint.trained(settings.device)
+            counts: Any = trained.counts_of(cells, batch_key=cells.batch_key)
+            fitted = place_cells(trained, counts, places, places.placed(trained, verbose=verbose))
+        else:
+            trained, sample = train_model(
+                settings, cells, batch_key=cells.batch_key, verbose=verbose
+            )
+            checkpoint.start(trained, run)
+            fitted = place_cells(trained, sample, places)
     say_found(fitted.partition, verbose=verbose)
     return fitted
 
@@ -70,12 +74,21 @@ def _check_run(checkpoint: Checkpoint, run: dict[str, Any]) -> None:
         )
 
 
-def _check_empty(folder: Path) -> None:
-    """Raise InputError if a folder holds anything, or is none."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+def _check_folder(checkpoint: Checkpoint) -> None:
+    """Raise InputError if a checkpoint's folder cannot be made, or holds anything else."""
+    folder = checkpoint.folder
+    if not folder.parent.is_dir():
         raise InputError(
-            "folder-in-use",
-            "{name[checkpoint]} '{folder}' exists and does not hold the progress of a run; give a "
-            "new folder.",
-            folder=folder,
+            "no-folder",
+            "there is no folder '{parent}' for {name[checkpoint]}; make it first.",
+            parent=folder.parent,
         )
+    checkpoint.tidy()
+    if folder.exists() and not checkpoint.exists:
+        if not folder.is_dir() or any(folder.iterdir()):
+            raise InputError(
+                "folder-in-use",
+                "{name[checkpoint]} '{folder}' exists and does not hold the progress of a run; "
+                "give a new folder.",
+                folder=folder,
+            )

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from bgformer.store.checkpoint import contents_of_files
+from bgformer.store.file_states import contents_of_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bgformer._version import __version__
-from bgformer.graph.evidence import Profiles
 from bgformer.messages import InputError
 from bgformer.network.anchor_weights import weights_from_parts
-from bgformer.network.network import Network
-from bgformer.pipeline.settings import Settings
-from bgformer.pipeline.training import Trained
-from bgformer.runtime.devices import pick_device
-from bgformer.runtime.progress import say
 from bgformer.store.persistence import DESCRIPTION, OF_A_RUN, TENSORS, TRAINED
-from bgformer.store.replacing import keep_permissions
+from bgformer.store.replacing import keep_permissions, locked, remove_abandoned
+from bgformer.store.trained_state import arrays_of, trained_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from scipy import sparse
 
-    from bgformer.pipeline.places import Places
+    from bgformer.pipeline.training import Trained
 
-_CELLS, _ENDING, _FINISHED = "cells-{first:012d}.npz", "ending", "finished"
+_CELLS, _ENDING, _FINISHED, _LOCK = "cells-{first:012d}.npz", "ending", "finished", "lock"
 _DAMAGE = (OSError, zipfile.BadZipFile, LookupError, ValueError, EOFError)
 """What reading a damaged file has been seen to raise."""
 
@@ -43,11 +37,13 @@ class Checkpoint:
     """The progress of a run, in a folder.
 
     ``trained.npz``
-        The trained model and the description of its run.
+        The trained model, the description of its run, and a random name of the run.
     ``cells-<number of the first>.npz``
-        Latent and weights of a block of cells.
+        Latent and weights of a block of cells, and the name of the run.
     ``ending``
         Empty; written when the output is complete and about to get its name.
+    ``lock``
+        Empty; locked by the process of the run.
 
     Each file appears complete or not at all, and holds checksums (CRC-32, as in any .zip file).
 
@@ -55,16 +51,58 @@ class Checkpoint:
     ----------
     folder
         Where it is or will be.
+    shown
+        What messages call it; None for the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._made: list[Path] = []
+    def __init__(self, folder: Path, shown: Path | None = None) -> None:
+        self.folder, self.shown = folder, folder if shown is None else shown
+        self._name = ""
 
     @property
     def exists(self) -> bool:
         """Whether a trained model is there."""
         return (self.folder / TRAINED).is_file()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out; in the end, leave nothing unless there is a trained model.
+
+        Raises
+        ------
+        InputError
+            If another run is in.
+        OSError
+            If nothing can be written there.
+        """
+        made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            # whoever may read the input, its progress is its owner's
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._cannot_be_kept(error) from error
+        try:
+            try:
+                locked(lock)
+            except BlockingIOError as error:
+                raise InputError(
+                    "run-in-use",
+                    "another run keeps its progress in '{folder}'; wait until it has ended, or "
+                    "give another folder.",
+                    folder=self.shown,
+                ) from error
+            try:
+                yield
+            finally:
+                if not self.exists:
+                    self.remove()
+        finally:
+            os.close(lock)
+            for path in made:  # from the innermost outwards
+                with suppress(OSError):
+                    path.rmdir()
 
     def start(self, trained: Trained, run: dict[str, Any]) -> None:
         """Keep a trained model, and discard an earlier run.
@@ -76,36 +114,10 @@ class Checkpoint:
         run
             What :attr:`run` will return; of what JSON can hold.
         """
-        self.remove()
-        missing = [path for path in self.folder.parents if not path.exists()]
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._made = missing  # from the innermost outwards
-        self.folder.mkdir(
-            mode=0o700, exist_ok=True
-        )  # whoever may read the input, its progress is its owner's
-        description = {
-            "version": __version__,
-            "run": run,
-            "settings": trained.settings.described(),
-            "median_counts": trained.median_counts,
-            "genes": trained.genes.tolist(),
-            "batches": trained.batches,
-        }
-        arrays = {f"network.{k}": v.cpu().numpy() for k, v in trained.network.state_dict().items()}
-        arrays |= {f"history.{name}": values for name, values in trained.history.items()}
-        arrays |= {f"profiles.{k}": v for k, v in trained.profiles._asdict().items()}
-        try:
-            self._write(
-                TRAINED,
-                description=np.frombuffer(json.dumps(description).encode(), np.uint8),
-                columns=trained.columns,
-                totals=trained.totals,
-                anchors=trained.anchors,
-                **arrays,
-            )
-        except BaseException:
-            self.remove()
-            raise
+        self._discard()
+        self._name = secrets.token_hex(8)
+        description = {"version": __version__, "name": self._name, "run": run}
+        self._write(TRAINED, **arrays_of(trained, description))
 
     def run(self) -> dict[str, Any]:
         """Return the description of the run.
@@ -121,11 +133,12 @@ class Checkpoint:
                 "other-version",
                 "the unfinished run in '{folder}' is of bgformer {found}, and this is {version}; "
                 "start it again.",
-                folder=self.folder.parent,
+                folder=self.shown,
                 found=description["version"],
                 version=__version__,
             )
-        return description["run"]
+        run: dict[str, Any] = description["run"]
+        return run
 
     def trained(self, device: str) -> Trained:
         """Return the trained model, on a device.
@@ -138,52 +151,40 @@ class Checkpoint:
 
         def model(arrays: Any) -> Trained:
             description = _description(arrays)
-            parts: dict[str, dict[str, np.ndarray]] = {
-                "network": {},
-                "history": {},
-                "profiles": {},
-            }
-            for name in arrays.files:
-                part, _, rest = name.partition(".")
-                if rest:
-                    parts[part][rest] = arrays[name]
-            state = {name: torch.from_numpy(values) for name, values in parts["network"].items()}
-            anchors = arrays["anchors"]
-            return Trained(
-                settings=Settings.of(description["settings"]),
-                genes=np.array(description["genes"], dtype=str),
-                columns=arrays["columns"],
-                batches=description["batches"],
-                totals=arrays["totals"],
-                median_counts=description["median_counts"],
-                network=Network.from_state(state, len(anchors)).to(pick_device(device)),
-                history=parts["history"],
-                anchors=anchors,
-                profiles=Profiles(**parts["profiles"]),
-            )
+            self._name = description["name"]
+            return trained_of(arrays, description, device)
 
-        return self._read(model)
+        trained: Trained = self._read(model)
+        return trained
 
-    def placed(self, n_anchors: int) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    def placed(self, trained: Trained) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
         """Yield latent and weights of the first cells, in blocks, up to the first that is missing.
 
-        A damaged block counts as missing.
+        A block that is damaged, or of another run, counts as missing.
         """
         first = 0
         while (path := self._block(first)).is_file():
             try:
                 with np.load(path) as arrays:
-                    latent, data, indices = (arrays[k] for k in ("latent", "data", "indices"))
-                indptr = np.arange(len(latent) + 1) * (len(data) // len(latent))
+                    block = {name: arrays[name] for name in ("run", "latent", "data", "indices")}
             except _DAMAGE:
                 return
-            yield latent, weights_from_parts(data, indices, indptr, n_anchors)
+            if block["run"].tobytes() != self._name.encode() or not _fits(block, first, trained):
+                return
+            latent, data = block["latent"], block["data"]
+            indptr = np.arange(len(latent) + 1) * (len(data) // len(latent))
+            weights = weights_from_parts(data, block["indices"], indptr, len(trained.anchors))
+            yield latent, weights
             first += len(latent)
 
     def keep(self, first: int, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
         """Keep the latent and weights of a block of cells, `first` the number of the first one."""
         self._write(
-            self._block(first).name, latent=latent, data=weights.data, indices=weights.indices
+            self._block(first).name,
+            run=np.frombuffer(self._name.encode(), np.uint8),
+            latent=latent,
+            data=weights.data,
+            indices=weights.indices,
         )
 
     def end(self, save: Callable[[Path], None]) -> None:
@@ -206,16 +207,37 @@ class Checkpoint:
         """Whether the output was complete, so that one that is there is of this run."""
         return (self.folder / _ENDING).is_file()
 
+    def tidy(self) -> None:
+        """Remove what a run left that was killed before its model was trained, or at its end."""
+        if self._has_lock and not self.exists:
+            with self.held():
+                pass
+            with suppress(OSError):
+                self.shown.rmdir()  # unless it holds the model
+
+    @property
+    def _has_lock(self) -> bool:
+        """Whether the folder is one that `held` has made."""
+        lock = self.folder / _LOCK
+        return lock.is_file() and lock.stat().st_size == 0
+
     def remove(self) -> None:
         """Remove what belongs to a run, and the folder if it holds nothing else."""
+        self._discard()
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _discard(self) -> None:
+        """Remove the files of a run, and nothing that may be of somebody else."""
         # the model first: without it the rest is not mistaken for a run
-        (self.folder / TRAINED).unlink(missing_ok=True)
-        for path in self.folder.glob("*"):
-            if OF_A_RUN.fullmatch(path.name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        for folder in (self.folder, *self._made):
-            with suppress(OSError):
-                folder.rmdir()
+        for path in (self.folder / TRAINED, *self.folder.glob("*")):
+            if OF_A_RUN.fullmatch(path.name) and path.is_file() and path.name != _LOCK:
+                path.unlink()
+        finished = self.folder / _FINISHED
+        if finished.is_dir() and not (set(os.listdir(finished)) - {DESCRIPTION, TENSORS}):
+            shutil.rmtree(finished)
+        remove_abandoned(self.folder)
 
     def _block(self, first: int) -> Path:
         """Return the file of the block that starts with this cell."""
@@ -233,12 +255,24 @@ class Checkpoint:
                 os.fsync(file.fileno())
             partial.replace(self.folder / name)
         except OSError as error:
-            raise OSError(
-                f"the progress of the run cannot be kept in '{self.folder.parent}': "
-                f"{error.strerror or error}."
-            ) from error
+            raise self._cannot_be_kept(error) from error
         finally:
             partial.unlink(missing_ok=True)
+
+    def damaged(self) -> InputError:
+        """Return what to raise if this cannot be of a run."""
+        return InputError(
+            "damaged-run",
+            "the unfinished run in '{folder}' is damaged; remove this folder, and start the run "
+            "again.",
+            folder=self.shown,
+        )
+
+    def _cannot_be_kept(self, error: OSError) -> OSError:
+        """Return what to raise if the system refuses to write."""
+        return OSError(
+            f"the progress of the run cannot be kept in '{self.shown}': {error.strerror or error}."
+        )
 
     def _read(self, read: Any) -> Any:
         """Return what `read` makes of the trained model's arrays."""
@@ -248,85 +282,29 @@ class Checkpoint:
         except InputError:
             raise
         except (*_DAMAGE, TypeError, RuntimeError) as error:
-            raise InputError(
-                "damaged-run",
-                "the unfinished run in '{folder}' is damaged; start it again.",
-                folder=self.folder.parent,
-            ) from error
-
-
-class KeptPlaces:
-    """Storage for cells that also keeps them in a checkpoint. It is one of `places.Places`.
-
-    Parameters
-    ----------
-    places
-        The storage.
-    checkpoint
-        A checkpoint that was started.
-    """
-
-    def __init__(self, places: Places, checkpoint: Checkpoint) -> None:
-        self._places, self._checkpoint = places, checkpoint
-        self._n_kept = self._n_added = 0
-
-    def placed(
-        self, trained: Trained, *, verbose: bool
-    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        """Yield what the checkpoint has of the cells, and log how many; `add` keeps none again."""
-        for latent, weights in self._checkpoint.placed(len(trained.anchors)):
-            self._n_kept += len(latent)
-            yield latent, weights
-        say(
-            f"continuing with {self._n_kept} of {len(trained.totals)} cells placed",
-            verbose=verbose,
-        )
-
-    def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
-        """Begin with the first cell."""
-        self._places.start(n_cells, n_latent, n_anchors)
-        self._n_added = 0
-
-    def add(self, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
-        """Add the next cells, and keep them unless they are from the checkpoint."""
-        if self._n_added >= self._n_kept:
-            self._checkpoint.keep(self._n_added, latent, weights)
-        self._places.add(latent, weights)
-        self._n_added += len(latent)
-
-    def end(self) -> tuple[Any, Any]:
-        """Return what the storage returns."""
-        return self._places.end()
+            raise self.damaged() from error
 
 
 def _description(arrays: Any) -> dict[str, Any]:
-    """Return the description that is among the arrays."""
-    described: dict[str, Any] = json.loads(arrays["description"].tobytes())
+    """Return the description that is among the arrays; raise ValueError if it is none."""
+    described = json.loads(arrays["description"].tobytes())
+    if not isinstance(described, dict) or not isinstance(described["run"], dict):
+        raise ValueError("it does not describe a run")
     return described
 
 
-def contents_of_files(paths: Sequence[Path]) -> str:
-    """Return a checksum of the names and the contents of some files, SHA-256."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.name} {path.stat().st_size} ".encode())
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
-def state_of_files(path: Path) -> str:
-    """Return a number that changes when a file, or any file in a folder, is written to.
-
-    It is made of their names, sizes and times of change; the contents are not read.
-    """
-    digest = hashlib.sha256()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for file in files:
-        stat = file.stat()
-        if file.is_file():
-            digest.update(
-                f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
-            )
-    return digest.hexdigest()
+def _fits(block: dict[str, np.ndarray], first: int, trained: Trained) -> bool:
+    """Tell whether a block can be of cells of a run, `first` the number of its first one."""
+    latent, data, indices = (block[name] for name in ("latent", "data", "indices"))
+    m, width = trained.anchors.shape
+    return bool(
+        latent.dtype == np.float32
+        and latent.ndim == 2
+        and latent.shape[1] == width
+        and 0 < len(latent) <= len(trained.totals) - first
+        and np.isfinite(latent).all()
+        and data.shape == indices.shape == (len(latent) * (len(data) // len(latent)),)
+        and indices.dtype.kind == "i"
+        and ((indices >= 0) & (indices < m)).all()
+        and np.isfinite(data).all()
+    )

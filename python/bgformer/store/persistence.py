@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -47,7 +48,9 @@ FILES = (DESCRIPTION, TENSORS)
 UNFINISHED, TRAINED = "unfinished", "trained.npz"
 """Name of the folder with the progress of the run that is to make the model, and of the file in it
 without which there is none; see `store.checkpoint`."""
-OF_A_RUN = re.compile(r"(trained|cells-\d{12})\.npz(\.partial)?|ending|finished|\.bgformer-.*")
+OF_A_RUN = re.compile(
+    r"(trained|cells-\d{12})\.npz(\.partial)?|ending|lock|finished|\.bgformer-.*"
+)
 """Names of what that folder can hold."""
 _OF_ANY_FORMAT = {"format", "version", "settings", "genes"}
 """What the description of a model has had in every version."""
@@ -132,6 +135,8 @@ def not_a_model(folder: Path) -> str | None:
     run = folder / UNFINISHED
     if run.is_dir() and not run.is_symlink():
         others |= {name for name in os.listdir(run) if not OF_A_RUN.fullmatch(name)}
+        if (run / "finished").is_dir():
+            others |= set(os.listdir(run / "finished")) - set(FILES)
     return f"also holds '{min(others)}', which is not part of a model" if others else None
 
 
@@ -169,6 +174,12 @@ def read(directory: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
                 raise FileNotFoundError(
                     f"there is no saved model in '{folder}' ({name} is missing)."
                 )
+        if is_unfinished(folder):
+            warnings.warn(
+                f"this is the finished model in '{folder}', which also holds an unfinished run; "
+                f"to continue that, run: {how_to_resume(folder)}",
+                stacklevel=3,
+            )
         with damage_reported(folder):
             text = (folder / DESCRIPTION).read_text(encoding="utf-8")
         with (folder / TENSORS).open("rb") as stream:

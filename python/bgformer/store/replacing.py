@@ -65,7 +65,7 @@ def written_beside(
     target = real(target)
     foreign = foreign or not_a_store
     check_replaceable(target, foreign)
-    _remove_abandoned(target.parent)
+    remove_abandoned(target.parent)
     with _own_folder(target.parent, target.name) as folder:
         partial = folder / f"new{target.suffix}"
         yield partial
@@ -158,7 +158,7 @@ def _owned(folder: Path, about: bytes) -> int | None:
     owner = None
     try:
         owner = os.open(folder / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        _lock(owner)
+        locked(owner)
         os.write(owner, about)
         if os.fstat(owner).st_nlink:
             return owner
@@ -172,7 +172,7 @@ def _owned(folder: Path, about: bytes) -> int | None:
     return None
 
 
-def _lock(owner: int) -> bool:
+def locked(owner: int) -> bool:
     """Lock a file; return whether that is possible here.
 
     Raises
@@ -208,7 +208,7 @@ def _empty(folder: Path) -> None:
             shutil.rmtree(path)
 
 
-def _remove_abandoned(parent: Path) -> None:
+def remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders of ours whose process was killed."""
     with suppress(OSError):
         for folder in list(parent.glob(f"{_PREFIX}*")):
@@ -224,7 +224,7 @@ def _remove_if_abandoned(folder: Path) -> None:
     with suppress(FileNotFoundError):
         owner = os.open(folder / _OWNER, os.O_RDWR)
         try:
-            if not _lock(owner):
+            if not locked(owner):
                 return
             if os.fstat(owner).st_size:
                 _remove_if_ours(folder, os.fstat(owner).st_mtime)

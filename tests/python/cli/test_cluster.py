@@ -154,7 +154,7 @@ def test_a_damaged_block_is_placed_again(folder, killed, out, capsys):
 
 def test_a_damaged_model_is_not_used(killed, out, capsys):
     damaged(killed / "unfinished" / "trained.npz")
-    assert "is damaged; start it again" in fails(capsys, "cluster", "--resume", killed)
+    assert "is damaged; remove this folder" in fails(capsys, "cluster", "--resume", killed)
     assert not out.exists()
 
 
@@ -176,6 +176,8 @@ def test_what_is_there_by_now_is_not_overwritten(folder, killed, out, capsys):
     (shutil.copytree if other.is_dir() else shutil.copy)(other, out)
     assert f"out{out.suffix}' exists" in fails(capsys, "cluster", "--resume", killed)
     assert_same(out, other)
+    assert command("cluster", "--resume", killed, "--force") == 0
+    assert_same(out, folder / f"whole{out.suffix}")
 
 
 def test_an_output_that_was_about_to_get_its_name_is_of_the_run(folder, killed, out):
@@ -202,12 +204,93 @@ def test_what_was_killed_before_its_model_was_kept_is_no_obstacle(folder, killed
     assert "there is no unfinished run" in fails(capsys, "cluster", "--resume", killed)
     assert not killed.exists()
     (killed / "unfinished").mkdir(parents=True)
-    (killed / "unfinished" / "trained.npz.partial").touch()
+    for name in ("trained.npz.partial", "lock"):
+        (killed / "unfinished" / name).touch()
     cells = folder / f"cells{out.suffix}"
-    again = ("cluster", cells, "-o", out, *FIT, "--save-model", killed)
-    assert "exists; give another name, or --force" in fails(capsys, *again)
-    assert command(*again, "--force") == 0
+    assert command("cluster", cells, "-o", out, *FIT, "--save-model", killed) == 0
     assert_same(out, folder / f"whole{out.suffix}")
+
+
+def test_a_folder_of_the_user_is_left_alone(folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    mine = tmp_path / "mine" / "unfinished" / "finished" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    for name in ("empty", "mine"):
+        line = fails(capsys, "cluster", "--resume", tmp_path / name)
+        assert "there is no unfinished run" in line
+    cells = next(folder.glob("cells.*"))
+    new = ("cluster", cells, "-o", tmp_path / f"out{cells.suffix}", "--save-model")
+    line = fails(capsys, *new, tmp_path / "mine", "--force")
+    assert "also holds 'thesis.txt'" in line
+    assert mine.read_text() == "mine"
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_two_runs_do_not_share_a_folder(folder, killed, out, capsys):
+    cells = folder / f"cells{out.suffix}"
+    with Checkpoint(killed / "unfinished").held():
+        for command_line in (
+            ("--resume", killed),
+            (cells, "-o", out, *FIT, "--quiet", "--save-model", killed, "--force"),
+        ):
+            line = fails(capsys, "cluster", *command_line)
+            assert f"another run keeps its progress in '{killed}'" in line
+    assert not out.exists()
+
+
+def test_blocks_of_another_run_or_shape_are_placed_again(folder, killed, out, capsys):
+    path = killed / "unfinished" / "cells-000000000000.npz"
+    with np.load(path) as stored:
+        block = dict(stored)
+    for change in (
+        {"run": block["run"][::-1]},
+        {"latent": block["latent"][:0]},
+        {"latent": block["latent"][:3, :7]},
+        {"latent": np.repeat(block["latent"], 9, axis=0)},
+        {"indices": block["indices"] + 10**6},
+    ):
+        np.savez(path, **block | change)
+        assert command("cluster", "--resume", shutil.copytree(killed, f"{killed}-again")) == 0
+        assert "continuing with 0 of 150 cells placed" in capsys.readouterr().err
+        assert_same(out, folder / f"whole{out.suffix}")
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
+        shutil.rmtree(f"{killed}-again")
+
+
+@pytest.mark.parametrize("description", [b"null", b"{}", b'{"run": {}, "version": "0"}'])
+def test_a_description_of_no_run_is_damage_or_of_another_version(killed, capsys, description):
+    path = killed / "unfinished" / "trained.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["description"] = np.frombuffer(description, np.uint8)
+    np.savez(path, **arrays)
+    line = fails(capsys, "cluster", "--resume", killed)
+    assert "is damaged; remove this folder" in line or "is of bgformer 0" in line
+
+
+def test_an_input_that_changes_during_training_is_noticed(
+    cells, folder, tmp_path, monkeypatch, capsys
+):
+    source, other = tmp_path / "cells.h5ad", tmp_path / "other.h5ad"
+    cells.write_h5ad(source)
+    cells[::-1].write_h5ad(other)
+    start = Checkpoint.start
+
+    def start_and_end(self, trained, run):
+        other.replace(source)
+        start(self, trained, run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "start", start_and_end)
+    with pytest.raises(KeyboardInterrupt):
+        command(
+            "cluster", source, "-o", tmp_path / "out.h5ad", "--max-steps", "1", "--save-model",
+            tmp_path / "model", "--quiet",
+        )  # fmt: skip
+    capsys.readouterr()
+    line = fails(capsys, "cluster", "--resume", tmp_path / "model")
+    assert "has changed since the run" in line
 
 
 def test_an_unfinished_model_says_so(folder, killed, out, capsys):
@@ -221,8 +304,10 @@ def test_an_unfinished_model_says_so(folder, killed, out, capsys):
     ("arguments", "message"),
     [
         (["--resume", "nowhere"], "there is no unfinished run in 'nowhere'"),
-        (["--resume", "m", "-o", "out.h5ad"], "--resume takes no other option"),
-        (["in.h5ad", "--resume", "m"], "--resume takes no other option"),
+        (["--resume", "m", "-o", "out.h5ad"], "--resume takes no option but --force"),
+        (["in.h5ad", "--resume", "m"], "--resume takes no option but --force"),
+        (["--resume", "m", "--seed", "9"], "--resume takes no option but --force"),
+        (["--resume", "m", "--key-added", "mine"], "--resume takes no option but --force"),
         (["in.h5ad"], "the input or the output is missing"),
         (["-o", "out.h5ad"], "the input or the output is missing"),
         ([], "the input or the output is missing"),
