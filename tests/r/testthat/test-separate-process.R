@@ -108,10 +108,12 @@ test_that("R needs no Python of its own for it, and says what the other one lack
 })
 
 test_that("a run that was killed continues where it stopped, with the same results", {
+  before <- setwd(tempdir())
+  on.exit(setwd(before))
   ending <- tempfile("ending")
-  progress <- tempfile("progress")
+  progress <- basename(tempfile("progress")) # relative, and not there yet
   dir.create(ending)
-  on.exit(unlink(c(ending, progress), recursive = TRUE))
+  on.exit(unlink(c(ending, progress), recursive = TRUE), add = TRUE, after = FALSE)
   # Python's process ends itself when it is about to keep the first block of cells
   writeLines(c(
     "import os, numpy",
@@ -122,15 +124,15 @@ test_that("a run that was killed continues where it stopped, with the same resul
     "    save(file, **arrays)",
     "numpy.savez = savez"
   ), file.path(ending, "sitecustomize.py"))
-  before <- Sys.getenv("PYTHONPATH")
+  path <- Sys.getenv("PYTHONPATH")
   Sys.setenv(PYTHONPATH = ending)
-  on.exit(Sys.setenv(PYTHONPATH = before), add = TRUE)
+  on.exit(Sys.setenv(PYTHONPATH = path), add = TRUE)
   expect_message(
     expect_match(error_of(run(counts, separate.process = TRUE, checkpoint.dir = progress)),
                  "was ended by signal 9"),
     "the progress of the run is in .* repeat the same call"
   )
-  Sys.setenv(PYTHONPATH = before)
+  Sys.setenv(PYTHONPATH = path)
   expect_match(
     error_of(run(counts, n_latent = 8, separate.process = TRUE, checkpoint.dir = progress)),
     "checkpoint.dir .* holds the progress of a run with other cells or arguments"
@@ -141,6 +143,8 @@ test_that("a run that was killed continues where it stopped, with the same resul
   )
   expect_identical(again, run(counts))
   expect_false(file.exists(progress))
+  expect_match(error_of(run(counts, separate.process = TRUE, checkpoint.dir = "no/such")),
+               "there is no folder .*no' for checkpoint.dir; make it first")
   expect_match(error_of(run(counts, checkpoint.dir = progress)),
                "checkpoint.dir needs separate.process = TRUE")
 })
