@@ -29,9 +29,8 @@ def state_of_files(path: Path) -> str:
     digest = hashlib.sha256()
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     for file in files:
-        stat = file.stat()
         if file.is_file():
-            digest.update(
-                f"{file.relative_to(path)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
-            )
+            stat = file.stat()
+            name = file.relative_to(path)
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
