@@ -54,7 +54,8 @@ def cluster(default_of: Callable[[str], Any], options: argparse.Namespace) -> No
                 check_key(cells, options.key_added)
                 help_to_fit(settings, cells, **_where(options))
             return
-        state = state_of_files(options.input)
+        # taken before the input is opened; nothing needs it without progress to keep
+        state = "" if checkpoint is None else state_of_files(options.input)
         with nullcontext() if checkpoint is None else checkpoint.held():
             with (
                 written_beside(options.output, options.input) as partial,

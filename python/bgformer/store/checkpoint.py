@@ -190,7 +190,7 @@ class Checkpoint:
     def end(self, save: Callable[[Path], None]) -> None:
         """Let `save` write the model, beside this folder; the output is about to get its name."""
         finished = self.folder / _FINISHED
-        shutil.rmtree(finished, ignore_errors=True)
+        self._discard_finished()
         save(finished)
         target = self.folder.parent
         for name in (TENSORS, DESCRIPTION):
@@ -234,10 +234,14 @@ class Checkpoint:
         for path in (self.folder / TRAINED, *self.folder.glob("*")):
             if OF_A_RUN.fullmatch(path.name) and path.is_file() and path.name != _LOCK:
                 path.unlink()
+        self._discard_finished()
+        remove_abandoned(self.folder)
+
+    def _discard_finished(self) -> None:
+        """Remove a model that was to be moved, unless the folder holds anything else."""
         finished = self.folder / _FINISHED
         if finished.is_dir() and not (set(os.listdir(finished)) - {DESCRIPTION, TENSORS}):
             shutil.rmtree(finished)
-        remove_abandoned(self.folder)
 
     def _block(self, first: int) -> Path:
         """Return the file of the block that starts with this cell."""
