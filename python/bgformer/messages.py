@@ -72,3 +72,11 @@ def code_of(error: Exception) -> str:
         return error.code
     name = type(error).__name__.removesuffix("Error")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def for_users(category: type[Warning]) -> bool:
+    """Say whether a warning is meant for the user of a program, not for those who wrote it.
+
+    A library's own filters, set when it is imported, can let others through.
+    """
+    return issubclass(category, UserWarning) and not issubclass(category, DeprecationWarning)

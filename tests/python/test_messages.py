@@ -3,7 +3,7 @@
 import pickle
 
 import bgformer as bgf
-from bgformer.messages import InputError, InputWarning, Names, code_of, worded
+from bgformer.messages import InputError, InputWarning, Names, code_of, for_users, worded
 
 
 def test_a_sentence_takes_the_names_of_a_language():
@@ -32,3 +32,12 @@ def test_an_error_survives_the_way_out_of_another_process():
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.code) == (bgf.CountsError, "layer has 3 cells.", "few")
     assert isinstance(again, ValueError)
+
+
+def test_what_a_library_tells_programmers_is_not_for_users():
+    class Both(DeprecationWarning, UserWarning):
+        pass
+
+    assert for_users(InputWarning)
+    assert for_users(UserWarning)
+    assert not any(map(for_users, (DeprecationWarning, FutureWarning, Both)))

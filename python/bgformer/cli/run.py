@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from bgformer.cli.options import parser
-from bgformer.messages import Names, worded
+from bgformer.messages import Names, for_users, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,6 @@ def main(arguments: list[str] | None = None) -> int:
             options = parser().parse_args(arguments)
             warnings.simplefilter("ignore")
             warnings.simplefilter("default", UserWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             options.run(options)
     except (InterruptedBySignalError, Exception) as error:
@@ -114,6 +113,7 @@ def _signals_raised(received: list[int]) -> Iterator[None]:
         sys.unraisablehook = report
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     """Print a warning as one line, without the source line it came from."""
-    print(f"bgformer: warning: {_line(message)}", file=sys.stderr)
+    if for_users(category):
+        print(f"bgformer: warning: {_line(message)}", file=sys.stderr)

@@ -6,7 +6,7 @@ import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from bgformer.messages import Names, code_of, worded
+from bgformer.messages import Names, code_of, for_users, worded
 from bgformer.r.session import interrupts_for_python
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def answering(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str
                 said = f"Python stopped with {type(error).__name__}: {error}"
                 answer = {"error": _one_line(said), "code": "unexpected"}
         plain = {"error": None, "interrupted": False}
-        told = [_one_line(worded(one.message, R_NAMES)) for one in caught]
+        told = [
+            _one_line(worded(one.message, R_NAMES)) for one in caught if for_users(one.category)
+        ]
         return {**plain, **answer, "warnings": told}
 
     return answered
