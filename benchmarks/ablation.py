@@ -43,8 +43,8 @@ from bgformer.network import losses
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.network.network import LEARNED_SCALE
-from bgformer.runtime.devices import one_thread
 from bgformer.runtime.progress import Progress
+from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -48,7 +48,8 @@ from bgformer.data.counts import with_size_factors
 from bgformer.fit.kmeans import kmeans_centres
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.network.network import NEIGHBOURS, attention
-from bgformer.runtime.devices import dense, one_thread
+from bgformer.runtime.sparse_rows import SparseRows
+from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +96,8 @@ def trained(path: Path) -> tuple[list[Head], torch.Tensor]:
         distance = torch.cdist(cells, torch.from_numpy(model.anchors_[own, columns]))
         nearest = distance.topk(NEIGHBOURS, largest=False).values
         heads.append(Head(cells, nearest.mean(1, keepdim=True)))
-    seen = dense(data.counts, torch.device("cpu"))
-    return heads, model.network_.standardised(seen, size_factors)
+    seen = SparseRows.on_device(data.counts, torch.device("cpu"))
+    return heads, model.network_.standardised(seen, size_factors).dense()
 
 
 def weights(

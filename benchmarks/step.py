@@ -1,19 +1,21 @@
-"""Time a training step: in float32, compiled by torch, and in bfloat16.
+"""Time a training step, and its parts.
 
     python benchmarks/step.py [--device cpu] [--steps 100]
 
-Trains on pbmc4k_top2000 with the defaults on one thread, and prints a table. The network runs
-unchanged, compiled (which needs a C++ compiler on a CPU), and in bfloat16 by torch's autocast.
-BGFORMER_DATA must be set as in accuracy.py.
+Trains on pbmc4k_top2000 with the defaults, and prints a table of median milliseconds. Loading the
+next minibatch runs in another thread and is not part of the step. BGFORMER_DATA must be set as in
+accuracy.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import platform
 import time
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
@@ -23,19 +25,31 @@ from labelled import labelled_sets
 from bgformer.data import checks
 from bgformer.data.counts import with_size_factors
 from bgformer.data.genes import select_genes
+from bgformer.fit import trainer
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
+from bgformer.fit.minibatches import Minibatches
+from bgformer.fit.optimizer import OneCycleAdam
 from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
 from bgformer.graph.anchors import choose_number
-from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.network import losses
+from bgformer.network.network import Network
+from bgformer.runtime.devices import pick_device
 from bgformer.runtime.progress import Progress
+from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bgformer.network.network import Network
-
-HOW = ("as it is", "compiled", "bfloat16")
+PARTS = {
+    "encoding of both views": (Network, "encode"),
+    "attention to anchors": (trainer, "attention"),
+    "reconstruction from anchors": (Network, "reconstruct"),
+    "ZINB and its derivatives": (losses, "zinb"),
+    "other derivatives": (torch.autograd, "grad"),
+    "optimizer": (OneCycleAdam, "step"),
+    "loading of a minibatch, in another thread": (Minibatches, "load"),
+}
 
 
 class Clock(Progress):
@@ -50,29 +64,27 @@ class Clock(Progress):
         self.at.append(time.perf_counter())
 
 
-def half(function: Callable[..., Any], device: str) -> Callable[..., Any]:
-    """Return a version of the function that computes in bfloat16 and returns float32."""
+def timed(function: Callable[..., object], spent: list[float]) -> Callable[..., object]:
+    """Return a version of the function that records the seconds of each call."""
 
-    def in_half(*given: Any) -> Any:
-        with torch.autocast(device, dtype=torch.bfloat16):
-            found = function(*given)
-        if isinstance(found, torch.Tensor):
-            return found.float()
-        return type(found)(*(part.float() for part in found))
+    @functools.wraps(function)
+    def run(*args: object, **kwargs: object) -> object:
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent.append(time.perf_counter() - start)
 
-    return in_half
+    return run
 
 
-def changed(network: Network, how: str) -> None:
-    """Replace the network's encoder and reconstruction by a compiled or bfloat16 version."""
-    for name in ("encode", "reconstruct") if how != HOW[0] else ():
-        before, device = getattr(network, name), network.anchors.device.type
-        after = torch.compile(before) if how == "compiled" else half(before, device)
-        setattr(network, name, after)
+def milliseconds(spent: list[float]) -> float:
+    """Return the median of the second half, in milliseconds."""
+    return 1000 * float(np.median(spent[len(spent) // 2 :]))
 
 
 def main() -> None:
-    """Run the comparison."""
+    """Train, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=100)
@@ -82,37 +94,30 @@ def main() -> None:
     batch = np.zeros(counts.shape[0], dtype=np.int64)
     data = with_size_factors(counts[:, select_genes(counts, 2000, batch)], batch)
     device = pick_device(chosen.device)
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
-    lines = [
-        f"{where} ({platform.machine()}), one thread, torch {torch.__version__}.",
-        "",
-        f"| network | milliseconds a step | seconds for {chosen.steps} steps | loss |",
-        "|---|---|---|---|",
-    ]
-    for how in HOW:
-        with one_thread():
-            n_anchors = choose_number(data.n_cells, "auto", "auto")
-            network = network_for(data, n_batches=1, n_anchors=n_anchors, n_latent=32, seed=0)
-            network.to(device)
-            calibrate(network, data, 0)
-            set_tokens(network, data, 0)
-            changed(network, how)
-            clock = Clock(chosen.steps)
-            history = train(
-                network,
-                data,
-                objective=Objective(),
-                schedule=Schedule(max_steps=chosen.steps),
-                seed=0,
-                progress=clock,
-            )
-        last = np.diff(clock.at)[chosen.steps // 2 :]
-        lines.append(
-            f"| {how} | {1000 * np.median(last):.0f} | {clock.at[-1] - clock.at[0]:.1f} "
-            f"| {history['loss'][-10:].mean():.4f} |"
+    n_anchors = choose_number(data.n_cells, "auto", "auto")
+    with one_thread():
+        network = network_for(data, n_batches=1, n_anchors=n_anchors, n_latent=32, seed=0)
+        network.to(device)
+        calibrate(network, data, 0)
+        set_tokens(network, data, 0)
+        spent: dict[str, list[float]] = defaultdict(list)
+        for part, (owner, name) in PARTS.items():
+            setattr(owner, name, timed(getattr(owner, name), spent[part]))
+        clock = Clock(chosen.steps)
+        train(
+            network,
+            data,
+            objective=Objective(),
+            schedule=Schedule(max_steps=chosen.steps),
+            seed=0,
+            progress=clock,
         )
-        print(lines[-1], flush=True)
-    print("\n".join(lines))
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
+    print(f"{where} ({platform.machine()}), torch {torch.__version__}.\n")
+    print("| part of a step | milliseconds |\n|---|---|")
+    for part, seconds in spent.items():
+        print(f"| {part} | {milliseconds(seconds):.1f} |")
+    print(f"| the whole step | {milliseconds(list(np.diff(clock.at))):.1f} |")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.refits import fitted_to_half
 from bgformer.pipeline.settings import Settings
-from bgformer.runtime.devices import one_thread
+from bgformer.runtime.threads import one_thread
 from bgformer.store.reading import results
 from bgformer.store.results import (
     check_clusters,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bgformer.runtime import block_sizes
-from bgformer.runtime.devices import dense
+from bgformer.runtime.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> 
     keep
         False for genes that were not measured in these cells, shape (g,); None if all were.
     """
-    mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)[None]
+    mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)
     return _pass(
         network, data, lambda counts, sizes: network.latent(*network.heads(counts, sizes, mask))
     )
@@ -51,7 +51,7 @@ def learned_units(network: Network, data: CountData) -> np.ndarray:
 def _pass(
     network: Network,
     data: CountData,
-    of_cells: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    of_cells: Callable[[SparseRows, torch.Tensor], torch.Tensor],
 ) -> np.ndarray:
     """Apply a function of counts and size factors to all cells; return its rows."""
     device = network.anchors.device
@@ -59,7 +59,7 @@ def _pass(
     def work(rows: range) -> np.ndarray:
         block = data.rows(slice(rows.start, rows.stop))
         size_factors = torch.from_numpy(block.size_factors)[:, None].to(device)
-        return of_cells(dense(block.counts, device), size_factors).cpu().numpy()
+        return of_cells(SparseRows.on_device(block.counts, device), size_factors).cpu().numpy()
 
     cells = range(data.n_cells)
     return np.concatenate(

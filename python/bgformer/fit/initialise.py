@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, svds
 
 from bgformer.data.counts import CountData, log_moments
 from bgformer.data.scaling import LOG_TOTAL
 from bgformer.network.network import Network
-from bgformer.runtime.devices import dense
+from bgformer.runtime.sparse_rows import SparseRows
+
+if TYPE_CHECKING:
+    from bgformer.network.seen import Seen
 
 _CELLS = 10_000
 """Maximum number of cells used to compute principal components."""
+_FEW = 4
+"""Matrices of no more rows or columns than this multiple of the axes are decomposed whole."""
 
 
 def network_for(
@@ -48,25 +55,59 @@ def _start(network: Network, data: CountData, seed: int) -> None:
     """
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_CELLS])
     sample = data.rows(rows)
-    counts = dense(sample.counts, torch.device("cpu"))
+    counts = SparseRows.on_device(sample.counts, torch.device("cpu"))
     size_factors = torch.from_numpy(sample.size_factors)[:, None]
-    linear = _components(
-        network.standardised(counts, size_factors), len(network.axes), seed
-    ).components_
-    learned = _components(
-        network.residuals(counts, size_factors), len(network.encoder_linear.weight), seed
+    linear, _ = _components(
+        network.standardised(counts, size_factors), len(network.linear_centre), seed
     )
-    deviation = np.sqrt(max(learned.explained_variance_.mean(), 1e-12))
-    network.start_from(linear, learned.components_ / deviation)
+    learned, deviations = _components(
+        network.residuals(counts, size_factors), len(network.learned_centre), seed
+    )
+    scale = np.sqrt(max(np.square(deviations).mean(), 1e-12))
+    network.start_from(linear, learned / scale)
 
 
-def _components(values: torch.Tensor, width: int, seed: int) -> PCA:
-    """Return a PCA of cells x genes with at most `width` components."""
-    k = min(width, *values.shape)
-    # One thread, because the order of a parallel sum changes the last digits. With identical
-    # cells, PCA divides 0 by 0.
-    with threadpool_limits(limits=1), np.errstate(invalid="ignore"):
-        return PCA(k, svd_solver="randomized", random_state=seed).fit(values.numpy())
+def _components(seen: Seen, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most `width` principal axes, k x g, and the standard deviations along them.
+
+    The axes are those of the largest singular values of the centred matrix, which is never made
+    dense unless it is small.
+    """
+    centred = _Centred(seen)
+    n_cells, k = centred.shape[0], min(width, *centred.shape)
+    if min(centred.shape) <= _FEW * width:
+        whole = centred @ np.eye(centred.shape[1])
+        _, deviations, axes = np.linalg.svd(whole, full_matrices=False)
+    else:
+        start = np.random.default_rng(seed).normal(size=min(centred.shape)).astype(np.float32)
+        _, deviations, axes = svds(centred, k=k, v0=start)
+    largest = np.argsort(-deviations, kind="stable")[:k]
+    return axes[largest], deviations[largest] / np.sqrt(max(n_cells - 1, 1))
+
+
+class _Centred(LinearOperator):  # type: ignore[misc] # scipy has no types
+    """What a head sees of cells, b x g, minus the mean of each gene."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.shares, self.absent = (part.numpy() for part in (seen.shares, seen.absent))
+        changes = seen.changes
+        self.changes = sparse.csr_matrix(
+            (changes.values, changes.columns, changes.indptr),
+            shape=(changes.n_rows, changes.n_columns),
+        )
+        self.transposed = self.changes.T.tocsr()
+        of_changes = np.asarray(self.changes.mean(axis=0)).ravel()
+        self.mean = self.shares.mean(axis=0) @ self.absent + of_changes
+        super().__init__(np.float32, self.changes.shape)
+
+    def _matmat(self, axes: np.ndarray) -> np.ndarray:
+        """Return the product with axes, g x k."""
+        return self.shares @ (self.absent @ axes) + self.changes @ axes - self.mean @ axes
+
+    def _rmatmat(self, cells: np.ndarray) -> np.ndarray:
+        """Return the product of the transpose with cells, b x k."""
+        of_seen = self.absent.T @ (self.shares.T @ cells) + self.transposed @ cells
+        return of_seen - np.outer(self.mean, cells.sum(axis=0))
 
 
 def _batch_offset(data: CountData, gene_mean: np.ndarray, n_batches: int) -> np.ndarray:

@@ -45,6 +45,8 @@ def _centres(points: np.ndarray, n_centres: int, seed: int, max_iter: int) -> np
         # A few identical cells can give identical centres, which do no harm.
         warnings.simplefilter("ignore", ConvergenceWarning)
         # One trial per centre; with hundreds of centres, scikit-learn's eight trials gain nothing.
-        start = kmeans_plusplus(points, n_centres, random_state=seed, n_local_trials=1)[0]
-        fitted = KMeans(n_centres, init=start, n_init=1, max_iter=max_iter).fit(points)
+        # In float64, which it would convert to for every centre.
+        wide = points.astype(np.float64)
+        _, drawn = kmeans_plusplus(wide, n_centres, random_state=seed, n_local_trials=1)
+        fitted = KMeans(n_centres, init=points[drawn], n_init=1, max_iter=max_iter).fit(points)
     return fitted.cluster_centers_.astype(np.float32)

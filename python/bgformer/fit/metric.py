@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
-from threadpoolctl import threadpool_limits
 
 from bgformer.fit.embedding import raw_heads
+from bgformer.runtime.threads import at_once
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
@@ -97,7 +98,7 @@ def units(output: np.ndarray, rounds: list[list[np.ndarray]]) -> tuple[np.ndarra
     to_units = np.eye(len(centre))
     for ways in rounds:
         in_units = (output - centre) @ to_units
-        spread = np.mean([_spread(in_units, group) for group in ways], axis=0)
+        spread = np.mean(at_once(partial(_spread, in_units), ways), axis=0)
         least = _LEAST_SPREAD * (1 + np.square(in_units).mean())
         to_units = to_units @ _inverse_root(spread, least)
     variance, directions = np.linalg.eigh(np.cov((output - centre) @ to_units, rowvar=False))
@@ -131,10 +132,9 @@ def _spread(latent: np.ndarray, group: np.ndarray) -> np.ndarray:
 def _mutual_neighbours(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs of rows that are among each other's nearest neighbours."""
     k = int(min(_NEIGHBOURS, max(1, _SHARE * min(len(one), len(other)))))
-    with threadpool_limits(limits=1, user_api="blas"):  # other threads do not add numbers up
-        to_other, to_one = (
-            NearestNeighbors(n_neighbors=k, algorithm="brute").fit(b).kneighbors_graph(a)
-            for a, b in ((one, other), (other, one))
-        )
+    to_other, to_one = (
+        NearestNeighbors(n_neighbors=k, algorithm="brute").fit(b).kneighbors_graph(a)
+        for a, b in ((one, other), (other, one))
+    )
     mutual = sparse.coo_matrix(to_other.multiply(to_one.T))
     return mutual.row, mutual.col

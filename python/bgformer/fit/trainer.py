@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,13 +13,16 @@ from scipy import sparse
 from bgformer.arguments import weight
 from bgformer.fit.embedding import learned_units
 from bgformer.fit.kmeans import kmeans_centres
+from bgformer.fit.minibatches import Minibatches
+from bgformer.fit.optimizer import OneCycleAdam
 from bgformer.network import losses
 from bgformer.network.anchor_weights import anchor_weights
-from bgformer.runtime import ranks
-from bgformer.runtime.devices import Portions, dense
+from bgformer.network.network import attention
+from bgformer.runtime.devices import Portions
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
+    from bgformer.fit.minibatches import Drawn, Minibatch
     from bgformer.network.network import Network
     from bgformer.runtime.progress import Progress
 
@@ -28,10 +30,6 @@ _TOKEN_CELLS = 10_000
 """Maximum number of cells used to set the anchor tokens."""
 _PROFILE_PRIOR = 5.0
 """Number of average cells added to the profile of each anchor."""
-_SLICES = 2
-"""Number of parts of a minibatch that a CPU processes in parallel, one thread each. It does not
-depend on the number of threads, and gradients are added in a fixed order. The clusters therefore
-do not depend on the number of cores."""
 
 
 @dataclass(frozen=True)
@@ -61,51 +59,6 @@ class Schedule:
     """Number of genes, drawn again at each step, on which the ZINB term is estimated."""
 
 
-class _Minibatch(NamedTuple):
-    counts: torch.Tensor
-    size_factors: torch.Tensor
-    batch: torch.Tensor
-
-
-class _Minibatches:
-    """Endless shuffled minibatches of equal size; each epoch sees each cell once."""
-
-    def __init__(self, data: CountData, size: int, seed: int) -> None:
-        self.data = data
-        self.size = min(size, data.n_cells)
-        self.rng = np.random.default_rng(seed)
-        self.order = np.empty(0, dtype=np.int64)
-
-    def draw(self) -> np.ndarray:
-        """Return the indices of the cells in the next minibatch."""
-        if len(self.order) < self.size:
-            self.order = np.concatenate([self.order, self.rng.permutation(self.data.n_cells)])
-        rows, self.order = self.order[: self.size], self.order[self.size :]
-        return rows
-
-    def load(self, rows: np.ndarray, device: torch.device) -> _Minibatch:
-        """Return counts, size factors and batches of these cells as tensors."""
-        return _Minibatch(
-            dense(self.data.counts[rows], device),
-            torch.from_numpy(self.data.size_factors[rows])[:, None].to(device),
-            torch.from_numpy(self.data.batch[rows]).to(device),
-        )
-
-
-class _Halves(NamedTuple):
-    """Two disjoint halves of the genes, and the genes that the view of each half reconstructs."""
-
-    seen: tuple[torch.Tensor, torch.Tensor]
-    drawn: tuple[torch.Tensor, torch.Tensor]
-
-
-def _halves(n_genes: int, n_drawn: int, generator: torch.Generator) -> _Halves:
-    """Split the genes into two random halves; each view reconstructs genes of the other half."""
-    order = torch.randperm(n_genes, generator=generator)
-    one, other = order[: n_genes // 2], order[n_genes // 2 :]
-    return _Halves((one, other), (other[: n_drawn // 2], one[: n_drawn // 2]))
-
-
 def set_tokens(network: Network, data: CountData, seed: int) -> None:
     """Set the learned head's anchors to k-means centres, and their profiles to mean counts.
 
@@ -122,7 +75,7 @@ def set_tokens(network: Network, data: CountData, seed: int) -> None:
     profile = (own + _PROFILE_PRIOR * mean) / (size + _PROFILE_PRIOR)
     with torch.no_grad():
         network.anchors[: len(centres)] = torch.as_tensor(centres)
-        network.log_profile[: len(centres)] = torch.as_tensor(np.log(profile + 1e-8))
+        network.log_profile[:, : len(centres)] = torch.as_tensor(np.log(profile + 1e-8).T)
 
 
 class Trainer:
@@ -152,33 +105,19 @@ class Trainer:
         centroids: np.ndarray | None = None,
     ) -> None:
         self.network, self.objective, self.schedule = network, objective, schedule
-        self.generator = torch.Generator().manual_seed(seed)
-        self.minibatches = _Minibatches(data, schedule.batch_size, seed)
+        self.minibatches = Minibatches(
+            network, data, schedule.batch_size, schedule.genes_per_step, seed
+        )
         self.parameters = list(network.parameters())
         self.dec = None if centroids is None else _DEC(network, centroids)
         if self.dec is not None:
             self.parameters.append(self.dec.centroids)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=schedule.learning_rate, weight_decay=0.0, fused=True
-        )
-        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            schedule.learning_rate,
-            total_steps=schedule.max_steps,
-            pct_start=max(0.1, min(0.9, 1.5 / schedule.max_steps)),  # no warm-up would divide by 0
-        )
+        self.optimizer = OneCycleAdam(self.parameters, schedule.learning_rate, schedule.max_steps)
         self.portions = Portions()
         self.n_steps = 0
 
-    @property
-    def n_slices(self) -> int:
-        """Number of parts of a minibatch that this process works on in parallel."""
-        # DEC counts the cells of a cluster over a rank's whole share of the minibatch
-        parallel = self.network.anchors.device.type == "cpu" and self.dec is None
-        return max(1, _SLICES // ranks.count()) if parallel else 1
-
-    def step(self, workers: Executor) -> dict[str, float]:
-        """Take one step; return the loss and each unweighted term.
+    def step(self, drawn: Drawn) -> dict[str, float]:
+        """Take one step with a minibatch; return the loss and each unweighted term.
 
         Raises
         ------
@@ -186,38 +125,37 @@ class Trainer:
             If the loss is not finite.
         """
         self.n_steps += 1
-        n_genes = self.minibatches.data.n_genes
-        halves = _halves(n_genes, self.schedule.genes_per_step, self.generator)
-        slices = np.array_split(self.minibatches.draw(), self.n_slices * ranks.count())
-        first = ranks.index() * self.n_slices
-        mine = slices[first : first + self.n_slices]
-        done = workers.map(self._in_portions, mine, [halves] * self.n_slices)
-        values = _set_gradients(self.parameters, [part for parts in done for part in parts])
-        if not np.isfinite(values["loss"]):
+
+        def work(rows: np.ndarray) -> _Part:
+            if len(rows) == len(drawn.rows):
+                return self._work(drawn.cells)
+            return self._work(self.minibatches.load(rows, drawn.halves))
+
+        parts = list(self.portions.each(work, drawn.rows))
+        for parameter, *gradients in zip(
+            self.parameters, *(part.gradients for part in parts), strict=True
+        ):
+            parameter.grad = reduce(torch.add, gradients)
+        values = reduce(torch.add, [part.values for part in parts]).tolist()
+        found = dict(zip(parts[0].names, values, strict=True))
+        if not np.isfinite(found["loss"]):
             raise FloatingPointError(
-                f"the loss became {values['loss']} at step {self.n_steps}; the counts may hold "
+                f"the loss became {found['loss']} at step {self.n_steps}; the counts may hold "
                 f"extreme values (the largest is {self.minibatches.data.counts.max():.4g})."
             )
-        torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimizer.step()
-        self.scheduler.step()
-        return values
+        return found
 
-    def _in_portions(self, rows: np.ndarray, halves: _Halves) -> list[_Slice]:
-        """Return contributions of some cells to the gradients, in portions that fit in memory."""
-        return list(self.portions.each(lambda part: self._work(part, halves), rows))
-
-    def _work(self, rows: np.ndarray, halves: _Halves) -> _Slice:
+    def _work(self, cells: Minibatch) -> _Part:
         """Return contributions of some cells to the minibatch's mean terms and their gradients."""
-        cells = self.minibatches.load(rows, self.network.anchors.device)
-        terms = _terms(self.network, cells, halves, self.dec)
+        terms = _terms(self.network, cells, self.dec)
         loss = terms["zinb"] + sum(
             getattr(self.objective, name) * term for name, term in terms.items() if name != "zinb"
         )
-        share = len(rows) / self.minibatches.size
+        share = len(cells.batch) / self.minibatches.size
         gradients = torch.autograd.grad(share * loss, self.parameters)
         values = share * torch.stack([loss, *terms.values()]).detach()
-        return _Slice(["loss", *terms], values, gradients)
+        return _Part(["loss", *terms], values, gradients)
 
 
 def train(
@@ -229,7 +167,6 @@ def train(
     seed: int,
     progress: Progress,
     centroids: np.ndarray | None = None,
-    n_threads: int = 1,
 ) -> dict[str, np.ndarray]:
     """Train for all steps of the schedule.
 
@@ -239,8 +176,6 @@ def train(
         See :class:`Trainer`.
     progress
         Updated after every step.
-    n_threads
-        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -249,68 +184,41 @@ def train(
     trainer = Trainer(network, data, objective, schedule, seed, centroids)
     history: list[dict[str, float]] = []
     network.train()
-    with ThreadPoolExecutor(min(trainer.n_slices, n_threads)) as workers:
-        for step in range(1, schedule.max_steps + 1):
-            history.append({"step": step, **trainer.step(workers)})
-            progress.update(step, history[-1]["loss"])
+    for step, drawn in enumerate(trainer.minibatches.drawn(schedule.max_steps), start=1):
+        history.append({"step": step, **trainer.step(drawn)})
+        progress.update(step, history[-1]["loss"])
     network.eval()
     return {name: np.array([record[name] for record in history]) for name in history[0]}
 
 
-class _Slice(NamedTuple):
-    """Contribution of one part of a minibatch to the mean terms and their gradients."""
+class _Part(NamedTuple):
+    """Contribution of some cells to the mean terms of a minibatch and their gradients."""
 
     names: list[str]
     values: torch.Tensor
     gradients: tuple[torch.Tensor, ...]
 
 
-def _set_gradients(parameters: list[torch.nn.Parameter], slices: list[_Slice]) -> dict[str, float]:
-    """Sum the gradients over a minibatch in a fixed order and set them.
-
-    Returns
-    -------
-    The loss and its terms.
-    """
-    sums = [reduce(torch.add, parts) for parts in zip(*(s.gradients for s in slices), strict=True)]
-    sums.append(reduce(torch.add, [part.values for part in slices]))
-    if ranks.count() > 1:
-        flat = ranks.add(torch.cat([part.ravel() for part in sums]))
-        pieces = torch.split(flat, [part.numel() for part in sums])
-        sums = [piece.view_as(part) for piece, part in zip(pieces, sums, strict=True)]
-    for parameter, gradient in zip(parameters, sums, strict=False):
-        parameter.grad = gradient
-    return dict(zip(slices[0].names, sums[-1].tolist(), strict=True))
-
-
-def _terms(
-    network: Network, cells: _Minibatch, halves: _Halves, dec: _DEC | None
-) -> dict[str, torch.Tensor]:
-    """Return the unweighted terms of the objective for one part of a minibatch.
-
-    Each view sees half of the genes; doubling the residuals restores the scale of all genes.
-    """
-    seen = network.residuals(cells.counts, cells.size_factors)
-    queries = [network.in_units(network.encode(2 * seen[:, half], half)) for half in halves.seen]
-    zinb = torch.zeros(())
-    for query, genes in zip(queries, halves.drawn, strict=True):
-        predicted = network.reconstruct(query, cells.size_factors, cells.batch, genes)
-        log_likelihood = losses.zinb(
-            cells.counts[:, genes],
-            predicted.log_mean,
-            predicted.log_dispersion,
-            predicted.dropout_logit.expand(len(query), -1),
-        )
+def _terms(network: Network, cells: Minibatch, dec: _DEC | None) -> dict[str, torch.Tensor]:
+    """Return the unweighted terms of the objective for one part of a minibatch."""
+    query = network.in_units(network.encode(cells.residuals))
+    nearest, weights = attention(query, network.anchors)
+    views = (2, len(cells.batch), -1)
+    predicted = network.reconstruct(
+        nearest.view(views), weights.view(views), cells.size_factors, cells.batch, cells.genes
+    )
+    zinb = losses.zinb(
+        cells.counts, predicted.log_mean, predicted.log_dispersion, predicted.dropout_logit
+    )
+    terms = {
         # Per gene, so that its weight relative to the other terms does not depend on the number
         # of genes; the genes drawn represent all.
-        zinb = zinb + log_likelihood / len(genes) / len(queries)
-    terms = {
-        "zinb": zinb,
-        "self_supervised": losses.self_supervised(queries[0], queries[1]),
-        "commitment": losses.commitment(torch.cat(queries), network.anchors),
+        "zinb": zinb / cells.genes.shape[1],
+        "self_supervised": losses.self_supervised(*query.view(views)),
+        "commitment": losses.commitment(query, network.anchors[nearest[:, 0]]),
     }
     if dec is not None:
-        terms["dec"] = dec.loss(torch.cat(queries))
+        terms["dec"] = dec.loss(query)
     return terms
 
 
@@ -330,6 +238,6 @@ class _DEC:
         """Return the term for one minibatch (two views of each cell)."""
         q = losses.soft_assignment(queries, self.centroids)
         if self.steps % self.every == 0:
-            self.frequency = ranks.add(q.detach().sum(0))
+            self.frequency = q.detach().sum(0)
         self.steps += 1
         return losses.dec(q, losses.target_distribution(q.detach(), self.frequency))

@@ -14,6 +14,7 @@ from bgformer.data.scaling import LOG_TOTAL
 from bgformer.fit.embedding import embed
 from bgformer.network.anchor_weights import anchor_weights, heaviest
 from bgformer.network.heads import head_anchors, head_columns
+from bgformer.runtime.threads import at_once
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
@@ -103,10 +104,12 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
     other.data -= one.data
     other.eliminate_zeros()
     columns, own = head_columns(anchors.shape[1])[0], head_anchors(len(anchors))[0]
-    first, second = (
-        embed(network, with_size_factors(half, sample.batch, sample.median_counts))[:, columns]
-        for half in (one, other)
-    )
+
+    def linear(half: sparse.csr_matrix) -> np.ndarray:
+        counts = with_size_factors(half, sample.batch, sample.median_counts)
+        return embed(network, counts)[:, columns]
+
+    first, second = at_once(linear, (one, other))
     weights = anchor_weights(first, anchors[own, columns], n_heads=1)
     nearest = heaviest(weights)
     of_anchors = sparse.csr_matrix(

@@ -7,7 +7,7 @@ import random
 import igraph
 import numpy as np
 
-_ITERATIONS = 20
+_ITERATIONS = 10
 """Number of Leiden iterations. Leiden can cycle between equivalent partitions for ever, so it must
 not run until nothing changes."""
 

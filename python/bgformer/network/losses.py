@@ -29,17 +29,17 @@ def zinb(
     Parameters
     ----------
     counts
-        Counts, b x g.
+        Counts, b x g, or v x b x g for v views of the cells.
     log_mean
-        Log of the mean, including the size factor, b x g.
+        Log of the mean, including the size factor, of the same shape.
     log_dispersion
-        Log of the dispersion theta, shape (g,).
+        Log of the dispersion theta, shape (g,) or v x 1 x g.
     dropout_logit
-        Logit of the dropout probability, b x g.
+        Logit of the dropout probability, of the shape of the counts, or as `log_dispersion`.
 
     Returns
     -------
-    Mean over cells of the sum over genes.
+    Mean over cells and views of the sum over genes.
     """
     log_mean = log_mean.clamp(-_MAX_LOG, _MAX_LOG)
     log_dispersion = log_dispersion.clamp(-_MAX_LOG, _MAX_LOG)
@@ -74,46 +74,64 @@ class _ZINB(torch.autograd.Function):
         by_mean = -theta * share
         by_dispersion = log_nb_zero - by_mean
 
-        at, x, theta_seen, constant, constant_slope = _at_seen(counts, log_dispersion)
+        at, gene = _places_of_seen(counts, log_dispersion)
+        x, theta_seen, constant, constant_slope = _at_seen(counts, at, gene, log_dispersion)
         odds_seen = odds.view(-1)[at].to(constant.dtype)
         expected = x * torch.sigmoid(-odds_seen)
         at_seen = constant - theta_seen * F.softplus(odds_seen) - x * F.softplus(-odds_seen)
-        log_likelihood.view(-1)[at] = at_seen.to(odds.dtype) + log_not_dropped.view(-1)[at]
+        of_dropout = at if dropout_logit.shape == counts.shape else gene
+        log_likelihood.view(-1)[at] = (
+            at_seen.to(odds.dtype) + log_not_dropped.reshape(-1)[of_dropout]
+        )
         expected, constant_slope = expected.to(odds.dtype), constant_slope.to(odds.dtype)
         d_mean, d_dispersion = not_dropped_at_zero * by_mean, not_dropped_at_zero * by_dispersion
         d_dropout = 1 - not_dropped_at_zero - dropped
         d_mean.view(-1)[at] = by_mean.view(-1)[at] + expected
         d_dispersion.view(-1)[at] = by_dispersion.view(-1)[at] - expected + constant_slope
-        d_dropout.view(-1)[at] = -dropped.view(-1)[at]
-        ctx.save_for_backward(d_mean, d_dispersion.sum(0), d_dropout)
-        return -log_likelihood.sum(1).mean()
+        d_dropout.view(-1)[at] = -dropped.reshape(-1)[of_dropout]
+        d_dispersion = d_dispersion.sum_to_size(log_dispersion.shape)
+        d_dropout = d_dropout.sum_to_size(dropout_logit.shape)
+        ctx.save_for_backward(d_mean, d_dispersion, d_dropout)
+        return -log_likelihood.sum(-1).mean()
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return the derivatives with respect to mean, dispersion and dropout (counts: none)."""
         d_mean, d_dispersion, d_dropout = ctx.saved_tensors
-        scale = -gradient / len(d_mean)
+        scale = -gradient * d_mean.shape[-1] / d_mean.numel()
         return None, scale * d_mean, scale * d_dispersion, scale * d_dropout
 
 
-def _at_seen(counts: torch.Tensor, log_dispersion: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _places_of_seen(
+    counts: torch.Tensor, of_genes: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the places of non-zero counts, in the flattened counts and in values of the genes."""
+    at = torch.nonzero(counts.reshape(-1)).ravel()
+    n_cells, n_genes = counts.shape[-2:]
+    gene = at % n_genes
+    if of_genes.numel() > n_genes:  # each view has genes of its own
+        gene += at // (n_cells * n_genes) * n_genes
+    return at, gene
+
+
+def _at_seen(
+    counts: torch.Tensor, at: torch.Tensor, gene: torch.Tensor, log_dispersion: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
     """Return what the likelihood needs for the non-zero counts.
 
-    These are their positions in the flattened counts, the counts x, theta, ``lgamma(x + theta) -
-    lgamma(theta) - lgamma(x + 1)``, and the derivative of the latter with respect to log theta.
+    These are the counts x, theta, ``lgamma(x + theta) - lgamma(theta) - lgamma(x + 1)``, and the
+    derivative of the latter with respect to log theta.
 
     They are computed in float64, because for a large theta a float32 loses all digits of
     lgamma(x + theta) - lgamma(theta). Non-zero counts are few, so this costs little. MPS has no
     float64 and uses float32.
     """
-    at = torch.nonzero(counts.reshape(-1)).ravel()
     wide = torch.float32 if counts.device.type == "mps" else torch.float64
-    x, theta = counts.reshape(-1)[at].to(wide), log_dispersion.to(wide).exp()
-    gene = at % counts.shape[1]
+    x, theta = counts.reshape(-1)[at].to(wide), log_dispersion.reshape(-1).to(wide).exp()
     more = x + theta[gene]
     constant = torch.lgamma(more) - torch.lgamma(theta)[gene] - torch.lgamma(x + 1)
     slope = theta[gene] * (torch.digamma(more) - torch.digamma(theta)[gene])
-    return at, x, theta[gene], constant, slope
+    return x, theta[gene], constant, slope
 
 
 def self_supervised(
@@ -136,14 +154,13 @@ def self_supervised(
     return ((1 - agreement).square().sum() + off_diagonal * redundancy) / len(agreement)
 
 
-def commitment(query: torch.Tensor, anchors: torch.Tensor, beta: float = 0.25) -> torch.Tensor:
-    r"""Return the commitment loss of cells (b x d) to their nearest anchors, per dimension.
+def commitment(query: torch.Tensor, nearest: torch.Tensor, beta: float = 0.25) -> torch.Tensor:
+    r"""Return the commitment loss of cells to their nearest anchors (b x d each), per dimension.
 
     ``mean(||sg(q) - a||^2 + beta ||q - sg(a)||^2) / d``, where ``sg`` stops the gradient and ``a``
-    is the anchor (of m x d) nearest to the cell (van den Oord et al. 2017, arXiv:1711.00937,
-    eq. 3). The first term moves anchors towards cells, the second moves cells towards anchors.
+    is the anchor nearest to the cell (van den Oord et al. 2017, arXiv:1711.00937, eq. 3). The
+    first term moves anchors towards cells, the second moves cells towards anchors.
     """
-    nearest = anchors[torch.cdist(query.detach(), anchors.detach()).argmin(1)]
     to_cells = (query.detach() - nearest).square().mean()
     to_anchors = (query - nearest.detach()).square().mean()
     return to_cells + beta * to_anchors

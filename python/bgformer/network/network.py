@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 
-from bgformer.data.scaling import LOG_TOTAL, MAX_STANDARDISED, THETA
+from bgformer.data.scaling import LOG_TOTAL
+from bgformer.network import seen
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.runtime.devices import Portions
+
+if TYPE_CHECKING:
+    from bgformer.network.seen import Seen
+    from bgformer.runtime.sparse_rows import SparseRows
 
 NEIGHBOURS = 5
 """Number of anchors in each head that a cell attends to."""
@@ -22,26 +27,16 @@ best with types."""
 
 
 class ZINBParameters(NamedTuple):
-    """Parameters of the zero-inflated negative binomial for b cells and some genes.
+    """Parameters of the zero-inflated negative binomial for v views of b cells, and some genes.
 
-    `log_mean` is cells x genes and includes the size factor; `log_dispersion` and `dropout_logit`
-    have one value per gene. The dispersion is the "size" of the negative binomial (variance = mean
+    `log_mean` (v x b x g) includes the size factor; `dropout_logit` and `log_dispersion` are
+    v x 1 x g. The dispersion is the "size" of the negative binomial (variance = mean
     + mean**2 / dispersion).
     """
 
     log_mean: torch.Tensor
     dropout_logit: torch.Tensor
     log_dispersion: torch.Tensor
-
-
-def residuals(counts: torch.Tensor, expected: torch.Tensor, most: float) -> torch.Tensor:
-    """Return Pearson residuals of counts, b x g, clipped to ±`most`.
-
-    They are those used to choose genes; see `data.genes.residual_variance` for the formula and its
-    source.
-    """
-    precision = torch.addcmul(expected, expected, expected, value=1 / THETA).add_(1e-12).rsqrt_()
-    return (counts - expected).mul_(precision).clamp_(-most, most)
 
 
 def attention(
@@ -88,6 +83,9 @@ class Network(nn.Module):
 
     Notes
     -----
+    `axes` (g x d), `log_profile` (g x m) and `encoder_in`, the weights from the residuals to the
+    learned head's output (the first columns) and to its hidden layer, have one row per gene.
+
     Buffers are part of the saved state. `fit.initialise` sets the standardisation and axes of the
     linear head. `fit.trainer.set_tokens` sets `log_profile`, the log mean counts of the cells of
     each anchor of the learned head. `fit.metric.calibrate` sets the centres and maps of both
@@ -129,14 +127,16 @@ class Network(nn.Module):
         self.register_buffer("log_scale_of_counts", torch.tensor(LOG_TOTAL / median_counts))
         self.register_buffer("log_mean", torch.zeros(n_genes))
         self.register_buffer("log_deviation", torch.ones(n_genes))
-        self.register_buffer("axes", torch.zeros(widths[0], n_genes))
+        self.register_buffer("axes", torch.zeros(n_genes, widths[0]))
         self.register_buffer("batch_offset", torch.zeros(n_batches, n_genes))
-        self.register_buffer("log_profile", torch.zeros(learned.stop - learned.start, n_genes))
+        self.register_buffer("log_profile", torch.zeros(n_genes, learned.stop - learned.start))
         for name, width in zip(("linear", "learned"), widths, strict=True):
             self.register_buffer(f"{name}_centre", torch.zeros(width))
             self.register_buffer(f"{name}_map", torch.eye(width))
-        self.encoder_linear = nn.Linear(n_genes, widths[1])
-        self.encoder_in = nn.Linear(n_genes, n_hidden)
+        layers = nn.Linear(n_genes, widths[1]), nn.Linear(n_genes, n_hidden)
+        into = torch.cat([layer.weight.detach() for layer in layers]).T
+        self.encoder_in = nn.Parameter(into.contiguous())
+        self.encoder_bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]))
         self.encoder_norm = nn.LayerNorm(n_hidden)
         self.encoder_out = nn.Linear(n_hidden, widths[1])
         self.anchors = nn.Parameter(torch.zeros(learned.stop - learned.start, widths[1]))
@@ -154,7 +154,7 @@ class Network(nn.Module):
             n_batches=len(state["batch_offset"]),
             n_anchors=n_anchors,
             n_latent=len(state["linear_centre"]) + len(state["learned_centre"]),
-            n_hidden=len(state["encoder_in.bias"]),
+            n_hidden=len(state["encoder_norm.bias"]),
         )
         network.load_state_dict(state)
         return network.eval()
@@ -168,45 +168,36 @@ class Network(nn.Module):
         linear_axes, learned_axes
             k x g each, where k is at most the width of the head. The other dimensions stay 0.
         """
+        width = len(self.learned_centre)
         self.axes.zero_()
-        self.axes[: len(linear_axes)] = torch.as_tensor(linear_axes, dtype=torch.float32)
-        self.encoder_linear.weight.zero_()
-        self.encoder_linear.weight[: len(learned_axes)] = torch.as_tensor(
-            learned_axes, dtype=torch.float32
+        self.axes[:, : len(linear_axes)] = torch.as_tensor(linear_axes.T, dtype=torch.float32)
+        self.encoder_in[:, :width].zero_()
+        self.encoder_in[:, : len(learned_axes)] = torch.as_tensor(
+            learned_axes.T, dtype=torch.float32
         )
-        self.encoder_linear.bias.zero_()
+        self.encoder_bias[:width].zero_()
         self.encoder_out.weight.mul_(0.1)
         self.encoder_out.bias.zero_()
 
-    def standardised(self, counts: torch.Tensor, size_factors: torch.Tensor) -> torch.Tensor:
-        """Return scaled log counts, b x g: mean 0, standard deviation 1, clipped to ±10."""
-        logs = torch.log1p(counts / size_factors * self.log_scale_of_counts)
-        scaled = (logs - self.log_mean) / self.log_deviation
-        return scaled.clamp_(-MAX_STANDARDISED, MAX_STANDARDISED)
+    def standardised(self, counts: SparseRows, size_factors: torch.Tensor) -> Seen:
+        """Return the scaled log counts that the linear head sees, b x g."""
+        return seen.scaled_logs(
+            counts, size_factors, self.log_scale_of_counts, self.log_mean, self.log_deviation
+        )
 
-    def residuals(self, counts: torch.Tensor, size_factors: torch.Tensor) -> torch.Tensor:
+    def residuals(self, counts: SparseRows, size_factors: torch.Tensor) -> Seen:
         """Return the Pearson residuals that the learned head sees, b x g."""
-        return residuals(counts, size_factors * self.gene_mean, float(self.max_residual))
+        return seen.residuals(counts, size_factors, self.gene_mean, float(self.max_residual))
 
-    def encode(self, seen: torch.Tensor, genes: torch.Tensor | None = None) -> torch.Tensor:
-        """Encode residuals: return the learned head's output before the metric, b x d.
-
-        Parameters
-        ----------
-        seen
-            Residuals of the genes given, b x g.
-        genes
-            Indices of these genes; None for all.
-        """
-        weights = [self.encoder_linear.weight, self.encoder_in.weight]
-        if genes is not None:
-            weights = [weight[:, genes] for weight in weights]
-        hidden = F.linear(seen, weights[1], self.encoder_in.bias)
-        hidden = F.gelu(self.encoder_norm(hidden))
-        return F.linear(seen, weights[0], self.encoder_linear.bias) + self.encoder_out(hidden)
+    def encode(self, residuals: Seen) -> torch.Tensor:
+        """Encode residuals (b x g): return the learned head's output before the metric, b x d."""
+        width = len(self.learned_centre)
+        first = residuals.times(self.encoder_in) + self.encoder_bias
+        hidden = F.gelu(self.encoder_norm(first[:, width:]))
+        return first[:, :width] + self.encoder_out(hidden)
 
     def heads(
-        self, counts: torch.Tensor, size_factors: torch.Tensor, keep: torch.Tensor | None = None
+        self, counts: SparseRows, size_factors: torch.Tensor, keep: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the output of both heads before the metric, b x d each.
 
@@ -217,14 +208,14 @@ class Network(nn.Module):
         size_factors
             Size factors, b x 1.
         keep
-            1 for genes that were measured and 0 for the others, 1 x g. A gene that was not
-            measured is treated as if it had its expected value.
+            False for genes that were not measured, shape (g,). They are treated as if they had
+            their expected value.
         """
         scaled = self.standardised(counts, size_factors)
-        seen = self.residuals(counts, size_factors)
+        residuals = self.residuals(counts, size_factors)
         if keep is not None:
-            scaled, seen = scaled * keep, seen * keep
-        return F.linear(scaled, self.axes), self.encode(seen)
+            scaled, residuals = scaled.of_genes(keep), residuals.of_genes(keep)
+        return scaled.times(self.axes), self.encode(residuals)
 
     def in_units(self, learned: torch.Tensor) -> torch.Tensor:
         """Return the learned head's output (b x d) in units of the spread of similar cells."""
@@ -240,33 +231,38 @@ class Network(nn.Module):
 
     def reconstruct(
         self,
-        query: torch.Tensor,
+        nearest: torch.Tensor,
+        weights: torch.Tensor,
         size_factors: torch.Tensor,
         batch: torch.Tensor,
         genes: torch.Tensor,
     ) -> ZINBParameters:
-        """Return the ZINB that the anchors predict for the cells that attend to them.
+        """Return the ZINB that the anchors predict for v views of the cells that attend to them.
 
         The mean is the attention-weighted mean of the anchors' profiles, multiplied by the size
         factor and the batch's ratio. A cell is thus reconstructed from other cells.
 
         Parameters
         ----------
-        query
-            Output of `in_units`, b x d.
+        nearest, weights
+            Anchors that the cells attend to in each view, and their weights on these: what
+            `attention` returns, v x b x k each.
         size_factors
             Size factors, b x 1.
         batch
             Batch codes, shape (b,).
         genes
-            Indices of the genes to reconstruct.
+            Indices of the genes to reconstruct in each view, v x g.
         """
-        nearest, weights = attention(query, self.anchors)
-        profiles = self.log_profile[:, genes].exp()
-        mean = torch.einsum("bk,bkg->bg", weights, profiles[nearest])
-        offset = self.batch_offset[:, genes][batch]
+        n_views, n_genes = genes.shape
+        profiles = self.log_profile.index_select(0, genes.ravel()).view(n_views, n_genes, -1)
+        profiles = profiles.exp().transpose(1, 2).reshape(-1, n_genes)
+        view = torch.arange(n_views, device=genes.device)[:, None, None]
+        own = profiles.index_select(0, (nearest + view * self.log_profile.shape[1]).ravel())
+        mean = torch.einsum("vbk,vbkg->vbg", weights, own.view(*nearest.shape, n_genes))
+        offset = self.batch_offset[:, genes.ravel()].view(-1, n_views, n_genes)[batch]
         return ZINBParameters(
-            mean.log() + offset + size_factors.log(),
-            self.dropout_logit[genes],
-            self.log_dispersion[genes],
+            mean.log() + offset.transpose(0, 1) + size_factors.log(),
+            self.dropout_logit[genes][:, None],
+            self.log_dispersion[genes][:, None],
         )

@@ -20,7 +20,7 @@ from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks
 from bgformer.messages import InputError
 from bgformer.network.anchor_weights import anchor_weights
-from bgformer.runtime.devices import one_thread
+from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from bgformer.graph.placement import placements
 from bgformer.pipeline.fitted import Fitted
 from bgformer.pipeline.training import train_model
 from bgformer.runtime import ranks
-from bgformer.runtime.devices import one_thread
 from bgformer.runtime.progress import Progress, say
+from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

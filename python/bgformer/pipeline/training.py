@@ -21,8 +21,9 @@ from bgformer.messages import InputError, InputWarning
 from bgformer.network.heads import N_HEADS
 from bgformer.network.network import NEIGHBOURS
 from bgformer.runtime import ranks
-from bgformer.runtime.devices import one_thread, pick_device
+from bgformer.runtime.devices import pick_device
 from bgformer.runtime.progress import Progress, say
+from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
     from bgformer.data.cells import Cells
@@ -92,7 +93,7 @@ def train_model(
     sample = Sample(source, chosen, batch, seen, settings.seed)
     data = sample.data
     warn_blank(sample.totals, len(chosen), cells.obs_names)
-    with one_thread() as n_threads:
+    with one_thread():
         part = "" if sample.holds_all else f", trained on {data.n_cells} of the cells"
         say(
             f"{cells.n_obs} cells x {len(chosen)} genes, {n_anchors} anchors, {device.type}{part}",
@@ -105,7 +106,10 @@ def train_model(
             n_latent=settings.n_latent,
             seed=settings.seed,
         ).to(device)
-        history = _trained(network, data, settings, n_threads, verbose=verbose)
+        history = {}
+        if ranks.index() == 0:
+            history = _trained(network, data, settings, verbose=verbose)
+        ranks.as_on_first(*network.state_dict().values())
         anchors = centres(network, data, settings.seed)
         trained = Trained(
             settings=settings,
@@ -156,7 +160,7 @@ def _number_of_anchors(settings: Settings, n_cells: int) -> int:
 
 
 def _trained(
-    network: Network, data: CountData, settings: Settings, n_threads: int, *, verbose: bool
+    network: Network, data: CountData, settings: Settings, *, verbose: bool
 ) -> dict[str, np.ndarray]:
     """Train the network, set its metric before and after, and return the training history."""
     calibrate(network, data, settings.seed)
@@ -169,7 +173,6 @@ def _trained(
             schedule=Schedule(max_steps=settings.max_steps),
             seed=settings.seed,
             progress=progress,
-            n_threads=n_threads,
         )
     calibrate(network, data, settings.seed, trained=True)
     return history

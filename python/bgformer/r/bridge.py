@@ -28,7 +28,7 @@ from bgformer.r.plain import HELD, clusters, model_of, results, unpacked, weight
 from bgformer.r.resumable import fitted_with_checkpoint
 from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
-from bgformer.runtime.devices import one_thread
+from bgformer.runtime.threads import one_thread
 from bgformer.store import persistence
 from bgformer.store.state import to_state
 

@@ -1,9 +1,8 @@
-"""The device that torch uses: its choice, its threads, and what fits into its memory."""
+"""The device that torch uses: its choice, and what fits into its memory."""
 
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,8 +12,6 @@ from bgformer.messages import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from scipy import sparse
 
 Rows = TypeVar("Rows", range, np.ndarray)
 Done = TypeVar("Done")
@@ -60,39 +57,6 @@ def pick_device(device: str) -> torch.device:
             torch=torch.__version__,
         )
     return chosen
-
-
-@contextmanager
-def one_thread() -> Iterator[int]:
-    """Run torch on one thread, because parallel sums depend on the number of threads.
-
-    Yields
-    ------
-    The number of threads that torch was allowed before.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)
-
-
-def dense(rows: sparse.csr_matrix, device: torch.device) -> torch.Tensor:
-    """Return sparse rows as a dense tensor on the device.
-
-    For a GPU, only the stored values are copied, through pinned memory, and made dense there.
-    """
-    if device.type != "cuda":
-        return torch.from_numpy(rows.toarray()).to(device)
-    lengths, columns, values = (
-        torch.from_numpy(part).pin_memory().to(device, non_blocking=True)
-        for part in (np.diff(rows.indptr), rows.indices, rows.data)
-    )
-    cells = torch.arange(rows.shape[0], device=device).repeat_interleave(lengths)
-    full = torch.zeros(rows.shape, device=device)
-    full[cells, columns.long()] = values
-    return full
 
 
 class Portions:

@@ -1,8 +1,9 @@
 """Communication between the processes of one run, through torch.distributed.
 
 torchrun starts several processes ("ranks") of the same command. Each rank reads a part of the
-cells and trains on a part of every minibatch. To place all cells, the ranks take blocks in turn.
-Without torchrun there is a single process, and nothing is exchanged.
+cells. The first trains, on a sample that does not grow with the data, and the others get the
+result. To place all cells, the ranks take blocks in turn. Without torchrun there is a single
+process, and nothing is exchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _joined = False
 """Whether this process is one of several. A process group that someone else started is ignored."""
 _PATIENCE = timedelta(minutes=30)
-"""Maximum time that a rank waits for another live rank; a dead one is noticed immediately."""
+"""Maximum time that a rank waits for another live rank; a dead one is noticed at once."""
 
 
 @contextmanager
@@ -105,6 +106,16 @@ def _joined_parts(mine: np.ndarray) -> np.ndarray:
         if len(part):
             distributed.broadcast(torch.from_numpy(part), rank)
     return joined
+
+
+def as_on_first(*values: torch.Tensor) -> None:
+    """Set tensors to their values on the first rank, in place."""
+    if count() == 1:
+        return
+    for value in values:
+        there = value.detach().cpu()
+        distributed.broadcast(there, 0)
+        value.detach().copy_(there)
 
 
 def send(values: torch.Tensor) -> None:

