@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, svds
+from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
 from bgformer.data.counts import CountData, log_moments
 from bgformer.data.scaling import LOG_TOTAL
@@ -75,12 +76,14 @@ def _components(seen: Seen, width: int, seed: int) -> tuple[np.ndarray, np.ndarr
     """
     centred = _Centred(seen)
     n_cells, k = centred.shape[0], min(width, *centred.shape)
-    if min(centred.shape) <= _FEW * width:
-        whole = centred @ np.eye(centred.shape[1])
-        _, deviations, axes = np.linalg.svd(whole, full_matrices=False)
-    else:
+    found = None
+    if min(centred.shape) > _FEW * width:
         start = np.random.default_rng(seed).normal(size=min(centred.shape)).astype(np.float32)
-        _, deviations, axes = svds(centred, k=k, v0=start)
+        with suppress(ArpackError):  # if all cells are the same
+            found = svds(centred, k=k, v0=start)
+    if found is None:
+        found = np.linalg.svd(centred @ np.eye(centred.shape[1]), full_matrices=False)
+    _, deviations, axes = found
     largest = np.argsort(-deviations, kind="stable")[:k]
     return axes[largest], deviations[largest] / np.sqrt(max(n_cells - 1, 1))
 

@@ -97,3 +97,11 @@ def test_fewer_cells_than_dimensions(cells):
     found = embed(network, data)
     assert found.shape == (20, 100)
     assert np.isfinite(found).all()
+
+
+def test_cells_that_are_all_the_same_start_from_any_axes():
+    same = with_size_factors(
+        sparse.csr_matrix(np.full((256, 300), 2, dtype=np.float32)), np.zeros(256, dtype=int)
+    )
+    for head in raw_heads(start(same), same):
+        np.testing.assert_allclose(head, np.broadcast_to(head[0], head.shape), atol=1e-4)
