@@ -86,7 +86,6 @@ def _new(
     """Train a model, and place the cells; keep both in the checkpoint if there is one."""
     from bgformer.pipeline.fitting import place_cells
     from bgformer.pipeline.training import train_model
-    from bgformer.store.kept_places import KeptPlaces
 
     trained, sample = train_model(settings, cells, **_where(options), verbose=not options.quiet)
     if checkpoint is not None:
@@ -94,8 +93,7 @@ def _new(
         del described["run"], described["resume"]
         run = {"options": described, "input": state}
         checkpoint.start(trained, run)
-        places = KeptPlaces(places, checkpoint)
-    return place_cells(trained, sample, places)
+    return place_cells(trained, sample, places, cells.obs_names, checkpoint)
 
 
 def _continued(
@@ -106,14 +104,13 @@ def _continued(
 ) -> Fitted:
     """Place the cells that the checkpoint does not have yet."""
     from bgformer.pipeline.fitting import place_cells
-    from bgformer.store.kept_places import KeptPlaces
 
     assert checkpoint is not None  # its options are from there
     trained = checkpoint.trained(options.device)
-    kept = KeptPlaces(places, checkpoint)
     counts = trained.counts_of(cells, **_where(options))
-    placed = kept.placed(trained, verbose=not options.quiet)
-    return place_cells(trained, counts, kept, placed)
+    return place_cells(
+        trained, counts, places, cells.obs_names, checkpoint, verbose=not options.quiet
+    )
 
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:

@@ -57,8 +57,8 @@ def _print_run(folder: Path) -> None:
 
     checkpoint = Checkpoint(folder / UNFINISHED, shown=folder)
     options, trained = checkpoint.run().get("options", {}), checkpoint.trained("cpu")
-    n_placed = sum(len(latent) for latent, _ in checkpoint.placed(trained))
-    print(f"an unfinished run: {n_placed} of {len(trained.totals)} cells placed")
+    n_placed = sum(len(block.latent) for block in checkpoint.placed(trained))
+    print(f"an unfinished run: {n_placed} of {trained.n_cells} cells placed")
     for name in ("input", "output"):
         print(f"{name}: {options.get(name)}")
     print(f"to continue, run: {how_to_resume(folder)}")

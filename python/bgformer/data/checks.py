@@ -290,9 +290,8 @@ def read_batch(adata: Cells, batch_key: str | None) -> tuple[np.ndarray, list[st
     return codes.astype(np.int32), [str(name) for name in names]
 
 
-def warn_blank(totals: np.ndarray, n_genes: int, names: pd.Index) -> None:
-    """Report cells without any count in the model's genes, given their counts there, (n,)."""
-    blank = np.flatnonzero(totals == 0)
+def warn_blank(blank: np.ndarray, n_genes: int, names: pd.Index) -> None:
+    """Report cells without any count in the model's genes, given their numbers."""
     if blank.size:
         warnings.warn(
             f"{blank.size} cells have no counts in the {n_genes} genes used (the first: "

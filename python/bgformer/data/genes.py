@@ -9,17 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from bgformer.data.counts import cell_totals, rows_of_values
+from bgformer.data.counts import row_block, rows_of_values
 from bgformer.data.matrices import CountsError
 from bgformer.data.scaling import THETA
-from bgformer.data.source import InMemory, own_blocks
 from bgformer.messages import InputError
-from bgformer.runtime import ranks
+from bgformer.runtime import block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from bgformer.data.source import OnDisk
 
 MIN_CELLS_PER_GENE = 3
 """Minimum number of cells in which a gene must be detected to be used."""
@@ -30,14 +27,12 @@ _MIN_SHARED = 0.5
 
 
 def select_genes(
-    counts: sparse.csr_matrix | InMemory | OnDisk,
-    n_top_genes: int,
-    batch: np.ndarray | None = None,
+    counts: sparse.csr_matrix, n_top_genes: int, batch: np.ndarray | None = None
 ) -> np.ndarray:
     """Select highly variable genes by the variance of their Pearson residuals.
 
     See `residual_variance` for the formula. With batches, genes are ranked within each batch and
-    selected by their median rank. This takes two passes over the cells, in blocks.
+    selected by their median rank.
 
     Parameters
     ----------
@@ -57,10 +52,11 @@ def select_genes(
     CountsError
         If no gene is detected in at least three cells.
     """
-    source = InMemory(counts) if sparse.issparse(counts) else counts
-    codes = np.zeros(source.shape[0], dtype=np.int64) if batch is None else batch
-    totals = _Totals(source, codes, MIN_CELLS_PER_GENE)
-    usable = np.flatnonzero(totals.usable)
+    codes = np.zeros(counts.shape[0], dtype=np.int64) if batch is None else batch
+    detected_in = sum(
+        np.bincount(block.indices, minlength=counts.shape[1]) for _, block in _blocks(counts)
+    )
+    usable = np.flatnonzero(detected_in >= MIN_CELLS_PER_GENE)
     if usable.size == 0:
         raise CountsError(
             "no-gene-left",
@@ -78,15 +74,17 @@ def select_genes(
         )
     if usable.size <= n_top_genes:
         return usable
+    used = np.zeros(counts.shape[1])
+    used[usable] = 1
     orders = [
         np.argsort(np.argsort(-scores[usable], kind="stable"), kind="stable")
-        for scores in _residual_variances(source, codes, totals)
+        for scores in _residual_variances(counts, codes, used)
     ]
     best = np.argsort(np.median(orders, axis=0), kind="stable")[:n_top_genes]
     return np.sort(usable[best])
 
 
-def residual_variance(counts: sparse.csr_matrix | InMemory | OnDisk) -> np.ndarray:
+def residual_variance(counts: sparse.csr_matrix) -> np.ndarray:
     r"""Return the variance of each gene's Pearson residuals, shape (g,).
 
     With mu the gene's share of all counts times the cell's total, a count x has the residual
@@ -98,58 +96,15 @@ def residual_variance(counts: sparse.csr_matrix | InMemory | OnDisk) -> np.ndarr
     of total counts. Levels are 1/32 of a doubling wide, which changes each variance by less than
     1 %.
     """
-    source = InMemory(counts) if sparse.issparse(counts) else counts
-    codes = np.zeros(source.shape[0], dtype=np.int64)
-    return _residual_variances(source, codes, _Totals(source, codes, 0))[0]
+    one = np.zeros(counts.shape[0], dtype=np.int64)
+    return _residual_variances(counts, one, np.ones(counts.shape[1]))[0]
 
 
-class _Totals:
-    """Totals from the first pass over the cells; each rank reads its own part.
-
-    Parameters
-    ----------
-    source
-        Raw counts, n cells x g genes.
-    codes
-        Batch codes from 0, shape (n,).
-    min_cells
-        Minimum number of cells in which a usable gene is detected.
-
-    Attributes
-    ----------
-    usable
-        True for usable genes, shape (g,).
-    of_cells
-        Counts of each cell in usable genes, shape (n,).
-    of_genes
-        Counts of each gene in each batch, batches x g.
-    """
-
-    def __init__(self, source: InMemory | OnDisk, codes: np.ndarray, min_cells: int) -> None:
-        n, g = source.shape
-        seen_in = np.zeros(g, dtype=np.int64)
-        self.of_cells = np.zeros(n)
-        self.of_genes = np.zeros((codes.max() + 1, g))
-        rare = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))]
-        for start, counts in own_blocks(source):
-            cells = np.arange(start, start + counts.shape[0])
-            self.of_cells[cells] = cell_totals(counts)
-            seen_in += np.bincount(counts.indices, minlength=g)
-            for code, genes, values in _by_batch(codes[cells], counts, counts.data):
-                self.of_genes[code] += np.bincount(genes, values, minlength=g)
-            # Whether a gene is detected in too few cells is known only at the end. Until then,
-            # keep its values, to subtract them from the totals; they are few.
-            few = (seen_in < min_cells)[counts.indices]
-            rare.append(
-                (cells[rows_of_values(counts)[few]], counts.indices[few], counts.data[few])
-            )
-        ranks.add_arrays(seen_in, self.of_genes)
-        self.usable = seen_in >= min_cells
-        cells, genes, values = (np.concatenate(part) for part in zip(*rare, strict=True))
-        left_out = ~self.usable[genes]
-        np.subtract.at(self.of_cells, cells[left_out], values[left_out])
-        ranks.add_arrays(self.of_cells)
-        self.of_genes[:, ~self.usable] = 0
+def _blocks(counts: sparse.csr_matrix) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+    """Yield the numbers of the cells in each block, and their counts."""
+    for start in range(0, counts.shape[0], block_sizes.COUNTS):
+        block = row_block(counts, start, start + block_sizes.COUNTS)
+        yield np.arange(start, start + block.shape[0]), block
 
 
 def _by_batch(
@@ -167,32 +122,35 @@ def _by_batch(
 
 
 def _residual_variances(
-    source: InMemory | OnDisk, codes: np.ndarray, totals: _Totals
+    counts: sparse.csr_matrix, codes: np.ndarray, used: np.ndarray
 ) -> list[np.ndarray]:
-    """Return `residual_variance` within each batch that has cells, each of shape (g,)."""
-    of_cells = np.maximum(totals.of_cells, 1)
+    """Return `residual_variance` within each batch that has cells, each of shape (g,).
+
+    `used` is 1 for genes that count in the totals and 0 for the others, shape (g,).
+    """
+    of_cells = np.maximum(counts @ used, 1)
     n_cells = np.bincount(codes)
+    of_genes = np.zeros((len(n_cells), counts.shape[1]))
+    for cells, block in _blocks(counts):
+        for code, genes, values in _by_batch(codes[cells], block, block.data):
+            of_genes[code] += np.bincount(genes, values, minlength=counts.shape[1])
     all_counts = np.bincount(codes, of_cells)
-    share = totals.of_genes / np.maximum(all_counts, 1)[:, None]
+    share = of_genes * used / np.maximum(all_counts, 1)[:, None]
     # first treat every count as 0 ...
     first, second = np.zeros_like(share), np.zeros_like(share)
     for code in np.flatnonzero(n_cells):
-        for cells, total in zip(*_levels(of_cells[codes == code]), strict=True):
+        for n_level, total in zip(*_levels(of_cells[codes == code]), strict=True):
             _, absent = _residuals(0, total * share[code], n_cells[code])
-            first[code] += cells * absent
-            second[code] += cells * absent**2
-    if ranks.index() > 0:
-        first[:], second[:] = 0, 0  # the first rank adds this part
+            first[code] += n_level * absent
+            second[code] += n_level * absent**2
     # ... then correct for the non-zero counts
-    for start, counts in own_blocks(source):
-        cells = np.arange(start, start + counts.shape[0])
-        total = np.repeat(of_cells[cells], np.diff(counts.indptr))
-        for code, genes, values, size in _by_batch(codes[cells], counts, counts.data, total):
+    for cells, block in _blocks(counts):
+        total = np.repeat(of_cells[cells], np.diff(block.indptr))
+        for code, genes, values, size in _by_batch(codes[cells], block, block.data, total):
             mu = size * share[code, genes]
             present, absent = _residuals(values, mu, n_cells[code])
             first[code] += np.bincount(genes, present - absent, minlength=share.shape[1])
             second[code] += np.bincount(genes, present**2 - absent**2, minlength=share.shape[1])
-    ranks.add_arrays(first, second)
     return [
         second[code] / n_cells[code] - (first[code] / n_cells[code]) ** 2
         for code in np.flatnonzero(n_cells)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
-from bgformer.data.counts import CountData, cell_totals, median_of, size_factors
-from bgformer.data.source import own_blocks
-from bgformer.runtime import block_sizes, ranks
+from bgformer.data.counts import CountData, with_size_factors
+from bgformer.data.genes import select_genes
+from bgformer.runtime import block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +30,8 @@ class SelectedCounts:
         Indices of the g selected genes.
     batch
         Batch codes, shape (n,).
-    totals
-        Total counts of the cells in these genes, shape (n,) float32.
     median_counts
-        Median of the totals; size factors are relative to it.
+        Median of the training cells' counts in these genes; size factors are relative to it.
     """
 
     def __init__(
@@ -42,37 +39,37 @@ class SelectedCounts:
         source: InMemory | OnDisk,
         genes: np.ndarray,
         batch: np.ndarray,
-        totals: np.ndarray,
         median_counts: float,
     ) -> None:
         self._source, self._genes, self._batch = source, genes, batch
-        self.totals, self.median_counts = totals, median_counts
+        self.median_counts = median_counts
+
+    @property
+    def n_cells(self) -> int:
+        """Number of all cells."""
+        return len(self._batch)
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
         """Yield the cells from `first` up to `last` (default: all) in blocks, in order."""
         for start, counts in self._source.blocks(first, last):
-            rows = np.arange(start, start + counts.shape[0])
-            yield self.with_factors(counts[:, self._genes], rows)
-
-    def with_factors(self, counts: sparse.csr_matrix, rows: np.ndarray) -> CountData:
-        """Return counts of the selected genes with size factors and batches of these cells."""
-        factors = size_factors(self.totals[rows].astype(np.float64), self.median_counts)
-        return CountData(counts, factors, self._batch[rows], self.median_counts)
+            batch = self._batch[start : start + counts.shape[0]]
+            yield with_size_factors(counts[:, self._genes], batch, self.median_counts)
 
 
 class Sample:
-    """Counts of the selected genes: training cells in memory, all cells in blocks.
+    """The cells that a model is trained on, the genes it uses, and all cells in blocks.
 
     The number of cells that training sees does not grow with the data, so only a sample of this
-    size is kept in memory. The sample depends only on the seed, so it is the same for counts in
-    memory and on disk.
+    size is kept in memory. Genes are selected by the sample, and size factors are relative to its
+    median counts. The sample depends only on the seed, so it is the same for counts in memory and
+    on disk.
 
     Parameters
     ----------
     source
-        All n cells. They are read in one pass; each rank reads its own part.
-    genes
-        Indices of the g selected genes.
+        All n cells. On disk, they are read in one pass, in which each rank reads its own part.
+    n_top_genes
+        Number of genes to select.
     batch
         Batch codes, shape (n,).
     at_most
@@ -85,16 +82,21 @@ class Sample:
     ----------
     rows
         Indices of the sampled cells, ascending.
+    genes
+        Indices of the selected genes, ascending, shape (g,).
     data
-        Counts of the sampled cells.
-    totals
-        Total counts of all cells in the selected genes, shape (n,).
+        Counts of the sampled cells in these genes.
+
+    Raises
+    ------
+    CountsError
+        If too few genes can be used; see `genes.select_genes`.
     """
 
     def __init__(
         self,
         source: InMemory | OnDisk,
-        genes: np.ndarray,
+        n_top_genes: int,
         batch: np.ndarray,
         at_most: int,
         seed: int,
@@ -103,27 +105,22 @@ class Sample:
         self.holds_all = n <= max(at_most, LEAST)
         drawn = np.random.default_rng(seed).permutation(n)[: max(at_most, LEAST)]
         self.rows = np.arange(n) if self.holds_all else np.sort(drawn)
-        totals = np.zeros(n)
-        taken = [sparse.csr_matrix((0, len(genes)), dtype=np.float32)]
-        for start, counts in own_blocks(source):
-            stop = start + counts.shape[0]
-            cut = counts[:, genes]
-            totals[start:stop] = cell_totals(cut)
-            first, last = np.searchsorted(self.rows, [start, stop])
-            taken.append(cut[self.rows[first:last] - start])
-        ranks.add_arrays(totals)
-        # totals in half the memory of float64
-        every = SelectedCounts(source, genes, batch, totals.astype(np.float32), median_of(totals))
-        self.totals, self.median_counts = every.totals, every.median_counts
-        mine = sparse.vstack(taken, format="csr")
-        self.data = every.with_factors(ranks.gathered_rows(mine), self.rows)
-        self._every = None if self.holds_all else every
+        counts, own = source.some(self.rows), batch[self.rows]
+        self.genes = select_genes(counts, n_top_genes, own)
+        self.data = with_size_factors(counts[:, self.genes], own)
+        self.median_counts = self.data.median_counts
+        self._every = SelectedCounts(source, self.genes, batch, self.median_counts)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of all cells."""
+        return self._every.n_cells
 
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[CountData]:
         """Yield the cells from `first` up to `last` (default: all) in blocks, in order."""
-        if self._every is not None:
+        if not self.holds_all:
             yield from self._every.blocks(first, last)
             return
-        stop = len(self.totals) if last is None else last
+        stop = self.n_cells if last is None else last
         for start in range(first, stop, block_sizes.COUNTS):
             yield self.data.rows(slice(start, min(start + block_sizes.COUNTS, stop)))

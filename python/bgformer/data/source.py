@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
+import numpy as np
 import pandas as pd
 from anndata.io import read_elem
 from scipy import sparse
@@ -55,6 +56,10 @@ class InMemory:
         for start in range(first, last, block_sizes.COUNTS):
             yield start, row_block(self.counts, start, min(start + block_sizes.COUNTS, last))
 
+    def some(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """Return the counts of the cells with these numbers, ascending."""
+        return self.counts if len(rows) == self.shape[0] else self.counts[rows]
+
 
 class OnDisk:
     """Counts on disk, of which no more than a block is in memory; the first pass checks them.
@@ -81,7 +86,7 @@ class OnDisk:
         """Yield the number of the first cell of each block and its counts, CSR float32.
 
         Of all cells, or of those from `first` to before `last`. The first pass must be over all,
-        or over the rank's own part of all; see `own_blocks`.
+        or over the rank's own part of all; see `some`.
 
         Raises
         ------
@@ -100,6 +105,24 @@ class OnDisk:
             self.check.end()
             self.check = None
 
+    def some(self, rows: np.ndarray) -> sparse.csr_matrix:
+        """Return the counts of the cells with these numbers, ascending, from one pass over all.
+
+        Each rank reads its own part of the cells, and gets what all have read.
+        """
+        taken = [sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)]
+        for start, counts in self._own_blocks():
+            first, last = np.searchsorted(rows, [start, start + counts.shape[0]])
+            taken.append(counts[rows[first:last] - start])
+        return ranks.gathered_rows(sparse.vstack(taken, format="csr"))
+
+    def _own_blocks(self) -> Iterator[tuple[int, sparse.csr_matrix]]:
+        """Yield the blocks that are this rank's to read: an equal part of all, none twice."""
+        n = self.shape[0]
+        each = -(-n // (block_sizes.COUNTS * ranks.count())) * block_sizes.COUNTS
+        first = min(n, ranks.index() * each)
+        yield from self.blocks(first, min(n, first + each))
+
     def _rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """Read some rows, with values as they are stored."""
         is_sparse = hasattr(self.matrix, "format")
@@ -110,14 +133,6 @@ class OnDisk:
                 for at in range(start, stop, step)
             ]
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
-
-
-def own_blocks(source: InMemory | OnDisk) -> Iterator[tuple[int, sparse.csr_matrix]]:
-    """Yield the blocks that are this rank's to read: an equal part of all, none twice."""
-    n = source.shape[0]
-    each = -(-n // (block_sizes.COUNTS * ranks.count())) * block_sizes.COUNTS
-    first = min(n, ranks.index() * each)
-    yield from source.blocks(first, min(n, first + each))
 
 
 def source_of(

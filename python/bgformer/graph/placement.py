@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 
 
 class Placement(NamedTuple):
-    """The latent of cells and their weights on the anchors.
+    """Where cells are among the anchors.
 
-    `latent` is n x d float32 and `anchors` is m x d float32, both in units of the spread of
-    similar cells. `weights` (CSR n x m) are the weights of the cells on the anchors.
+    Attributes
+    ----------
+    latent
+        Latent, in units of the spread of similar cells, n x d float32.
+    weights
+        Weights on the anchors, CSR n x m.
+    blank
+        True for cells without counts in the genes used, shape (n,). Their place means nothing.
     """
 
     latent: np.ndarray
-    anchors: np.ndarray
     weights: sparse.csr_matrix
+    blank: np.ndarray
 
 
 def placements(
@@ -63,13 +69,16 @@ def placements(
     ------
     The next block of cells.
     """
-    n = len(cells.totals)
+    n = cells.n_cells
     starts = range(first, n, block_sizes.PLACED)
 
     def work(start: int) -> Placement:
-        blocks = cells.blocks(start, min(start + block_sizes.PLACED, n))
-        latent = np.concatenate([embed(network, block) for block in blocks])
-        return Placement(latent, anchors, anchor_weights(latent, anchors))
+        found, blank = [], []
+        for block in cells.blocks(start, min(start + block_sizes.PLACED, n)):
+            found.append(embed(network, block))
+            blank.append(np.diff(block.counts.indptr) == 0)
+        latent = np.concatenate(found)
+        return Placement(latent, anchor_weights(latent, anchors), np.concatenate(blank))
 
     if ranks.count() > 1:
         yield from _in_turn(work, starts, n, anchors)
@@ -96,22 +105,23 @@ def _in_turn(
 
 
 def _send(placed: Placement) -> None:
-    """Send latent and weights to the first rank."""
+    """Send a block to the first rank."""
     weights = placed.weights
-    for values in (placed.latent, weights.data, weights.indices.astype(np.int32)):
+    for values in (placed.latent, weights.data, weights.indices.astype(np.int32), placed.blank):
         ranks.send(torch.from_numpy(np.ascontiguousarray(values)))
 
 
 def _received(rank: int, n_cells: int, anchors: np.ndarray) -> Placement:
-    """Receive the latent and weights of `n_cells` cells from a rank."""
+    """Receive a block of `n_cells` cells from a rank."""
     m, d = anchors.shape
     k = sum(min(NEIGHBOURS, part.stop - part.start) for part in head_anchors(m))
     latent = ranks.receive(rank, (n_cells, d), torch.float32)
     data = ranks.receive(rank, (n_cells * k,), torch.float64)
     indices = ranks.receive(rank, (n_cells * k,), torch.int32)
+    blank = ranks.receive(rank, (n_cells,), torch.bool)
     indptr = np.arange(0, n_cells * k + 1, k, dtype=np.int32)
     weights = sparse.csr_matrix((data, indices, indptr), shape=(n_cells, m))
-    return Placement(latent, anchors, weights)
+    return Placement(latent, weights, blank)
 
 
 def gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

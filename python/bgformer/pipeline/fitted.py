@@ -9,7 +9,7 @@ import numpy as np
 
 from bgformer.arguments import positive, whole
 from bgformer.data.checks import warn_blank
-from bgformer.data.counts import cell_totals, with_size_factors
+from bgformer.data.counts import with_size_factors
 from bgformer.data.genes import cut_genes, match_genes
 from bgformer.data.source import source_of
 from bgformer.fit.embedding import embed
@@ -137,12 +137,12 @@ class Fitted:
         # If genes are missing, size factors refer to the median counts in the remaining genes.
         expected = self.network.gene_mean.cpu().numpy()
         share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
-        totals = np.zeros(cells.n_obs)
+        blank = np.zeros(cells.n_obs, dtype=bool)
 
         def blocks() -> Iterator[np.ndarray]:
             for start, counts in source.blocks():
                 cut = cut_genes(counts, at)
-                totals[start : start + cut.shape[0]] = cell_totals(cut)
+                blank[start : start + cut.shape[0]] = np.diff(cut.indptr) == 0
                 batch = np.zeros(cut.shape[0], dtype=np.int64)  # only the decoder needs it
                 data = with_size_factors(cut, batch, self.median_counts * share)
                 with one_thread():
@@ -150,7 +150,7 @@ class Fitted:
                 yield latent
 
         yield from gathered(blocks())
-        warn_blank(totals, len(at), cells.obs_names)
+        warn_blank(np.flatnonzero(blank), len(at), cells.obs_names)
 
     def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return cluster and confidence, both (n,), of cells with this latent (from `embed`)."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bgformer.data.checks import warn_blank
 from bgformer.fit.dec import refine
 from bgformer.fit.trainer import Schedule
 from bgformer.graph.anchor_graph import anchor_links
@@ -19,15 +22,13 @@ from bgformer.runtime.progress import Progress, say
 from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy as np
+    import pandas as pd
     from scipy import sparse
 
     from bgformer.data.cells import Cells
     from bgformer.data.sample import Sample, SelectedCounts
     from bgformer.graph.communities import Partition
-    from bgformer.pipeline.places import Places
+    from bgformer.pipeline.places import Kept, Places
     from bgformer.pipeline.settings import Settings
     from bgformer.pipeline.training import Trained
 
@@ -74,10 +75,11 @@ def fit_model(
     trained, sample = train_model(
         settings, cells, layer=layer, batch_key=batch_key, verbose=verbose
     )
-    fitted = place_cells(trained, sample, places)
+    fitted = place_cells(trained, sample, places, cells.obs_names)
     if settings.objective.dec and fitted.partition.n_clusters > 1:
         labels = fitted.partition.labels[sample.rows]
-        fitted = place_cells(_refined(trained, sample, labels, verbose=verbose), sample, places)
+        trained = _refined(trained, sample, labels, verbose=verbose)
+        fitted = place_cells(trained, sample, places, cells.obs_names)
     say_found(fitted.partition, verbose=verbose)
     return fitted
 
@@ -100,9 +102,14 @@ def place_cells(
     trained: Trained,
     cells: Sample | SelectedCounts,
     places: Places,
-    placed: Iterable[tuple[np.ndarray, sparse.csr_matrix]] = (),
+    names: pd.Index,
+    kept: Kept | None = None,
+    *,
+    verbose: bool = False,
 ) -> Fitted:
     """Place all cells among the anchors of a trained model, and cluster them.
+
+    Cells without counts in the model's genes cause a warning.
 
     Parameters
     ----------
@@ -112,8 +119,12 @@ def place_cells(
         Counts of its genes, of all n cells.
     places
         Storage for the latent and the weights of the cells.
-    placed
-        Latent and weights of the first cells, in blocks, if an earlier run has placed them.
+    names
+        Names of the cells, for the warning.
+    kept
+        What an interrupted run has placed, and where to keep the rest; None to keep nothing.
+    verbose
+        Say how many cells were placed before.
 
     Returns
     -------
@@ -127,7 +138,8 @@ def place_cells(
     if ranks.index() > 0:
         raise RuntimeError("only the first rank has a model; the others help to fit it.")
     with one_thread() as n_threads:
-        latent, weights = _placed(trained, cells, places, placed, n_threads)
+        latent, weights, blank = _placed(trained, cells, places, kept, n_threads, verbose=verbose)
+        warn_blank(np.flatnonzero(blank), len(trained.genes), names)
         links, found = _clusters(weights, trained.settings)
     return Fitted(
         settings=trained.settings,
@@ -167,19 +179,28 @@ def _placed(
     trained: Trained,
     cells: Sample | SelectedCounts,
     places: Places,
-    placed: Iterable[tuple[np.ndarray, sparse.csr_matrix]],
+    kept: Kept | None,
     n_threads: int,
-) -> tuple[Any, Any]:
-    """Return the latent and weights of all cells."""
-    network, anchors = trained.network, trained.anchors
-    places.start(len(cells.totals), anchors.shape[1], len(anchors))
-    n_placed = 0
-    for latent, weights in placed:
-        places.add(latent, weights)
-        n_placed += len(latent)
-    for part in placements(network, cells, anchors, n_threads, n_placed):
-        places.add(part.latent, part.weights)
-    return places.end()
+    *,
+    verbose: bool,
+) -> tuple[Any, Any, np.ndarray]:
+    """Return the latent and weights of all cells, and which have no counts, shape (n,)."""
+    network, anchors, n_placed = trained.network, trained.anchors, 0
+    blank = np.zeros(cells.n_cells, dtype=bool)
+    places.start(cells.n_cells, anchors.shape[1], len(anchors))
+    for block in kept.placed(trained) if kept else ():
+        places.add(block.latent, block.weights)
+        blank[n_placed : n_placed + len(block.blank)] = block.blank
+        n_placed += len(block.blank)
+    if n_placed:
+        say(f"continuing with {n_placed} of {cells.n_cells} cells placed", verbose=verbose)
+    for block in placements(network, cells, anchors, n_threads, n_placed):
+        if kept:
+            kept.keep(n_placed, block)
+        places.add(block.latent, block.weights)
+        blank[n_placed : n_placed + len(block.blank)] = block.blank
+        n_placed += len(block.blank)
+    return *places.end(), blank
 
 
 def _clusters(weights: Any, settings: Settings) -> tuple[sparse.csr_matrix, Partition]:

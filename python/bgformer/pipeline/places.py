@@ -1,4 +1,4 @@
-"""Storage for the latent and the weights of the cells: arrays in memory, or a file."""
+"""Storage for the latent and the weights of the cells: arrays in memory, a file, or a run's folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from bgformer.graph.placement import Placement
+    from bgformer.pipeline.training import Trained
 
 
 class Places(Protocol):
@@ -22,6 +25,16 @@ class Places(Protocol):
 
     def end(self) -> tuple[Any, Any]:
         """Return latent (n x d) and weights (CSR n x m), as arrays or objects sliced like them."""
+
+
+class Kept(Protocol):
+    """Keeps blocks of cells that were placed, so that an interrupted run can continue."""
+
+    def placed(self, trained: Trained) -> Iterator[Placement]:
+        """Yield the first cells that were placed, in blocks."""
+
+    def keep(self, first: int, placed: Placement) -> None:
+        """Keep a block of cells, `first` the number of the first one."""
 
 
 class InMemoryPlaces:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bgformer.data.checks import read_batch, warn_blank
-from bgformer.data.genes import select_genes
+from bgformer.data.checks import read_batch
 from bgformer.data.sample import Sample, SelectedCounts
 from bgformer.data.source import OnDisk, source_of
 from bgformer.fit.initialise import network_for
@@ -43,15 +42,15 @@ class Trained:
         As in `fitted.Fitted`.
     columns
         Columns of the count matrix that hold the genes, shape (g,).
-    totals
-        Total counts of all cells in the genes, shape (n,) float32.
+    n_cells
+        Number of all cells.
     """
 
     settings: Settings
     genes: np.ndarray
     columns: np.ndarray
     batches: list[str]
-    totals: np.ndarray
+    n_cells: int
     median_counts: float
     network: Network
     history: dict[str, np.ndarray]
@@ -66,7 +65,7 @@ class Trained:
         if isinstance(source, OnDisk):
             source.check = None  # their values were checked before training
         batch, _ = read_batch(cells, batch_key)
-        return SelectedCounts(source, self.columns, batch, self.totals, self.median_counts)
+        return SelectedCounts(source, self.columns, batch, self.median_counts)
 
 
 def train_model(
@@ -88,15 +87,13 @@ def train_model(
     source = source_of(cells, layer)
     n_anchors = _number_of_anchors(settings, cells.n_obs)
     batch, batches = read_batch(cells, batch_key)
-    chosen = select_genes(source, settings.n_top_genes, batch)
     seen = settings.max_steps * Schedule.batch_size
-    sample = Sample(source, chosen, batch, seen, settings.seed)
+    sample = Sample(source, settings.n_top_genes, batch, seen, settings.seed)
     data = sample.data
-    warn_blank(sample.totals, len(chosen), cells.obs_names)
     with one_thread():
         part = "" if sample.holds_all else f", trained on {data.n_cells} of the cells"
         say(
-            f"{cells.n_obs} cells x {len(chosen)} genes, {n_anchors} anchors, {device.type}{part}",
+            f"{cells.n_obs} cells x {data.n_genes} genes, {n_anchors} anchors, {device.type}{part}",
             verbose=verbose,
         )
         network = network_for(
@@ -113,10 +110,10 @@ def train_model(
         anchors = centres(network, data, settings.seed)
         trained = Trained(
             settings=settings,
-            genes=np.asarray(cells.var_names[chosen], dtype=str),
-            columns=chosen,
+            genes=np.asarray(cells.var_names[sample.genes], dtype=str),
+            columns=sample.genes,
             batches=batches,
-            totals=sample.totals,
+            n_cells=cells.n_obs,
             median_counts=data.median_counts,
             network=network,
             history=history,

@@ -11,7 +11,6 @@ from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.training import train_model
 from bgformer.r.store import CellsFromR
 from bgformer.store.checkpoint import Checkpoint
-from bgformer.store.kept_places import KeptPlaces
 
 if TYPE_CHECKING:
     from bgformer.pipeline.fitted import Fitted
@@ -39,19 +38,18 @@ def fitted_with_checkpoint(settings: Settings, cells: CellsFromR, *, verbose: bo
     checkpoint = Checkpoint(Path(cells.checkpoint))
     _check_folder(checkpoint)
     run = {"settings": settings.described(), "cells": cells.described()}
-    places = KeptPlaces(InMemoryPlaces(), checkpoint)
+    places = InMemoryPlaces()
     with checkpoint.held():
         if checkpoint.exists:
             _check_run(checkpoint, run)
             trained = checkpoint.trained(settings.device)
             counts: Any = trained.counts_of(cells, batch_key=cells.batch_key)
-            fitted = place_cells(trained, counts, places, places.placed(trained, verbose=verbose))
         else:
-            trained, sample = train_model(
+            trained, counts = train_model(
                 settings, cells, batch_key=cells.batch_key, verbose=verbose
             )
             checkpoint.start(trained, run)
-            fitted = place_cells(trained, sample, places)
+        fitted = place_cells(trained, counts, places, cells.obs_names, checkpoint, verbose=verbose)
     say_found(fitted.partition, verbose=verbose)
     return fitted
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgformer._version import __version__
+from bgformer.graph.placement import Placement
 from bgformer.messages import InputError
 from bgformer.network.anchor_weights import weights_from_parts
 from bgformer.store.persistence import DESCRIPTION, OF_A_RUN, TENSORS, TRAINED
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from scipy import sparse
-
     from bgformer.pipeline.training import Trained
 
 _CELLS, _ENDING, _FINISHED, _LOCK = "cells-{first:012d}.npz", "ending", "finished", "lock"
 _DAMAGE = (OSError, zipfile.BadZipFile, LookupError, ValueError, EOFError)
 """What reading a damaged file has been seen to raise."""
+_OF_A_BLOCK = ("run", "latent", "data", "indices", "blank")
+"""Arrays of a block of cells."""
 
 
 class Checkpoint:
@@ -39,7 +40,7 @@ class Checkpoint:
     ``trained.npz``
         The trained model, the description of its run, and a random name of the run.
     ``cells-<number of the first>.npz``
-        Latent and weights of a block of cells, and the name of the run.
+        A block of cells that were placed, and the name of the run.
     ``ending``
         Empty; written when the output is complete and about to get its name.
     ``lock``
@@ -157,8 +158,8 @@ class Checkpoint:
         trained: Trained = self._read(model)
         return trained
 
-    def placed(self, trained: Trained) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
-        """Yield latent and weights of the first cells, in blocks, up to the first that is missing.
+    def placed(self, trained: Trained) -> Iterator[Placement]:
+        """Yield the first cells that were placed, in blocks, up to the first that is missing.
 
         A block that is damaged, or of another run, counts as missing.
         """
@@ -166,7 +167,7 @@ class Checkpoint:
         while (path := self._block(first)).is_file():
             try:
                 with np.load(path) as arrays:
-                    block = {name: arrays[name] for name in ("run", "latent", "data", "indices")}
+                    block = {name: arrays[name] for name in _OF_A_BLOCK}
             except _DAMAGE:
                 return
             if block["run"].tobytes() != self._name.encode() or not _fits(block, first, trained):
@@ -174,17 +175,18 @@ class Checkpoint:
             latent, data = block["latent"], block["data"]
             indptr = np.arange(len(latent) + 1) * (len(data) // len(latent))
             weights = weights_from_parts(data, block["indices"], indptr, len(trained.anchors))
-            yield latent, weights
+            yield Placement(latent, weights, block["blank"])
             first += len(latent)
 
-    def keep(self, first: int, latent: np.ndarray, weights: sparse.csr_matrix) -> None:
-        """Keep the latent and weights of a block of cells, `first` the number of the first one."""
+    def keep(self, first: int, placed: Placement) -> None:
+        """Keep a block of cells, `first` the number of the first one."""
         self._write(
             self._block(first).name,
             run=np.frombuffer(self._name.encode(), np.uint8),
-            latent=latent,
-            data=weights.data,
-            indices=weights.indices,
+            latent=placed.latent,
+            data=placed.weights.data,
+            indices=placed.weights.indices,
+            blank=placed.blank,
         )
 
     def end(self, save: Callable[[Path], None]) -> None:
@@ -299,13 +301,15 @@ def _description(arrays: Any) -> dict[str, Any]:
 
 def _fits(block: dict[str, np.ndarray], first: int, trained: Trained) -> bool:
     """Tell whether a block can be of cells of a run, `first` the number of its first one."""
-    latent, data, indices = (block[name] for name in ("latent", "data", "indices"))
+    latent, data, indices, blank = (block[name] for name in _OF_A_BLOCK[1:])
     m, width = trained.anchors.shape
     return bool(
         latent.dtype == np.float32
         and latent.ndim == 2
         and latent.shape[1] == width
-        and 0 < len(latent) <= len(trained.totals) - first
+        and 0 < len(latent) <= trained.n_cells - first
+        and blank.shape == (len(latent),)
+        and blank.dtype == bool
         and np.isfinite(latent).all()
         and data.shape == indices.shape == (len(latent) * (len(data) // len(latent)),)
         and indices.dtype.kind == "i"

@@ -40,7 +40,7 @@ def arrays_of(trained: Trained, description: dict[str, Any]) -> dict[str, np.nda
     return arrays | {
         "description": np.frombuffer(json.dumps(described).encode(), np.uint8),
         "columns": trained.columns,
-        "totals": trained.totals,
+        "n_cells": np.array(trained.n_cells),
         "anchors": trained.anchors,
     }
 
@@ -61,7 +61,7 @@ def trained_of(
         genes=np.array(description["genes"], dtype=str),
         columns=arrays["columns"],
         batches=description["batches"],
-        totals=arrays["totals"],
+        n_cells=int(arrays["n_cells"]),
         median_counts=description["median_counts"],
         network=Network.from_state(state, len(anchors)).to(pick_device(device)),
         history=parts["history"],
