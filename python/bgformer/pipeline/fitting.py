@@ -124,7 +124,7 @@ def place_cells(
     kept
         What an interrupted run has placed, and where to keep the rest; None to keep nothing.
     verbose
-        Say how many cells were placed before.
+        Say how many cells an interrupted run has placed.
 
     Returns
     -------
@@ -192,8 +192,8 @@ def _placed(
         places.add(block.latent, block.weights)
         blank[n_placed : n_placed + len(block.blank)] = block.blank
         n_placed += len(block.blank)
-    if n_placed:
-        say(f"continuing with {n_placed} of {cells.n_cells} cells placed", verbose=verbose)
+    if verbose:
+        say(f"continuing with {n_placed} of {cells.n_cells} cells placed", verbose=True)
     for block in placements(network, cells, anchors, n_threads, n_placed):
         if kept:
             kept.keep(n_placed, block)

@@ -1,4 +1,4 @@
-"""Storage for the latent and the weights of the cells: arrays in memory, a file, or a run's folder."""
+"""Storage for the latent and the weights of the cells: in memory, in a file, or of a run."""
 
 from __future__ import annotations
 

@@ -92,10 +92,8 @@ def train_model(
     data = sample.data
     with one_thread():
         part = "" if sample.holds_all else f", trained on {data.n_cells} of the cells"
-        say(
-            f"{cells.n_obs} cells x {data.n_genes} genes, {n_anchors} anchors, {device.type}{part}",
-            verbose=verbose,
-        )
+        size = f"{cells.n_obs} cells x {data.n_genes} genes"
+        say(f"{size}, {n_anchors} anchors, {device.type}{part}", verbose=verbose)
         network = network_for(
             data,
             n_batches=len(batches),

@@ -40,7 +40,8 @@ def fitted_with_checkpoint(settings: Settings, cells: CellsFromR, *, verbose: bo
     run = {"settings": settings.described(), "cells": cells.described()}
     places = InMemoryPlaces()
     with checkpoint.held():
-        if checkpoint.exists:
+        resumed = checkpoint.exists
+        if resumed:
             _check_run(checkpoint, run)
             trained = checkpoint.trained(settings.device)
             counts: Any = trained.counts_of(cells, batch_key=cells.batch_key)
@@ -49,7 +50,8 @@ def fitted_with_checkpoint(settings: Settings, cells: CellsFromR, *, verbose: bo
                 settings, cells, batch_key=cells.batch_key, verbose=verbose
             )
             checkpoint.start(trained, run)
-        fitted = place_cells(trained, counts, places, cells.obs_names, checkpoint, verbose=verbose)
+        said = verbose and resumed
+        fitted = place_cells(trained, counts, places, cells.obs_names, checkpoint, verbose=said)
     say_found(fitted.partition, verbose=verbose)
     return fitted
 

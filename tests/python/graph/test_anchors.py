@@ -14,7 +14,7 @@ from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
 from bgformer.graph import anchors
 from bgformer.graph.anchors import centres, choose_number
-from bgformer.graph.placement import Placement, gathered
+from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks, weight_blocks
 from bgformer.network import anchor_weights as anchor_weights_module
 from bgformer.network.anchor_weights import anchor_weights
@@ -163,7 +163,7 @@ def placed(network, data):
 def put(network, data):
     """Set the anchors, and put the cells among them."""
     latent, found = embed(network, data), centres(network, data, seed=0)
-    return Placement(latent, found, anchor_weights(latent, found))
+    return Placed(latent, found, anchor_weights(latent, found))
 
 
 @pytest.mark.parametrize("columns_and_anchors", HEADS)
