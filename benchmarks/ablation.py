@@ -38,7 +38,6 @@ from bgformer.fit.initialise import network_for
 from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
 from bgformer.graph import anchors, communities
 from bgformer.graph.anchor_graph import AnchorGraph
-from bgformer.graph.placement import Placement
 from bgformer.network import losses
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors, head_columns
@@ -181,20 +180,22 @@ def trained(data: CountData, seed: int, arm: Arm, dec_clusters: int | None) -> s
     train(network, data, **how)
     if arm.metric:
         metric.calibrate(network, data, seed, trained=True)
-    weights = placed(network, data, seed).weights
+    weights = placed(network, data, seed)[2]
     if arm.tokens:
         weights = on_tokens(network, data, seed)
     if arm.objective.dec:
         found = communities.partition(weights, n_clusters=dec_clusters, seed=seed)
         refine(network, data, found.labels, **how)
-        weights = placed(network, data, seed).weights
+        weights = placed(network, data, seed)[2]
     return weights
 
 
-def placed(network: Network, data: CountData, seed: int) -> Placement:
-    """Compute the anchors, the latent of all cells, and their weights on the anchors."""
+def placed(
+    network: Network, data: CountData, seed: int
+) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix]:
+    """Return the latent of all cells, the anchors, and the weights of the cells on them."""
     centres, latent = anchors.centres(network, data, seed), embed(network, data)
-    return Placement(latent, centres, anchor_weights(latent, centres))
+    return latent, centres, anchor_weights(latent, centres)
 
 
 def on_tokens(network: Network, data: CountData, seed: int) -> sparse.csr_matrix:

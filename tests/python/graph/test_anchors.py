@@ -1,5 +1,7 @@
 """Cells among the anchors: how many anchors, where they are, weights on them, and votes."""
 
+from typing import NamedTuple
+
 import anndata as ad
 import h5py
 import numpy as np
@@ -21,6 +23,13 @@ from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.network.network import NEIGHBOURS
 from bgformer.runtime import block_sizes
+
+
+class Placed(NamedTuple):
+    latent: np.ndarray
+    anchors: np.ndarray
+    weights: sparse.csr_matrix
+
 
 N_CELLS, N_ANCHORS, LATENT = 400, 60, 16
 HEADS = list(zip(head_columns(LATENT), head_anchors(N_ANCHORS), strict=True))
