@@ -107,6 +107,10 @@ class _Centred(LinearOperator):  # type: ignore[misc] # scipy has no types
         """Return the product with axes, g x k."""
         return self.shares @ (self.absent @ axes) + self.changes @ axes - self.mean @ axes
 
+    def _rmatvec(self, cells: np.ndarray) -> np.ndarray:
+        """Return the product of the transpose with cells, (b,) or b x 1; old SciPy asks for it."""
+        return self._rmatmat(cells.reshape(-1, 1)).ravel()
+
     def _rmatmat(self, cells: np.ndarray) -> np.ndarray:
         """Return the product of the transpose with cells, b x k."""
         of_seen = self.absent.T @ (self.shares.T @ cells) + self.transposed @ cells

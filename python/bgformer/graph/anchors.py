@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bgformer.fit.embedding import embed
-from bgformer.fit.kmeans import kmeans_centres
+from bgformer.fit.kmeans import kmeans_of_each
 from bgformer.messages import InputError
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import N_HEADS, head_anchors, head_columns
-from bgformer.runtime.threads import at_once
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
@@ -66,16 +65,14 @@ def centres(network: Network, data: CountData, seed: int) -> np.ndarray:
     """
     rows = np.sort(np.random.default_rng(seed).permutation(data.n_cells)[:_ANCHOR_CELLS])
     latent = embed(network, data.rows(rows))
+    anchors = np.zeros((network.n_anchors, latent.shape[1]), dtype=np.float32)
     heads = list(zip(head_anchors(network.n_anchors), head_columns(latent.shape[1]), strict=True))
-
-    def of_head(head: tuple[slice, slice]) -> np.ndarray:
-        own, columns = head
-        points = np.ascontiguousarray(latent[:, columns])
-        found = kmeans_centres(points, own.stop - own.start, seed)
-        weights = anchor_weights(points, found, n_heads=1)
+    points = [np.ascontiguousarray(latent[:, columns]) for _, columns in heads]
+    numbers = [own.stop - own.start for own, _ in heads]
+    of_each = kmeans_of_each(list(zip(points, numbers, strict=True)), seed)
+    for (own, columns), cells, found in zip(heads, points, of_each, strict=True):
+        weights = anchor_weights(cells, found, n_heads=1)
         total = np.maximum(np.asarray(weights.sum(axis=0)).T, 1e-12)
-        anchors = ((weights.T @ latent) / total).astype(np.float32)
-        anchors[:, columns] = found
-        return anchors
-
-    return np.concatenate(at_once(of_head, heads))
+        anchors[own] = (weights.T @ latent) / total
+        anchors[own, columns] = found
+    return anchors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import igraph
 import numpy as np
@@ -22,19 +23,30 @@ def graph_of(links: np.ndarray) -> igraph.Graph:
 
 def communities(graph: igraph.Graph, resolution: float, seed: int) -> np.ndarray:
     """Return Leiden communities by modularity, shape (m,) (Traag et al. 2019)."""
-    found = None
-    # igraph uses Python's generator; a private one leaves the caller's state unchanged
-    igraph.set_random_number_generator(random.Random(seed))
+    found: list[int] | None = None
+
+    def iterated() -> list[int]:
+        clustering = graph.community_leiden(
+            "modularity",
+            weights="weight",
+            resolution=resolution,
+            n_iterations=1,
+            initial_membership=found,
+        )
+        membership: list[int] = clustering.membership
+        return membership
+
+    # igraph uses Python's generator, in each thread the one that was set there; a private one
+    # leaves the caller's state unchanged. Python handles signals in the main thread alone: inside
+    # igraph, a handler that raises an error would end the process, because igraph then frees
+    # memory twice.
+    own = random.Random(seed)
     try:
-        # one iteration at a time, because igraph does not see an interrupt; the result is the same
-        for _ in range(_ITERATIONS):
-            found = graph.community_leiden(
-                "modularity",
-                weights="weight",
-                resolution=resolution,
-                n_iterations=1,
-                initial_membership=found,
-            ).membership
+        with ThreadPoolExecutor(
+            1, initializer=igraph.set_random_number_generator, initargs=(own,)
+        ) as another:
+            for _ in range(_ITERATIONS):
+                found = another.submit(iterated).result()
     finally:
         igraph.set_random_number_generator(random)
     return np.array(found)

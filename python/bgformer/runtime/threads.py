@@ -6,6 +6,7 @@ these digits. So the results are the same for any number of threads.
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -56,5 +57,7 @@ def at_once(work: Callable[[Given], Done], items: Iterable[Given]) -> list[Done]
         with _libraries.limit(limits=1):  # a thread has an OpenMP limit of its own
             return work(item)
 
-    with ThreadPoolExecutor(min(_allowed, len(items))) as threads:
+    # Filters of warnings belong to the process; libraries that change them for a moment, in
+    # several threads, would leave theirs behind.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(_allowed, len(items))) as threads:
         return list(threads.map(alone, items))

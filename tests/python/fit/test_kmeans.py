@@ -1,11 +1,15 @@
 """Centres of cells: near them, one for a rare group, the same on any number of threads."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
-from bgformer.fit.kmeans import kmeans_centres
+from bgformer.fit.kmeans import kmeans_centres, kmeans_of_each
+from bgformer.runtime.threads import one_thread
 
 GROUPS, DIMENSIONS = 6, 8
 
@@ -78,3 +82,16 @@ def test_centres_do_not_depend_on_the_number_of_threads(groups):
         with threadpool_limits(limits=n_threads):
             found.append(kmeans_centres(groups[0], 40, seed=0))
     np.testing.assert_array_equal(*found)
+
+
+def test_filters_of_warnings_are_left_alone_by_threads(groups):
+    same = np.ones((30, 3), dtype=np.float32), 4
+    filters, n_threads = list(warnings.filters), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            for _ in range(20):
+                kmeans_of_each([same, (groups[0], 40)], seed=0)
+    finally:
+        torch.set_num_threads(n_threads)
+    assert warnings.filters == filters

@@ -39,6 +39,20 @@ def test_anchors_that_could_change_places_for_ever_come_to_an_end():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timer")
+def test_an_interrupt_at_any_moment_does_not_end_the_process():
+    graph, rng = linked(4000, 30), np.random.default_rng(0)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(20):
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.001, 0.05))
+            with pytest.raises(KeyboardInterrupt):
+                leiden.communities(graph, 1.0, seed=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timer")
 def test_an_interrupt_is_seen_between_iterations():
     graph = linked(4000, 30)
     start = time.perf_counter()

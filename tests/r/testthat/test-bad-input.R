@@ -227,8 +227,8 @@ test_that("names that are not UTF-8 are said to be, and those marked latin1 are 
   genes <- cells <- counts
   rownames(genes)[2] <- "g\xe9ne"
   expect_match(error_of(run(genes)), paste(
-    "1 of [0-9]+ gene names of the matrix are not valid UTF-8 \\(the first: 'g\\\\xe9ne'\\);",
-    "convert them"
+    "1 of [0-9]+ gene names of the matrix are not valid UTF-8",
+    "\\(the first: 'g\\\\(xe9|351)ne'\\); convert them" # the latter in the C locale
   ))
   colnames(cells)[3] <- "c\xe9ll"
   expect_match(error_of(run(sce_object(cells))), "1 of 234 cell names of assay 'counts' are not")
