@@ -19,6 +19,7 @@ from bgformer.data.counts import row_block
 from bgformer.data.matrices import as_csr, check_stored, in_single_precision, reading
 from bgformer.messages import InputError
 from bgformer.runtime import block_sizes, ranks
+from bgformer.runtime.threads import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,8 +97,9 @@ class OnDisk:
             If rows cannot be read.
         """
         last = self.shape[0] if last is None else last
-        for start in range(first, last, block_sizes.COUNTS):
-            counts = self._rows(start, min(start + block_sizes.COUNTS, last))
+        starts = range(first, last, block_sizes.COUNTS)
+        blocks = ahead(self._rows(start, min(start + block_sizes.COUNTS, last)) for start in starts)
+        for start, counts in zip(starts, blocks, strict=True):
             if self.check:
                 self.check.block(start, counts)
             yield start, in_single_precision(counts)

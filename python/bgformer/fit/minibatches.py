@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import sparse
 from bgformer.data.counts import rows_of_values
 from bgformer.network.seen import Seen, residuals
 from bgformer.runtime.sparse_rows import SparseRows, copied
+from bgformer.runtime.threads import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,14 +98,8 @@ class Minibatches:
         )
 
     def drawn(self, n_steps: int) -> Iterator[Drawn]:
-        """Yield the minibatches of all steps; the next is drawn in another thread meanwhile."""
-        with ThreadPoolExecutor(1) as another:
-            following = another.submit(self._draw)
-            for step in range(n_steps):
-                found = following.result()
-                if step + 1 < n_steps:
-                    following = another.submit(self._draw)
-                yield found
+        """Yield the minibatches of all steps."""
+        return ahead(self._draw() for _ in range(n_steps))
 
     def _draw(self) -> Drawn:
         """Return the next minibatch."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -84,8 +85,13 @@ def placements(
         yield from _in_turn(work, starts, n, anchors)
         return
     with ThreadPoolExecutor(n_threads) as workers:
-        for wave in range(0, len(starts), n_threads):  # hold only the blocks in progress
-            yield from workers.map(work, starts[wave : wave + n_threads])
+        in_progress: deque[Future[Placement]] = deque()
+        for start in starts:
+            in_progress.append(workers.submit(work, start))
+            if len(in_progress) > n_threads:
+                yield in_progress.popleft().result()
+        while in_progress:
+            yield in_progress.popleft().result()
 
 
 def _in_turn(

@@ -61,3 +61,13 @@ def at_once(work: Callable[[Given], Done], items: Iterable[Given]) -> list[Done]
     # several threads, would leave theirs behind.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(_allowed, len(items))) as threads:
         return list(threads.map(alone, items))
+
+
+def ahead(items: Iterator[Given]) -> Iterator[Given]:
+    """Yield some items in order; meanwhile, another thread gets the next one."""
+    nothing = object()
+    with ThreadPoolExecutor(1) as another:
+        following = another.submit(next, items, nothing)
+        while (item := following.result()) is not nothing:
+            following = another.submit(next, items, nothing)
+            yield item  # type: ignore[misc]

@@ -29,12 +29,17 @@ def cells_file(pbmc700, tmp_path):
 
 
 @pytest.fixture
-def start(cells_file, environment):
-    """Start one rank of as many as said, with the variables that torchrun sets."""
-    started = []
+def port():
+    """Return a port that is free."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def start(cells_file, environment, port):
+    """Start one rank of as many as said, with the variables that torchrun sets."""
+    started = []
 
     def run(rank, ranks, *arguments):
         variables = {
@@ -72,6 +77,32 @@ def test_two_processes_find_what_one_finds(start, tmp_path):
     assert (abs(two.obsm["bgformer_anchors"] - one.obsm["bgformer_anchors"]) > 1e-5).nnz == 0
     assert "clusters" in told[0]
     assert told[1] == ""  # the first speaks for all
+
+
+def test_two_machines_with_two_processes_each_find_what_one_process_finds(
+    start, cells_file, environment, port, tmp_path
+):
+    alone, together = tmp_path / "alone.h5ad", tmp_path / "together.h5ad"
+    assert start(0, 1, "-o", str(alone), *FEW).wait(120) == 0
+    script = tmp_path / "small.py"
+    script.write_text(SMALL)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
+    torchrun += ["--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command = [script, "cluster", cells_file, "-o", together, *FEW]
+    machines = [
+        subprocess.Popen(
+            [*torchrun, "--node-rank", str(node), *command],
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in range(2)
+    ]
+    told = [machine.communicate(timeout=180)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], told
+    one, two = anndata.read_h5ad(alone), anndata.read_h5ad(together)
+    assert two.obs["bgformer"].equals(one.obs["bgformer"])
+    np.testing.assert_allclose(two.obsm["X_bgformer"], one.obsm["X_bgformer"], atol=1e-4)
 
 
 def test_a_bad_value_is_named_by_the_process_that_reads_it(start, cells_file, pbmc700, tmp_path):
