@@ -79,14 +79,19 @@ class SparseRows(NamedTuple):
             parts = (self.values.numpy(), self.columns.numpy(), self.indptr.numpy())
             by_row = sparse.csr_matrix(parts, shape=(self.n_rows, self.n_columns))
             return SparseRows.on_device(by_row.T.tocsr(), self.values.device).matrix()
-        by_column = self.matrix().to_sparse_csc()
-        return torch.sparse_csr_tensor(
-            by_column.ccol_indices(),
-            by_column.row_indices(),
-            by_column.values(),
-            (self.n_columns, self.n_rows),
-            check_invariants=False,
-        )
+        return transposed(self.matrix())
+
+
+def transposed(matrix: torch.Tensor) -> torch.Tensor:
+    """Return the transpose of a CSR tensor as a CSR tensor, on its device."""
+    by_column = matrix.to_sparse_csc()
+    return torch.sparse_csr_tensor(
+        by_column.ccol_indices(),
+        by_column.row_indices(),
+        by_column.values(),
+        matrix.shape[::-1],
+        check_invariants=False,
+    )
 
 
 def copied(values: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -10,9 +10,11 @@ from scipy.spatial.distance import cdist
 import bgformer as bgf
 from bgformer.data import checks
 from bgformer.data.counts import with_size_factors
+from bgformer.fit import trainer
 from bgformer.fit.embedding import embed, learned_units
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
+from bgformer.fit.minibatches import Minibatches
 from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.runtime.progress import Progress
@@ -63,6 +65,16 @@ def test_training_tells_loss_and_terms_of_every_step(network, data):
     assert set(history) == {"step", "loss", "zinb", "self_supervised", "commitment"}
     assert all(np.isfinite(values).all() for values in history.values())
     assert not network.training
+
+
+def test_commitment_moves_the_anchor_nearest_to_a_cell_and_no_other(network, data):
+    cells = next(Minibatches(network, data, 50, 40, seed=0).drawn(1)).cells
+    commitment = trainer._terms(network, cells, None)["commitment"]
+    (gradient,) = torch.autograd.grad(commitment, network.anchors)
+    query = network.in_units(network.encode(cells.residuals))
+    nearest = torch.cdist(query, network.anchors).argmin(1)
+    assert 1 < len(nearest.unique()) < len(network.anchors)
+    assert torch.equal(gradient.any(1).nonzero()[:, 0], nearest.unique())
 
 
 @pytest.mark.parametrize(
