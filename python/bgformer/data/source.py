@@ -98,7 +98,9 @@ class OnDisk:
         """
         last = self.shape[0] if last is None else last
         starts = range(first, last, block_sizes.COUNTS)
-        blocks = ahead(self._rows(start, min(start + block_sizes.COUNTS, last)) for start in starts)
+        blocks = ahead(
+            self._rows(start, min(start + block_sizes.COUNTS, last)) for start in starts
+        )
         for start, counts in zip(starts, blocks, strict=True):
             if self.check:
                 self.check.block(start, counts)
