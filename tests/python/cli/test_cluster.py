@@ -139,9 +139,10 @@ def test_an_interrupted_run_says_how_to_go_on(folder, out, tmp_path, monkeypatch
 
 
 def damaged(path):
-    """Change a byte in the middle of a file."""
+    """Change bytes in the middle of a file, more than the name of an array and what is with it."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    middle = len(content) // 2
+    content[middle : middle + 100] = bytes(value ^ 1 for value in content[middle : middle + 100])
     path.write_bytes(content)
 
 

@@ -138,9 +138,14 @@ def test_no_more_than_a_block_is_read_at_once(donors, in_blocks, tmp_path, monke
     monkeypatch.setattr(source, "as_csr", observed)
     monkeypatch.setattr(source, "read_counts", never)
     monkeypatch.setattr(anndata, "read_h5ad", never)
+    bgf.BGFormer(max_steps=3, n_top_genes=300, verbose=False).fit(path)
+    assert sum(read) == donors.n_obs  # once, as training sees all cells
+    read.clear()
+    monkeypatch.setattr("bgformer.data.sample.LEAST", 64)
+    monkeypatch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
     fitted = bgf.BGFormer(max_steps=3, n_top_genes=300, verbose=False).fit(path)
     assert max(read) == (32 if kind == "CSR" else 10)
-    assert sum(read) == 3 * donors.n_obs  # totals, residuals, and the training cells
+    assert sum(read) == 2 * donors.n_obs  # the training cells, and all to be placed
     read.clear()
     fitted.predict(path)
     assert sum(read) == donors.n_obs
