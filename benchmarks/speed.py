@@ -1,11 +1,13 @@
-"""Time and memory of bgformer and scanpy, on cells resampled from a labelled set.
+"""Time and memory of bgformer, scanpy and other methods, on cells resampled from a labelled set.
 
     python benchmarks/speed.py [--sizes 4271,100000,1000000] [--repeats 3] [--write]
 
-Every run is a separate process (timed_run.py), bgformer and scanpy in turn, and the table shows
-medians. The smallest size is the real set, timed at the second call in a process. Larger sets are
-resampled from it (resampled.py). scanpy is skipped above --scanpy-most cells, where it takes more
-than 15 minutes. --write replaces the table in docs/benchmarks.md. Data as in accuracy.py.
+Every run is a separate process (timed_run.py), the methods in turn, and the table shows medians.
+The smallest size is the real set, timed at the second call in a process, so that nothing is
+compiled. Larger sets are resampled
+from it (resampled.py). scanpy is left out above --scanpy-most cells. Others, --peers, run once at
+the sizes up to --peers-most, and scVI at the smallest alone. --write replaces the table in
+docs/benchmarks.md. Data and peers as in accuracy.py.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from labelled import labelled_sets
 from resampled import write_resampled
 
 SET = "pbmc4k_top2000"
+REAL = 4271
+"""Number of its cells."""
 RUN = Path(__file__).with_name("timed_run.py")
 
 
@@ -43,6 +47,7 @@ def medians(runs: list[dict]) -> dict:
         "seconds": median(run["seconds"] for run in runs),
         "peak MB": median(run["peak MB"] for run in runs),
         "ARI": median(run["ARI"] for run in runs),
+        "types": median(run["types"] for run in runs),
         "clusters": median(run["clusters"] for run in runs),
         "matrix MB": runs[0]["matrix MB"],
         "stages": {
@@ -55,7 +60,7 @@ def data_file(n_cells: int, folder: Path) -> Path:
     """Return a file with `n_cells` cells: the real set, or one resampled from it."""
     source = labelled_sets(SET)[0]
     target = folder / f"{SET}-{n_cells}.h5ad"
-    if n_cells == 4271:
+    if n_cells == REAL:
         return source
     if not target.exists():
         write_resampled(source, n_cells, target)
@@ -70,15 +75,15 @@ def machine() -> str:
 def table(results: dict[tuple[int, str], dict]) -> str:
     """Return a markdown table with a row for each size and method."""
     lines = [
-        "| cells | method | seconds | of these | peak MB | matrix MB | ARI | clusters |",
-        "|---|---|---|---|---|---|---|---|",
+        "| cells | method | seconds | of these | peak MB | matrix MB | ARI | types | clusters |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for (n_cells, method), run in results.items():
         stages = ", ".join(f"{name} {spent:.1f}" for name, spent in run["stages"].items())
         lines.append(
             f"| {n_cells:,} | {method} | {run['seconds']:.1f} | {stages} "
             f"| {run['peak MB']:,.0f} | {run['matrix MB']:,} "
-            f"| {run['ARI']:.3f} | {run['clusters']:.0f} |"
+            f"| {run['ARI']:.3f} | {run['types']:.0f} | {run['clusters']:.0f} |"
         )
     return "\n".join(lines)
 
@@ -89,6 +94,8 @@ def main() -> None:
     parser.add_argument("--sizes", default="4271,100000,1000000")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scanpy-most", type=int, default=100_000)
+    parser.add_argument("--peers", default="seurat,secuer,parc,scvi")
+    parser.add_argument("--peers-most", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     chosen = parser.parse_args()
@@ -98,13 +105,17 @@ def main() -> None:
         for n_cells in map(int, chosen.sizes.split(",")):
             file = data_file(n_cells, folder)
             methods = ["ours", "scanpy"] if n_cells <= chosen.scanpy_most else ["ours"]
-            options = ["--calls", "2"] if n_cells == 4271 else []
+            options = ["--calls", "2"] if n_cells == REAL else []
             runs: dict[str, list[dict]] = {method: [] for method in methods}
             for _ in range(chosen.repeats):
                 for method in methods:
                     runs[method].append(timed(method, file, *options))
-            results |= {(n_cells, method): medians(runs[method]) for method in methods}
-    text = f"{machine()}; medians of {chosen.repeats}.\n\n{table(results)}"
+            if n_cells <= chosen.peers_most:
+                for peer in filter(None, chosen.peers.split(",")):
+                    if peer != "scvi" or n_cells == REAL:
+                        runs[peer] = [timed(peer, file, *options)]
+            results |= {(n_cells, method): medians(found) for method, found in runs.items()}
+    text = f"{machine()}; medians of {chosen.repeats}, other peers once.\n\n{table(results)}"
     print(text)
     if chosen.write:
         write("speed", text)

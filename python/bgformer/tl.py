@@ -94,7 +94,8 @@ def cluster(
         Number of latent dimensions, at least 4. The linear head has 5/8 of them.
     max_steps
         Number of training steps; each sees 256 cells. If there are more than 20,000 cells and more
-        than ``256 * max_steps``, training uses a random sample. All cells are then clustered.
+        than ``256 * max_steps``, genes are selected by, and training uses, a random sample of the
+        larger number. All cells are then clustered.
     min_cells
         Minimum number of cells in a cluster. A smaller cluster is merged into the one it is most
         linked to, unless `n_clusters` can only be reached with smaller clusters.

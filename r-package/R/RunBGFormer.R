@@ -47,7 +47,7 @@
 #' @param ... Further arguments of Python's `bgformer.tl.cluster`; dots in the names also work:
 #'   * `min_cells`: fewest cells of a cluster, 10; smaller clusters join the nearest one, unless
 #'     `n.clusters` needs them;
-#'   * `max_steps`: training steps of 256 cells each, 100;
+#'   * `max_steps`: training steps of 256 cells each, 50;
 #'   * `n_anchors`: number of anchors, 1024 or two fifths of the cells, whichever is less;
 #'   * `n_latent`: dimensions of the latent space, 32, and 4 at least;
 #'   * `n_top_genes`: highly variable genes, 2000.

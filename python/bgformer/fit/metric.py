@@ -58,6 +58,8 @@ def calibrate(network: Network, data: CountData, seed: int, *, trained: bool = F
         rounds = groupings(sample.batch, rng)
         if trained and name == "linear":
             continue
+        if not trained and name == "learned":
+            rounds = rounds[:1]  # enough to start training from; after it, they are set again
         centre, to_units = units(output.astype(np.float64), rounds)
         with torch.no_grad():
             getattr(network, f"{name}_centre").copy_(torch.as_tensor(centre))

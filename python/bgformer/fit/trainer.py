@@ -52,7 +52,7 @@ class Objective:
 class Schedule:
     """Number and size of the training steps."""
 
-    max_steps: int = 100
+    max_steps: int = 50
     batch_size: int = 256
     learning_rate: float = 3e-4
     genes_per_step: int = 256
