@@ -4,10 +4,9 @@
 
 Every run is a separate process (timed_run.py), the methods in turn, and the table shows medians.
 The smallest size is the real set, timed at the second call in a process, so that nothing is
-compiled. Larger sets are resampled
-from it (resampled.py). scanpy is left out above --scanpy-most cells. Others, --peers, run once at
-the sizes up to --peers-most, and scVI at the smallest alone. --write replaces the table in
-docs/benchmarks.md. Data and peers as in accuracy.py.
+compiled. Larger sets are resampled from it (resampled.py). scanpy is left out above --scanpy-most
+cells. Others, --peers, run once at the sizes up to --peers-most, and scVI at the smallest alone.
+--write replaces the table in docs/benchmarks.md. Data and peers as in accuracy.py.
 """
 
 from __future__ import annotations

@@ -26,10 +26,9 @@ _SHARE = 0.05
 """... this share of the cells of a group."""
 _LEAST_SHARE = 0.01
 """Minimum factor on an axis that holds only noise, so that cells never all fall onto one point."""
-_ROUNDS = 2
-"""Number of rounds of neighbour search."""
-_HALVINGS = 4
-"""Number of random halvings of a single batch; one alone would make clusters depend on chance."""
+_HALVINGS = (2, 4)
+"""Number of random halvings of a single batch in each round of neighbour search; one alone in the
+last round would make clusters depend on chance."""
 _FLOOR = 0.02
 """Minimum variance of a direction, relative to the mean over directions, so that directions in
 which similar cells hardly differ are not inflated."""
@@ -69,9 +68,9 @@ def calibrate(network: Network, data: CountData, seed: int, *, trained: bool = F
 def groupings(batch: np.ndarray, rng: np.random.Generator) -> list[list[np.ndarray]]:
     """Return the groupings of the cells in each round: batches, or halves of a single batch."""
     if len(np.unique(batch)) > 1:
-        return [[batch]] * _ROUNDS
+        return [[batch]] * len(_HALVINGS)
     halves = np.arange(len(batch)) % 2
-    return [[rng.permutation(halves) for _ in range(_HALVINGS)] for _ in range(_ROUNDS)]
+    return [[rng.permutation(halves) for _ in range(number)] for number in _HALVINGS]
 
 
 def units(output: np.ndarray, rounds: list[list[np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,10 @@ import igraph
 import numpy as np
 
 _ITERATIONS = 10
-"""Number of Leiden iterations. Leiden can cycle between equivalent partitions for ever, so it must
-not run until nothing changes."""
+"""Maximum number of Leiden iterations. Leiden can cycle between equivalent partitions for ever."""
+_UNCHANGED = 2
+"""Number of iterations without a change after which Leiden ends. After a single one, it can still
+find a better partition."""
 
 
 def graph_of(links: np.ndarray) -> igraph.Graph:
@@ -45,8 +47,12 @@ def communities(graph: igraph.Graph, resolution: float, seed: int) -> np.ndarray
         with ThreadPoolExecutor(
             1, initializer=igraph.set_random_number_generator, initargs=(own,)
         ) as another:
+            unchanged = 0
             for _ in range(_ITERATIONS):
-                found = another.submit(iterated).result()
+                before, found = found, another.submit(iterated).result()
+                unchanged = unchanged + 1 if found == before else 0
+                if unchanged == _UNCHANGED:
+                    break
     finally:
         igraph.set_random_number_generator(random)
     return np.array(found)
