@@ -7,7 +7,6 @@ need_package <- function(name, command) {
   }
 }
 
-# anndata2ri reads counts from a SingleCellExperiment, whatever kind of object they came in.
 need_single_cell_experiment <- function() {
   need_package("SingleCellExperiment", "BiocManager::install(\"SingleCellExperiment\")")
 }

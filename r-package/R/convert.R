@@ -55,8 +55,8 @@ fit_counts <- function(found, features, batch, batch.var, settings, key, separat
       })
     })
   } else {
-    send_counts(found, function(python, name) {
-      python$run(name = name, batch_key = batch.var, arguments = arguments)
+    send_counts(found, function(python) {
+      python$run(batch_key = batch.var, arguments = arguments)
     })
   }
   as_result(answer, colnames(counts), key)
@@ -71,8 +71,8 @@ predict_counts <- function(found, fitted, device, key) {
   }
   answer <- if (is_in_memory(found$counts)) {
     found$counts <- as_sparse(found$counts)
-    send_counts(found, function(python, name) {
-      python$predict(name = name, fitted = fitted, device = device)
+    send_counts(found, function(python) {
+      python$predict(fitted = fitted, device = device)
     })
   } else {
     with_stored(found, list(), NULL, function(folder) {
@@ -122,8 +122,8 @@ python_arguments <- function(settings) {
   c(Filter(Negate(is.null), own), Map(as_python, further, names(further)))
 }
 
-# anndata2ri reads a SingleCellExperiment: a new one, with the counts and nothing else. `ask` gets
-# the name that Python finds it by.
+# anndata2ri takes the counts, and with them the names of genes and cells and the batches, from
+# `bridge`. SingleCellExperiment, which it could also take, needs seconds to load.
 send_counts <- function(found, ask) {
   counts <- found$counts
   if (!is.null(found$features)) {
@@ -132,18 +132,12 @@ send_counts <- function(found, ask) {
   cells <- names_or_numbers(counts)
   check_values(counts, found, cells)
   check_empty(empty_cells(counts), cells, found)
-  need_single_cell_experiment()
   dimnames(counts) <- list(names_of(rownames(counts), "gene", nrow(counts)),
                            names_of(colnames(counts), "cell", ncol(counts)))
-  columns <- S4Vectors::make_zero_col_DFrame(ncol(counts))
-  if (!is.null(found$batch)) {
-    columns[[found$batch.var]] <- as_utf8(as.character(found$batch))
-  }
   on.exit(rm(list = ls(bridge), envir = bridge))
-  bridge$counts <- SingleCellExperiment::SingleCellExperiment(
-    assays = list(counts = counts), colData = columns
-  )
-  ask_python(function(python) ask(python, "counts"))
+  bridge$counts <- counts
+  bridge$batch <- as_utf8(as.character(found$batch))
+  ask_python(ask)
 }
 
 # A fitted model as bgformer.r.bridge takes it; arrays, because reticulate would turn plain vectors

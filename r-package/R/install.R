@@ -22,7 +22,6 @@
 #' }
 #' @export
 install_bgformer <- function(envname = environment_name, python = NULL, ...) {
-  need_single_cell_experiment()
   path <- reticulate::virtualenv_create(envname, python = python, packages = FALSE)
   version <- python_report(reticulate::virtualenv_python(envname), character())$version
   if (is.null(version) || version_number(version) < oldest_python()) {
@@ -95,11 +94,6 @@ python_state <- function(device = FALSE) {
     } else {
       "bgformer::install_bgformer()"
     }
-  }
-  bioconductor <- "SingleCellExperiment"
-  if (!nzchar(system.file(package = bioconductor))) {
-    result$problems <- c(result$problems, "the R package SingleCellExperiment is not installed")
-    result$command <- c(result$command, "BiocManager::install(\"SingleCellExperiment\")")
   }
   result
 }

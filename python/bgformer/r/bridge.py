@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from anndata import AnnData
 
 from bgformer.graph import communities
 from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
@@ -33,23 +35,19 @@ from bgformer.store import persistence
 from bgformer.store.state import to_state
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
     from bgformer.data.cells import Cells
 
 _NOT_FOR_R = {"objective"}
 
 
 @answering
-def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Cluster the cells of a SingleCellExperiment that the R package holds.
+def run(batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Cluster the cells that the R package holds in its environment ``bridge``.
 
     Parameters
     ----------
-    name
-        Name of the SingleCellExperiment in the environment ``bridge`` of R's namespace bgformer.
     batch_key
-        Column of its ``colData`` with the batch of each cell, or None.
+        What the batches are called, or None if there are none.
     arguments
         Arguments of :class:`bgformer.BGFormer`.
 
@@ -58,7 +56,7 @@ def run(name: str, batch_key: str | None, arguments: dict[str, Any]) -> dict[str
     What `plain.results` returns.
     """
     _check_arguments(arguments)
-    return _fitted(_from_r(name), batch_key, arguments)
+    return _fitted(_from_r(batch_key), batch_key, arguments)
 
 
 @answering
@@ -94,13 +92,11 @@ def _fitted(cells: Cells, batch_key: str | None, arguments: dict[str, Any]) -> d
 
 
 @answering
-def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
-    """Put the cells of a SingleCellExperiment among the anchors of a fitted model.
+def predict(fitted: dict[str, Any], device: str) -> dict[str, Any]:
+    """Put the cells that R holds, as for :func:`run`, among the anchors of a fitted model.
 
     Parameters
     ----------
-    name
-        As in :func:`run`.
     fitted
         The model as R holds it: ``model`` (bytes), ``anchor_clusters`` (m,), ``anchor_support``
         (m,), ``nearest``, ``links``, ``n_considered`` and ``resolution``, as :func:`run` or
@@ -112,7 +108,7 @@ def predict(name: str, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     -------
     What `plain.results` returns, of these cells.
     """
-    return _placed(_from_r(name), fitted, device)
+    return _placed(_from_r(), fitted, device)
 
 
 @answering
@@ -251,8 +247,8 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
         )
 
 
-def _from_r(name: str) -> AnnData:
-    """Convert the SingleCellExperiment that R holds under `name`; cells become rows.
+def _from_r(batch_key: str | None = None) -> AnnData:
+    """Convert the counts (genes x cells) and batches in R's environment ``bridge``.
 
     The counts may be R's own memory, so they are marked read-only.
     """
@@ -262,8 +258,14 @@ def _from_r(name: str) -> AnnData:
         from rpy2.robjects import default_converter
         from rpy2.robjects.conversion import get_conversion, localconverter
 
-        namespace = rinterface.baseenv["asNamespace"](rinterface.StrSexpVector(["bgformer"]))
+        bgformer = rinterface.baseenv["asNamespace"](rinterface.StrSexpVector(["bgformer"]))
+        held = bgformer["bridge"]
         with localconverter(default_converter + anndata2ri.converter):
-            adata = get_conversion().rpy2py(namespace["bridge"][name])
-    adata.X.data.flags.writeable = False
-    return adata
+            counts = get_conversion().rpy2py(held["counts"])
+        genes, cells = (list(names) for names in held["counts"].do_slot("Dimnames"))
+        batch = list(held["batch"])
+    counts.data.flags.writeable = False
+    obs = pd.DataFrame(index=pd.Index(cells, dtype=object))
+    if batch_key is not None:
+        obs[batch_key] = batch
+    return AnnData(counts.T, obs=obs, var=pd.DataFrame(index=pd.Index(genes, dtype=object)))

@@ -84,3 +84,13 @@ test_that("many conversions in one process neither end it nor fill its memory", 
     cat("runs:", i, "grown:", used[20] - used[3] > 2, "\n")')
   expect_identical(trimws(said), "runs: 20 grown: FALSE")
 })
+
+test_that("a matrix is clustered without Bioconductor, which takes long to load", {
+  said <- new_r('
+    library(bgformer)
+    result <- RunBGFormer(matrix(rpois(3000, 1), 60), max_steps = 1, verbose = FALSE)
+    cat("cells:", length(result$clusters), "\n")
+    cat("loaded:", intersect(loadedNamespaces(), c("SingleCellExperiment", "S4Vectors")), "\n")')
+  expect_true("cells: 50 " %in% said)
+  expect_identical(trimws(grep("^loaded:", said, value = TRUE)), "loaded:")
+})
