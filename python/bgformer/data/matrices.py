@@ -144,8 +144,12 @@ def _sound(matrix: Any, where: str) -> Any:
     n_rows, n_columns = matrix.shape if by_row else matrix.shape[::-1]
     _check_pointers(matrix.indptr, n_rows, [len(matrix.data), len(matrix.indices)], where)
     check_range(matrix.indices, n_columns, where)
-    values = _real(matrix.data, where)
-    parts = (values, _native(matrix.indices), _native(matrix.indptr))
+    values, indices = _real(matrix.data, where), _native(matrix.indices)
+    pointers = _native(matrix.indptr)
+    if pointers[-1] <= np.iinfo(indices.dtype).max:
+        # of two types, SciPy would copy the indices to look at them
+        pointers = pointers.astype(indices.dtype, copy=False)
+    parts = (values, indices, pointers)
     if all(
         one is other
         for one, other in zip(parts, (matrix.data, matrix.indices, matrix.indptr), strict=True)
