@@ -77,9 +77,11 @@ class OnDisk:
         self.matrix, self.shape = matrix, tuple(matrix.shape)
         self.check: Check | None = check
         self._place = check.place
+        group = getattr(matrix, "group", None)
         if hasattr(matrix, "format"):
             with reading(self._place):
                 check_stored(matrix, self._place)
+        self._parts = None if group is None else _StoredParts(group, self.shape)
 
     def blocks(
         self, first: int = 0, last: int | None = None
@@ -131,12 +133,36 @@ class OnDisk:
         """Read some rows, with values as they are stored."""
         is_sparse = hasattr(self.matrix, "format")
         step = stop - start if is_sparse else max(1, _DENSE_VALUES // self.shape[1])
+        stored = self._parts or self.matrix
         with reading(self._place):
             parts = [
-                as_csr(self.matrix[at : min(at + step, stop)], self._place)
+                as_csr(stored[at : min(at + step, stop)], self._place)
                 for at in range(start, stop, step)
             ]
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+
+
+class _StoredParts:
+    """Rows of a CSR matrix in a file. To slice anndata's data set takes three times as long.
+
+    Parameters
+    ----------
+    group
+        Group of HDF5 or zarr with ``data``, ``indices`` and ``indptr``, which were checked.
+    shape
+        Number of rows and columns.
+    """
+
+    def __init__(self, group: Any, shape: tuple[int, int]) -> None:
+        self._data, self._indices = group["data"], group["indices"]
+        self._indptr, self._n_columns = group["indptr"][...], shape[1]
+
+    def __getitem__(self, rows: slice) -> sparse.csr_matrix:
+        """Return consecutive rows."""
+        pointers = self._indptr[rows.start : rows.stop + 1].astype(np.int64)
+        own = slice(int(pointers[0]), int(pointers[-1]))
+        parts = self._data[own], self._indices[own], pointers - own.start
+        return sparse.csr_matrix(parts, shape=(len(pointers) - 1, self._n_columns), copy=False)
 
 
 def source_of(

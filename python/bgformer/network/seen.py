@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
     def of_genes(self, genes: torch.Tensor) -> Seen:
         """Return the matrix with 0 in genes that are False, shape (g,)."""
-        values = self.changes.values * genes[self.changes.columns]
+        values = self.changes.values * genes.index_select(0, self.changes.columns)
         return Seen(self.shares, self.absent * genes, self.changes._replace(values=values))
 
     def dense(self) -> torch.Tensor:
@@ -105,14 +105,17 @@ def scaled_logs(
     mean, deviation
         Mean and standard deviation of each gene's log counts, shape (g,) each.
     """
-    absent = (-mean / deviation).clamp_(-MAX_STANDARDISED, MAX_STANDARDISED)
-    genes = counts.columns
-    logs = torch.log1p(counts.values / size_factors.ravel()[counts.of_row] * factor)
-    present = ((logs - mean[genes]) / deviation[genes]).clamp_(-MAX_STANDARDISED, MAX_STANDARDISED)
+    # index_select takes a sixth of the time of brackets
+    absent = -mean / deviation
+    present = counts.of_rows(factor / size_factors).mul_(counts.values).log1p_()
+    present.div_(deviation.index_select(0, counts.columns))
+    of_absent = absent.index_select(0, counts.columns)
+    bounds = (-MAX_STANDARDISED, MAX_STANDARDISED)
+    changes = present.add_(of_absent).clamp_(*bounds).sub_(of_absent.clamp_(*bounds))
     return Seen(
         torch.ones_like(size_factors),
-        absent[None],
-        counts._replace(values=present - absent[genes]),
+        absent.clamp_(*bounds)[None],
+        counts._replace(values=changes),
     )
 
 
@@ -134,7 +137,7 @@ def residuals(
         The bound.
     """
     shares, levels = _levels(size_factors, most)
-    expected = size_factors.ravel()[counts.of_row] * gene_mean[counts.columns]
+    expected = counts.of_rows(size_factors).mul_(gene_mean.index_select(0, counts.columns))
     zero = torch.zeros((), device=gene_mean.device)
     change = _residuals(counts.values, expected, most) - _residuals(zero, expected, most)
     return Seen(shares, _residuals(zero, levels * gene_mean, most), counts._replace(values=change))

@@ -50,16 +50,17 @@ class SparseRows(NamedTuple):
         """Number of rows, b."""
         return len(self.indptr) - 1
 
-    @property
-    def of_row(self) -> torch.Tensor:
-        """Row of each stored value, shape (nnz,)."""
-        rows = torch.arange(self.n_rows, device=self.indptr.device)
-        return rows.repeat_interleave(self.indptr.diff(), output_size=len(self.values))
+    def of_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """Repeat a value of each row, b or b x 1, for its stored values, shape (nnz,)."""
+        lengths = self.indptr.diff()
+        return values.ravel().repeat_interleave(lengths, output_size=len(self.values))
 
     def dense(self) -> torch.Tensor:
         """Return the matrix with its zeros, b x g."""
         full = self.values.new_zeros((self.n_rows, self.n_columns))
-        full[self.of_row, self.columns.long()] = self.values
+        full[self.of_rows(torch.arange(self.n_rows, device=full.device)), self.columns.long()] = (
+            self.values
+        )
         return full
 
     def matrix(self) -> torch.Tensor:
