@@ -115,7 +115,7 @@ timed_training <- function(separate, code) {
                 max_steps = 2, verbose = FALSE)
     reticulate::py_run_string("
 import time
-from bgformer.pipeline import fitting
+from bgformer.pipeline import training
 from bgformer.r import bridge
 seconds = {}
 def timed(name, function):
@@ -124,10 +124,10 @@ def timed(name, function):
         try:
             return function(*args, **kwargs)
         finally:
-            seconds[name] = time.perf_counter() - start
+            seconds[name] = seconds.get(name, 0) + time.perf_counter() - start
     return run
-for name in 'network_for', 'train', 'calibrate', 'centres':
-    setattr(fitting, name, timed(name, getattr(fitting, name)))
+for name in 'network_for', 'calibrate', 'set_tokens', 'train', 'centres', 'profiles':
+    setattr(training, name, timed(name, getattr(training, name)))
 bridge.fit_model = timed('fit', bridge.fit_model)
 ")
   }
@@ -144,11 +144,11 @@ bridge.fit_model = timed('fit', bridge.fit_model)
   list(
     seconds = took[[3]],
     train = if (separate) {
-      at[grepl("^step 100/100", names(at))][[1]] - at[grepl("anchors,", names(at))][[1]]
+      at[grepl("^step 50/50", names(at))][[1]] - at[grepl("anchors,", names(at))][[1]]
     } else {
       reticulate::py$seconds$train
     },
-    model = if (!separate) with(reticulate::py$seconds, network_for + train + calibrate + centres),
+    model = if (!separate) sum(unlist(reticulate::py$seconds[names(reticulate::py$seconds) != "fit"])),
     fit = if (!separate) reticulate::py$seconds$fit,
     extra_mb = in_mb("VmHWM") - before[["rss"]], peak_mb = in_mb("VmHWM"),
     extra_r_mb = sum(used[, ncol(used)]) - before[["r"]]
