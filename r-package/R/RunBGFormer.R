@@ -31,7 +31,8 @@
 #'   clusters. `NULL` takes 0.8 and refuses splits without evidence. Cells of a single type are then
 #'   one cluster, and a warning says how many clusters were considered. Give 0.8 to keep all splits.
 #' @param batch.var Batch of each cell, whose effect is left out of the clusters: the name of a
-#'   column of the cells' metadata; for a matrix, a vector with one value per cell.
+#'   column of the cells' metadata; for a matrix, a vector with one value per cell, in the order of
+#'   the cells or named by them.
 #' @param reduction.name Name of the reduction that stores the latent space. Results of earlier runs
 #'   are overwritten; a reduction or column that bgformer did not write is never overwritten. Seurat
 #'   needs another `reduction.key` for a second reduction.
@@ -194,7 +195,7 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
   fit_counts(
     counts_of_matrix(object),
     features = features,
-    batch = batch.var,
+    batch = batch_in_order(batch.var, colnames(object)),
     batch.var = if (!is.null(batch.var)) "batch",
     settings = list(n.clusters = n.clusters, resolution = resolution, device = device,
                     seed.use = seed.use, verbose = verbose, ...),

@@ -137,7 +137,8 @@ as_count <- function(x, name) {
     return(NULL)
   }
   if (!is_whole(x)) {
-    stop_for(name, x, "one whole number")
+    limit <- if (is_number(x) && x == round(x)) paste(" of at most", .Machine$integer.max)
+    stop_for(name, x, paste0("one whole number", limit))
   }
   as.integer(x)
 }
@@ -189,6 +190,18 @@ check_batch <- function(batch, n) {
          "values first.", call. = FALSE)
   }
   check_utf8(unique(as.character(batch)), "batch", "batch.var")
+}
+
+# Batches of a matrix in the order of its cells, which they may name.
+batch_in_order <- function(batch, cells) {
+  if (is.null(names(batch)) || is.null(cells) || identical(names(batch), cells)) {
+    return(batch)
+  }
+  if (anyDuplicated(cells) || !setequal(names(batch), cells)) {
+    stop("the names of batch.var are not those of the cells; name each value by its cell, or give ",
+         "unname(batch.var) if the values are in the order of the cells.", call. = FALSE)
+  }
+  batch[cells]
 }
 
 check_unique <- function(names, what, where, remedy) {

@@ -45,6 +45,8 @@ def info(options: argparse.Namespace) -> None:
                 ),
             ]
         print("\n".join(lines))
+    elif (options.path / persistence.UNFINISHED).is_dir():
+        print("an unfinished run, whose model is not trained yet; start it again")
     else:
         with source.opened(options.path) as cells:
             _print_cells(cells)

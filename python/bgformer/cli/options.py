@@ -136,7 +136,9 @@ def _add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> No
     parser.add_argument("--layer", metavar="NAME", help="layer that holds the counts, if not X")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
-    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite what is there, even the input"
+    )
 
 
 def _whole_or_auto(text: str) -> int | str:

@@ -81,7 +81,7 @@ def find_counts(adata: Cells, layer: str | None, min_cells: int) -> object:
             layer=layer,
             have=have,
         )
-    matrix = adata.X if layer is None else adata.layers[layer]
+    matrix = _x(adata) if layer is None else adata.layers[layer]
     if matrix is None:
         raise CountsError("no-counts", "adata.X is empty{hint}.", hint=_hint(adata, layer))
     if adata.n_obs == 0 or adata.n_vars == 0:
@@ -202,7 +202,7 @@ class Check:
 
 def _hint(adata: Cells, layer: str | None) -> str:
     """Name the place in `adata` that does look like counts, if there is one."""
-    if layer is not None and _looks_like_counts(adata.X):
+    if layer is not None and _looks_like_counts(_x(adata)):
         return "; X looks like counts: leave layer out"
     for name in adata.layers:
         if name != layer and _looks_like_counts(adata.layers[name]):
@@ -210,6 +210,14 @@ def _hint(adata: Cells, layer: str | None) -> str:
     if adata.raw is not None and _looks_like_counts(adata.raw.X):
         return "; adata.raw looks like counts: use adata.raw.to_adata()"
     return "; give the raw counts, before normalisation and logarithm"
+
+
+def _x(adata: Cells) -> Any:
+    """Return ``X``; None if there is none, for which a backed AnnData raises KeyError."""
+    try:
+        return adata.X
+    except KeyError:
+        return None
 
 
 def _looks_like_counts(matrix: Any) -> bool:

@@ -299,6 +299,9 @@ def test_an_unfinished_model_says_so(folder, killed, out, capsys):
     assert f"is unfinished; to continue, run: bgformer cluster --resume {killed}" in line
     assert command("info", killed) == 0
     assert "an unfinished run: 128 of 150 cells placed" in capsys.readouterr().out
+    (killed / "unfinished" / "trained.npz").unlink()
+    assert command("info", killed) == 0
+    assert "whose model is not trained yet; start it again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

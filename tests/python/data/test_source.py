@@ -201,8 +201,9 @@ def test_what_else_is_refused_is_refused_of_a_file(donors, tmp_path):
         fit(path)
     without = anndata.AnnData(obs=donors.obs, var=donors.var, layers={"raw": donors.X})
     without.write_h5ad(path)
-    with pytest.raises(bgf.CountsError, match=r"adata.X is empty; layer 'raw' looks like counts"):
-        fit(path)
+    for cells in (path, anndata.read_h5ad(path, backed="r")):
+        with pytest.raises(bgf.CountsError, match=r"adata.X is empty; layer 'raw' looks like"):
+            fit(cells)
 
 
 def test_counts_stored_by_gene_are_read_with_a_warning_if_they_are_many(

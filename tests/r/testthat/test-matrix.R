@@ -30,11 +30,17 @@ test_that("every kind of matrix gives the same labels, and is left as it was", {
 test_that("the seed decides: the same gives the same, another gives another", {
   expect_identical(run(counts)$embedding, result$embedding)
   expect_false(isTRUE(all.equal(run(counts, seed.use = 1)$embedding, result$embedding)))
+  expect_error(run(counts, seed.use = 3e9), "one whole number of at most 2147483647")
 })
 
 test_that("batch.var of a matrix is one value per cell", {
   donor <- rep(c("a", "b"), length.out = ncol(counts))
-  expect_false(isTRUE(all.equal(run(counts, batch.var = donor)$embedding, result$embedding)))
+  batched <- run(counts, batch.var = donor)
+  expect_false(isTRUE(all.equal(batched$embedding, result$embedding)))
+  named <- setNames(donor, colnames(counts))
+  expect_identical(run(counts, batch.var = sort(named))$embedding, batched$embedding)
+  expect_error(run(counts, batch.var = setNames(donor, seq_along(donor))),
+               "the names of batch.var are not those of the cells")
 })
 
 test_that("numbers for Python may be written as R users write them", {
