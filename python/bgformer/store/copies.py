@@ -10,7 +10,6 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import h5py
@@ -23,8 +22,6 @@ _NO_ROOM = {
     errno.EDQUOT: "your share of the disk (quota) is used up",
     errno.EFBIG: "a file may not become that large there (see 'ulimit -f')",
 }
-_BLOCK = 2**24
-"""Bytes that are copied at a time."""
 _LARGEST_KEPT = 2**23
 """Bytes of a write that HDF5 may read again: larger ones are values of arrays."""
 
@@ -197,49 +194,19 @@ class Zarr:
             zarr.consolidate_metadata(self._path)
 
 
-class Copying:
-    """A copy of a file or a store that a thread makes, beside what else is done meanwhile.
-
-    Parameters
-    ----------
-    source
-        The file or the store.
-    copy
-        The copy, which can be written even if the source cannot.
-    """
-
-    def __init__(self, source: Path, copy: Path) -> None:
-        self._source, self._copy, self._stopped = source, copy, Event()
-        self._thread = ThreadPoolExecutor(1)
-        self._made = self._thread.submit(self._copy_all)
-
-    def opened(self) -> Hdf5 | Zarr:
-        """Wait until the copy is complete, and open it; raise OSError if it is not."""
-        self._made.result()
-        return Zarr(self._copy) if self._source.is_dir() else Hdf5(self._copy, "r+")
-
-    def stop(self) -> None:
-        """Copy nothing more; return when nothing more is written."""
-        self._stopped.set()
-        self._thread.shutdown()
-
-    def _copy_all(self) -> None:
-        if not self._source.is_dir():
-            self._copy_file(self._source, self._copy)
-            return
-        for folder, _, names in os.walk(self._source, followlinks=True, onerror=_raise):
-            target = self._copy / Path(folder).relative_to(self._source)
-            target.mkdir(exist_ok=True)
-            target.chmod(Path(folder).stat().st_mode | stat.S_IRWXU)
-            for name in names:
-                self._copy_file(Path(folder, name), target / name)
-                mode = Path(folder, name).stat().st_mode
-                (target / name).chmod(mode | stat.S_IRUSR | stat.S_IWUSR)
-
-    def _copy_file(self, source: Path, copy: Path) -> None:
-        with source.open("rb") as given, copy.open("wb") as taken:
-            while not self._stopped.is_set() and (block := given.read(_BLOCK)):
-                taken.write(block)
+def copied(source: Path, copy: Path) -> Hdf5 | Zarr:
+    """Copy a file or store and open the copy, which can be written even if the source cannot."""
+    if not source.is_dir():
+        shutil.copyfile(source, copy)
+        return Hdf5(copy, "r+")
+    for folder, _, names in os.walk(source, followlinks=True, onerror=_raise):
+        target = copy / Path(folder).relative_to(source)
+        target.mkdir(exist_ok=True)
+        target.chmod(Path(folder).stat().st_mode | stat.S_IRWXU)
+        for name in names:
+            shutil.copyfile(Path(folder, name), target / name)
+            (target / name).chmod(Path(folder, name).stat().st_mode | stat.S_IRUSR | stat.S_IWUSR)
+    return Zarr(copy)
 
 
 def _raise(error: OSError) -> NoReturn:

@@ -25,8 +25,8 @@ _CHUNK = 2**16
 class StoredResults:
     """A copy of an .h5ad file or a .zarr store that takes results a block of cells at a time.
 
-    To be used in a ``with`` statement. A thread makes the copy while the model is trained, because
-    that takes as long as the disk does. It is one of `places.Places`.
+    To be used in a ``with`` statement. The copy is made when the first results are there, so that
+    cells that cannot be clustered are not copied. It is one of `places.Places`.
 
     Parameters
     ----------
@@ -55,14 +55,12 @@ class StoredResults:
         self._store: copies.Hdf5 | copies.Zarr | None = None
 
     def __enter__(self) -> StoredResults:
-        """Begin to copy, and give itself."""
+        """Give itself; nothing is copied yet."""
         copies.check_room(self._source, self._output)
-        self._copying = copies.Copying(self._source, self._copy)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close the copy."""
-        self._copying.stop()
         if self._store is not None:
             with copies.writing(self._output):
                 self._store.close(complete=kind is None)
@@ -71,7 +69,7 @@ class StoredResults:
         """Make room for the latent and the weights on anchors."""
         if self._store is None:
             with copies.writing(self._output):
-                self._store = self._copying.opened()
+                self._store = copies.copied(self._source, self._copy)
         self._n_written = 0
         self._write(self._make_room, n_cells, n_latent, n_anchors)
 
