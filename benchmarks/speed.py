@@ -5,7 +5,7 @@
 Every run is a separate process (timed_run.py), the methods in turn, and the table shows medians.
 The smallest size is the real set, timed at the second call in a process, so that nothing is
 compiled. Larger sets are resampled from it (resampled.py). scanpy is left out above --scanpy-most
-cells. Others, --peers, run once at the sizes up to --peers-most, and scVI at the smallest alone.
+cells. Others, --peers, run once at the sizes up to --peers-most.
 --write replaces the table in docs/benchmarks.md. Data and peers as in accuracy.py.
 """
 
@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("--sizes", default="4271,100000,1000000")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scanpy-most", type=int, default=100_000)
-    parser.add_argument("--peers", default="seurat,secuer,parc,scvi")
-    parser.add_argument("--peers-most", type=int, default=100_000)
+    parser.add_argument("--peers", default="seurat,secuer,parc")
+    parser.add_argument("--peers-most", type=int, default=REAL)
     parser.add_argument("--folder", type=Path, help="keep the resampled cells here")
     parser.add_argument("--write", action="store_true", help="update docs/benchmarks.md")
     chosen = parser.parse_args()
@@ -111,8 +111,7 @@ def main() -> None:
                     runs[method].append(timed(method, file, *options))
             if n_cells <= chosen.peers_most:
                 for peer in filter(None, chosen.peers.split(",")):
-                    if peer != "scvi" or n_cells == REAL:
-                        runs[peer] = [timed(peer, file, *options)]
+                    runs[peer] = [timed(peer, file, *options)]
             results |= {(n_cells, method): medians(found) for method, found in runs.items()}
     text = f"{machine()}; medians of {chosen.repeats}, other peers once.\n\n{table(results)}"
     print(text)
