@@ -226,7 +226,7 @@ def test_info_tells_versions_and_device(capsys):
     assert main(["info"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert f"bgformer {bgf.__version__}" in told
-    version = torch.__version__.partition("+")[0]  # the build stands in one of the two only
+    version = torch.__version__.partition("+")[0]  # only one of the two names the build
     assert any(line.startswith(f"torch {version}") for line in told)
     assert told[-1].split()[0] == "device"
 

@@ -77,11 +77,11 @@ class OnDisk:
         self.matrix, self.shape = matrix, tuple(matrix.shape)
         self.check: Check | None = check
         self._place = check.place
-        group = getattr(matrix, "group", None)
         if hasattr(matrix, "format"):
             with reading(self._place):
                 check_stored(matrix, self._place)
-        self._parts = None if group is None else _StoredParts(group, self.shape)
+        group = getattr(matrix, "group", None)  # what is from R has none
+        self._stored = matrix if group is None else _StoredParts(group, self.shape)
 
     def blocks(
         self, first: int = 0, last: int | None = None
@@ -100,9 +100,7 @@ class OnDisk:
         """
         last = self.shape[0] if last is None else last
         starts = range(first, last, block_sizes.COUNTS)
-        blocks = ahead(
-            self._rows(start, min(start + block_sizes.COUNTS, last)) for start in starts
-        )
+        blocks = ahead(lambda at: self._rows(at, min(at + block_sizes.COUNTS, last)), starts)
         for start, counts in zip(starts, blocks, strict=True):
             if self.check:
                 self.check.block(start, counts)
@@ -133,10 +131,9 @@ class OnDisk:
         """Read some rows, with values as they are stored."""
         is_sparse = hasattr(self.matrix, "format")
         step = stop - start if is_sparse else max(1, _DENSE_VALUES // self.shape[1])
-        stored = self._parts or self.matrix
         with reading(self._place):
             parts = [
-                as_csr(stored[at : min(at + step, stop)], self._place)
+                as_csr(self._stored[at : min(at + step, stop)], self._place)
                 for at in range(start, stop, step)
             ]
         return parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")

@@ -99,7 +99,7 @@ class Minibatches:
 
     def drawn(self, n_steps: int) -> Iterator[Drawn]:
         """Yield the minibatches of all steps."""
-        return ahead(self._draw() for _ in range(n_steps))
+        return ahead(lambda _: self._draw(), range(n_steps))
 
     def _draw(self) -> Drawn:
         """Return the next minibatch."""

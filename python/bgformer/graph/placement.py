@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +13,7 @@ from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors
 from bgformer.network.network import NEIGHBOURS
 from bgformer.runtime import block_sizes, ranks
+from bgformer.runtime.threads import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -84,14 +83,7 @@ def placements(
     if ranks.count() > 1:
         yield from _in_turn(work, starts, n, anchors)
         return
-    with ThreadPoolExecutor(n_threads) as workers:
-        in_progress: deque[Future[Placement]] = deque()
-        for start in starts:
-            in_progress.append(workers.submit(work, start))
-            if len(in_progress) > n_threads:
-                yield in_progress.popleft().result()
-        while in_progress:
-            yield in_progress.popleft().result()
+    yield from ahead(work, starts, n_threads)
 
 
 def _in_turn(

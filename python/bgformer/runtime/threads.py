@@ -7,7 +7,8 @@ these digits. So the results are the same for any number of threads.
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -63,11 +64,15 @@ def at_once(work: Callable[[Given], Done], items: Iterable[Given]) -> list[Done]
         return list(threads.map(alone, items))
 
 
-def ahead(items: Iterator[Given]) -> Iterator[Given]:
-    """Yield some items in order; meanwhile, another thread gets the next one."""
-    nothing = object()
-    with ThreadPoolExecutor(1) as another:
-        following = another.submit(next, items, nothing)
-        while (item := following.result()) is not nothing:
-            following = another.submit(next, items, nothing)
-            yield item  # type: ignore[misc]
+def ahead(
+    work: Callable[[Given], Done], items: Iterable[Given], n_threads: int = 1
+) -> Iterator[Done]:
+    """Yield the results of work on some items, in order; meanwhile, threads work on the next."""
+    with ThreadPoolExecutor(n_threads) as threads:
+        in_progress: deque[Future[Done]] = deque()  # no more than these are held
+        for item in items:
+            in_progress.append(threads.submit(work, item))
+            if len(in_progress) > n_threads:
+                yield in_progress.popleft().result()
+        while in_progress:
+            yield in_progress.popleft().result()
