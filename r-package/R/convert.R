@@ -129,15 +129,23 @@ send_counts <- function(found, ask) {
   if (!is.null(found$features)) {
     counts <- counts[found$features, , drop = FALSE]
   }
+  on.exit(rm(list = ls(bridge), envir = bridge))
+  bridge$counts <- named(counts)
+  bridge$batch <- as_utf8(as.character(found$batch))
+  tryCatch(ask_python(ask), bgformer_error = function(e) {
+    if (e$code %in% c("not-counts", "empty-cells")) {
+      check_counts(counts, found)
+    }
+    stop(e)
+  })
+}
+
+# Says in R's words which of the values is no count, or which cells have none. Python has looked at
+# all values already; in R that takes as much memory as the matrix.
+check_counts <- function(counts, found) {
   cells <- names_or_numbers(counts)
   check_values(counts, found, cells)
   check_empty(empty_cells(counts), cells, found)
-  dimnames(counts) <- list(names_of(rownames(counts), "gene", nrow(counts)),
-                           names_of(colnames(counts), "cell", ncol(counts)))
-  on.exit(rm(list = ls(bridge), envir = bridge))
-  bridge$counts <- counts
-  bridge$batch <- as_utf8(as.character(found$batch))
-  ask_python(ask)
 }
 
 # A fitted model as bgformer.r.bridge takes it; arrays, because reticulate would turn plain vectors
@@ -155,6 +163,12 @@ weights_for_python <- function(weights) {
 }
 
 # Python's messages name genes and cells, so that all need a name there.
+named <- function(counts) {
+  dimnames(counts) <- list(names_of(rownames(counts), "gene", nrow(counts)),
+                           names_of(colnames(counts), "cell", ncol(counts)))
+  counts
+}
+
 names_of <- function(given, kind, n) {
   if (is.null(given)) paste0(kind, seq_len(n)) else as_utf8(given)
 }
