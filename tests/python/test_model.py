@@ -60,6 +60,7 @@ def test_a_setting_that_cannot_be_meant(cells, unchanged, setting, value, messag
     [
         ({"n_clusters": 151}, "n_clusters is 151, but there are only 150 cells"),
         ({"n_anchors": 151}, "n_anchors is 151, but there are only 150 cells"),
+        ({"min_cells": 151}, "min_cells is 151, but there are only 150 cells"),
         ({"n_clusters": 9, "n_anchors": 8}, "n_clusters is 9, but n_anchors is only 8"),
     ],
 )

@@ -288,9 +288,8 @@ def read_batch(adata: Cells, batch_key: str | None) -> tuple[np.ndarray, list[st
     if len(names) > 1 and len(codes) < _CELLS_PER_BATCH * len(names):
         raise InputError(
             "too-many-batches",
-            "column '{column}' of {name[adata.obs]} has {n_batches} batches for {n_cells} cells; "
-            "a batch needs {least} cells or more on average: give a column with fewer.",
-            column=batch_key,
+            "{name[batch_key]} has {n_batches} batches for {n_cells} cells; a batch needs {least} "
+            "cells or more on average, so give one with fewer batches.",
             n_batches=len(names),
             n_cells=len(codes),
             least=_CELLS_PER_BATCH,

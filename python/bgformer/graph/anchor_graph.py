@@ -251,7 +251,8 @@ class AnchorGraph:
         raise InputError(
             "too-many-clusters",
             "{name[n_clusters]} is {k}, but the {n_cells} cells and {m} anchors allow 1 to {most} "
-            "clusters; for more, cluster again with more anchors.",
+            "clusters{advice}.",
+            advice="; for more, cluster again with more anchors" if m < n_cells else "",
             k=k,
             n_cells=n_cells,
             m=m,

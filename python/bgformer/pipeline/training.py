@@ -132,6 +132,13 @@ def _check_processes(settings: Settings) -> None:
 
 def _number_of_anchors(settings: Settings, n_cells: int) -> int:
     """Return the number of anchors, and warn if every cell would attend to all of a head."""
+    if settings.min_cells > n_cells:
+        raise InputError(
+            "too-large-clusters",
+            "{name[min_cells]} is {min_cells}, but there are only {n_cells} cells.",
+            min_cells=settings.min_cells,
+            n_cells=n_cells,
+        )
     if settings.wanted_clusters is not None and settings.wanted_clusters > n_cells:
         raise InputError(
             "too-many-clusters",
