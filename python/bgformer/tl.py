@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
@@ -26,10 +27,11 @@ from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.refits import fitted_to_half
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.threads import one_thread
+from bgformer.store.looks import looks_of, warn_of_lost_names
 from bgformer.store.reading import results
 from bgformer.store.results import (
-    check_clusters,
     check_column,
+    check_confidence,
     check_key,
     label,
     store,
@@ -116,6 +118,8 @@ def cluster(
 
     ``adata.obs[key_added]``
         Cluster of each cell, categorical; "0" is the largest cluster.
+    ``adata.uns[key_added + "_colors"]``
+        Colour of each cluster, where scanpy's plots look for it.
     ``adata.obs[key_added + "_confidence"]``
         Probability that a cell belongs to its cluster's dominant type, float32 from 0 to 1. It is
         the sum of the cell's weights on the anchors of its cluster, each multiplied by the
@@ -219,12 +223,16 @@ def recluster(
     None, or the copy if `copy` is True. Without `cluster_name`, ``obs[key_added]``,
     ``obs[key_added + "_confidence"]`` and, in ``uns[key_added]``, "anchor_clusters", "resolution",
     "n_clusters", "n_considered" and "evidence" are replaced. With `cluster_name`, only
-    ``obs[cluster_name]`` and ``obs[cluster_name + "_confidence"]`` are set.
+    ``obs[cluster_name]`` and ``obs[cluster_name + "_confidence"]`` are set. Clusters with nearly
+    the same cells as before keep the names that you gave them in ``obs[key_added]``. The colours
+    in ``uns[key_added + "_colors"]`` also stay; a split cluster leaves its colour to the largest
+    part.
 
     Raises
     ------
     ValueError
-        If `adata` has no results named `key_added`, if the column `cluster_name` exists and is not
+        If `adata` has no results named `key_added`, if cells of one cluster have been given
+        different names in ``obs[key_added]``, if the column `cluster_name` exists and is not
         from bgformer, if `resolution` is not above 0, or if the cells and anchors do not allow
         `n_clusters` clusters.
 
@@ -236,12 +244,13 @@ def recluster(
     copy, cluster_name = flag("copy", copy), text_or_none("cluster_name", cluster_name)
     name = key_added if cluster_name is None else cluster_name
     if name == key_added:
-        check_clusters(adata, name)
+        check_confidence(adata, name)
     else:
         check_column(adata, name)
     resolution = None if resolution is None else positive("resolution", resolution)
     n_clusters = whole_or_auto("n_clusters", n_clusters)
     weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
+    looks = looks_of(adata, key_added, stored, weights, overwritten=name == key_added)
     with one_thread():
         found = partition(
             weights,
@@ -252,11 +261,15 @@ def recluster(
             links=_links_of_all(adata, stored),
         )
     warn_of_one(found)
+    mass = np.asarray(weights.sum(axis=0)).ravel()
+    now = looks.inherited(np.asarray(stored["anchor_clusters"]), found.anchor_clusters, mass)
+    if name == key_added:
+        warn_of_lost_names(looks, now)
     adata = _copy(adata) if copy else adata
     if name != key_added:
-        label(adata, name, found)
+        label(adata, name, found, now)
     else:
-        store_clusters(adata, key_added, found)
+        store_clusters(adata, key_added, found, now)
     return adata if copy else None
 
 

@@ -69,7 +69,7 @@ def test_the_rest_is_left_alone(cells, unchanged):
     assert list(cells.obs_names) == list(before.obs_names)
     assert list(cells.obs) == ["cell_type", "bgformer", "bgformer_confidence"]
     assert (cells.X != before.X).nnz == 0
-    assert list(cells.uns) == ["bgformer"]
+    assert list(cells.uns) == ["bgformer", "bgformer_colors"]
     assert set(cells.obsm) == {"X_bgformer", "bgformer_anchors"}
 
 
@@ -88,7 +88,7 @@ def test_results_under_another_name(cells):
     bgf.tl.cluster(cells, max_steps=5, key_added="fine", verbose=False)
     assert {"fine", "fine_confidence"} <= set(cells.obs)
     assert set(cells.obsm) == {"X_fine", "fine_anchors"}
-    assert list(cells.uns) == ["fine"]
+    assert list(cells.uns) == ["fine", "fine_colors"]
     bgf.tl.recluster(cells, n_clusters=3, key_added="fine")
     assert cells.obs["fine"].nunique() == 3
     with pytest.raises(ValueError, match="adata has no results named 'bgformer'"):
@@ -578,13 +578,14 @@ def test_entries_that_only_have_the_names_of_results_are_not_overwritten(cells, 
         bgf.tl.cluster(cells, max_steps=2, verbose=False)
 
 
-def test_renamed_clusters_are_not_overwritten_by_reclustering(clustered, unchanged):
-    clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories({"0": "B cells"})
-    message = "clusters 'bgformer' in adata.obs have been changed since, .* give cluster_name"
+def test_clusters_changed_cell_by_cell_are_not_overwritten_by_reclustering(clustered, unchanged):
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.add_categories("doublet")
+    clustered.obs.iloc[0, clustered.obs.columns.get_loc("bgformer")] = "doublet"
+    message = "clusters 'bgformer' in adata.obs have been changed cell by cell .* cluster_name"
     with unchanged(clustered), pytest.raises(ValueError, match=message):
         bgf.tl.recluster(clustered, n_clusters=2)
     bgf.tl.recluster(clustered, n_clusters=2, cluster_name="two")
-    assert "B cells" in set(clustered.obs["bgformer"])
+    assert "doublet" in set(clustered.obs["bgformer"])
 
 
 def test_clusters_that_were_added_beside_results_are_called_so(clustered, unchanged):

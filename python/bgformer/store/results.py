@@ -18,6 +18,7 @@ from bgformer.graph.evidence import Profiles, evidence, of_some
 from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT
 from bgformer.store.identity import any_known, fingerprints
+from bgformer.store.looks import Looks, colours_name, new_looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +57,12 @@ def umap_name(key: str) -> str:
     return f"X_{key}_umap"
 
 
-def columns(key: str, found: Partition) -> dict[str, pd.Categorical | np.ndarray]:
+def columns(
+    key: str, found: Partition, looks: Looks | None = None
+) -> dict[str, pd.Categorical | np.ndarray]:
     """Return the columns of ``obs``: the cluster of each cell, and the confidence in it."""
-    return {
-        key: pd.Categorical.from_codes(found.labels, categories=found.names),
-        confidence_name(key): found.confidence,
-    }
+    looks = new_looks(found.n_clusters) if looks is None else looks
+    return {key: looks.column(found.labels), confidence_name(key): found.confidence}
 
 
 def described(
@@ -116,10 +117,10 @@ def store(
     adata.obsm[weights_name(key)] = fitted.weights
     adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
     adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key)
-    label(adata, key, fitted.partition)
+    label(adata, key, fitted.partition, new_looks(fitted.partition.n_clusters))
 
 
-def store_clusters(adata: AnnData, key: str, found: Partition) -> None:
+def store_clusters(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
     """Put other clusters in the place of those of stored results."""
     stored = adata.uns[key]
     held_out = Profiles(**stored["profiles"])
@@ -127,13 +128,14 @@ def store_clusters(adata: AnnData, key: str, found: Partition) -> None:
         held_out = of_some(held_out, sparse.csr_matrix(adata.obsm[weights_name(key)]))
     table = evidence(found, held_out, np.asarray(stored["genes"]))
     stored.update(described_clusters(found, table))
-    label(adata, key, found)
+    label(adata, key, found, looks)
 
 
-def label(adata: AnnData, key: str, found: Partition) -> None:
-    """Write clusters and confidence into ``obs``."""
-    for name, values in columns(key, found).items():
+def label(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
+    """Write clusters and confidence into ``obs``, and the colours of the clusters into ``uns``."""
+    for name, values in columns(key, found, looks).items():
         adata.obs[name] = values
+    adata.uns[colours_name(key)] = looks.colours_by_name()
 
 
 def check_key(cells: AnnData | StoredCells, key: str) -> None:
@@ -186,16 +188,15 @@ def _refuse_if_reclustered(cells: AnnData | StoredCells, name: str) -> None:
         )
 
 
-def check_clusters(adata: AnnData, key: str) -> None:
-    """Raise InputError if the clusters of stored results are no longer as they were stored."""
-    obs, confidence = adata.obs, confidence_name(key)
-    as_stored = confidence not in obs or _is_confidence(obs[confidence])
-    if not (as_stored and _are_clusters(obs[key])):
+def check_confidence(adata: AnnData, key: str) -> None:
+    """Raise InputError if the confidence of stored results is no longer one."""
+    confidence = confidence_name(key)
+    if confidence in adata.obs and not _is_confidence(adata.obs[confidence]):
         raise InputError(
             "changed-clusters",
-            "the clusters '{given}' in {name[adata.obs]} have been changed since, and would be "
+            "the column '{given}' in {name[adata.obs]} has been changed since, and would be "
             "overwritten; give {name[cluster_name]}, the name of another column.",
-            given=key,
+            given=confidence,
         )
 
 

@@ -1,0 +1,157 @@
+"""Names and colours of clusters: a user may change both, and clusters that stay keep them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from bgformer.graph.continuity import heirs, unchanged
+from bgformer.graph.votes import vote_in_blocks
+from bgformer.messages import InputError
+from bgformer.store.palette import colours, kept_colours
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+
+
+class Looks(NamedTuple):
+    """What k clusters are called and drawn in.
+
+    Attributes
+    ----------
+    names
+        A name for each; several may have one name. Numbers, as text, unless the user chose others.
+    colours
+        A colour for each, as "#rrggbb" or another name that matplotlib knows.
+    """
+
+    names: list[str]
+    colours: list[str]
+
+    def inherited(self, before: np.ndarray, now: np.ndarray, mass: np.ndarray) -> Looks:
+        """Return the looks of another clustering of the same anchors.
+
+        A cluster with nearly the same cells keeps its name. Others have their number as name. Each
+        has the colour of the cluster whose heir it is, or a new one.
+
+        Parameters
+        ----------
+        before, now, mass
+            As in `graph.continuity.unchanged`; these are the looks of `before`.
+        """
+        names = numbers(int(now.max()) + 1)
+        for cluster, earlier in enumerate(unchanged(before, now, mass)):
+            if earlier >= 0 and not self.names[earlier].isdecimal():
+                names[cluster] = self.names[earlier]
+        return Looks(names, kept_colours(self.colours, heirs(before, now, mass)))
+
+    def column(self, labels: np.ndarray) -> pd.Categorical:
+        """Return the names of cells' clusters, given their numbers, shape (n,)."""
+        categories = list(dict.fromkeys(self.names))
+        at = np.array([categories.index(name) for name in self.names])
+        return pd.Categorical.from_codes(at[labels], categories=categories)
+
+    def colours_by_name(self) -> np.ndarray:
+        """Return a colour for each category of `column`, as scanpy looks them up in ``uns``."""
+        by_name = dict(zip(reversed(self.names), reversed(self.colours), strict=True))
+        return np.array([by_name[name] for name in dict.fromkeys(self.names)], dtype=object)
+
+
+def colours_name(name: str) -> str:
+    """Return the place in ``uns`` of the colours of a column of clusters, which is scanpy's."""
+    return f"{name}_colors"
+
+
+def numbers(n: int) -> list[str]:
+    """Return the names that n clusters have unless the user chose others, "0" the largest."""
+    return [str(cluster) for cluster in range(n)]
+
+
+def new_looks(n: int) -> Looks:
+    """Return the looks of n clusters that nobody has seen before."""
+    return Looks(numbers(n), colours(n))
+
+
+def looks_of(
+    adata: AnnData, key: str, stored: Mapping[str, Any], weights: Any, *, overwritten: bool = False
+) -> Looks:
+    """Return what the clusters of stored results are called and drawn in now.
+
+    Parameters
+    ----------
+    adata
+        The cells, with their clusters in ``obs[key]``.
+    key, stored
+        Name of the results, and their entry of ``uns``.
+    weights
+        Weights of the cells on the anchors, n x m.
+    overwritten
+        The clusters are about to be overwritten.
+
+    Raises
+    ------
+    InputError
+        If they are about to be overwritten, and cells of one cluster have several names.
+    """
+    column, n_clusters = adata.obs[key], int(stored["n_clusters"])
+    names = _names(column, n_clusters, np.asarray(stored["anchor_clusters"]), weights)
+    if names is None and overwritten:
+        raise InputError(
+            "changed-clusters",
+            "the clusters '{given}' in {name[adata.obs]} have been changed cell by cell since, "
+            "and would be overwritten; give {name[cluster_name]}, the name of another column.",
+            given=key,
+        )
+    names = numbers(n_clusters) if names is None else names
+    given = adata.uns.get(colours_name(key))
+    found = colours(n_clusters)
+    categories = list(column.cat.categories) if hasattr(column, "cat") else []
+    if given is not None and len(given) == len(categories):
+        of = dict(zip(map(str, categories), map(str, given), strict=True))
+        found = [of.get(name, colour) for name, colour in zip(names, found, strict=True)]
+    return Looks(names, found)
+
+
+def warn_of_lost_names(before: Looks, now: Looks) -> None:
+    """Warn if names that a user gave are in none of the new clusters."""
+    lost = [name for name in dict.fromkeys(before.names) if not name.isdecimal()]
+    lost = [name for name in lost if name not in now.names]
+    if lost:
+        named = ", ".join(f"'{name}'" for name in lost)
+        warnings.warn(
+            f"no cluster has the same cells as these had, so their names are gone: {named}.",
+            stacklevel=3,
+        )
+
+
+def _names(
+    column: pd.Series, n_clusters: int, anchor_clusters: np.ndarray, weights: Any
+) -> list[str] | None:
+    """Return the names of the clusters; None if cells of one cluster have several.
+
+    A number is not a name, because numbers are by size.
+    """
+    names = numbers(n_clusters)
+    if hasattr(column, "cat") and _are(column.cat.categories, names):
+        return names
+    labels = vote_in_blocks(sparse.csr_matrix(weights), anchor_clusters)[0]
+    pairs = pd.DataFrame({"cluster": labels, "name": column.astype(object).to_numpy()})
+    pairs = pairs.drop_duplicates()
+    if pairs["cluster"].duplicated().any() or pairs["name"].isna().any():
+        return None
+    for cluster, name in zip(pairs["cluster"], map(str, pairs["name"]), strict=True):
+        if not name.isdecimal():
+            names[cluster] = name
+    return names
+
+
+def _are(categories: pd.Index, names: list[str]) -> bool:
+    """Tell whether categories are some of these names, in their order."""
+    there = set(categories)
+    return list(categories) == [name for name in names if name in there]
