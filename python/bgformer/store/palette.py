@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -34,7 +34,16 @@ def kept_colours(before: Sequence[str], heir_of: np.ndarray) -> list[str]:
     heir_of
         For each cluster, the earlier one whose colour it takes, or -1; see `graph.continuity`.
     """
-    found = ["" if earlier < 0 else before[earlier] for earlier in heir_of]
+    return _filled(["" if earlier < 0 else before[earlier] for earlier in heir_of])
+
+
+def added_colours(given: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """Return a colour for each name: the one given, or a new one."""
+    return _filled([given.get(name, "") for name in names])
+
+
+def _filled(found: list[str]) -> list[str]:
+    """Return colours with new ones in the place of those that are missing."""
     times = {colour: found.count(colour) for colour in PALETTE}
     for cluster, colour in enumerate(found):
         if not colour:

@@ -1,4 +1,4 @@
-"""Functions on AnnData in scanpy's style: results go into obs, obsm and uns."""
+"""Cluster cells, and cluster them again at another resolution."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from scipy import sparse
 
 from bgformer.arguments import (
     flag,
-    is_several,
     positive,
     text_or_none,
-    whole,
     whole_or_auto,
-    wrong,
 )
 from bgformer.fit.trainer import Schedule
 from bgformer.graph.anchor_graph import MIN_CELLS
 from bgformer.graph.communities import partition, warn_of_one
-from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
-from bgformer.pipeline.refits import fitted_to_half
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.threads import one_thread
 from bgformer.store.looks import looks_of, warn_of_lost_names
@@ -33,6 +28,7 @@ from bgformer.store.results import (
     check_column,
     check_confidence,
     check_key,
+    copy_of,
     label,
     store,
     store_clusters,
@@ -40,15 +36,7 @@ from bgformer.store.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
-
-    import pandas as pd
-
-_MOST_FITS = 1000
-"""Maximum number of models to retrain; each takes as long as a fit."""
-
-__all__ = ["cluster", "recluster", "resolutions", "results"]
 
 
 def cluster(
@@ -185,7 +173,7 @@ def cluster(
     what = {n: text_or_none(n, v) for n, v in (("layer", layer), ("batch_key", batch_key))}
     copy, verbose = flag("copy", copy), flag("verbose", verbose)
     fitted = fit_model(settings, adata, InMemoryPlaces(), **what, verbose=verbose)
-    adata = _copy(adata) if copy else adata
+    adata = copy_of(adata) if copy else adata
     store(adata, fitted, key_added, **what)
     return adata if copy else None
 
@@ -265,7 +253,7 @@ def recluster(
     now = looks.inherited(np.asarray(stored["anchor_clusters"]), found.anchor_clusters, mass)
     if name == key_added:
         warn_of_lost_names(looks, now)
-    adata = _copy(adata) if copy else adata
+    adata = copy_of(adata) if copy else adata
     if name != key_added:
         label(adata, name, found, now)
     else:
@@ -273,79 +261,6 @@ def recluster(
     return adata if copy else None
 
 
-def resolutions(
-    adata: AnnData,
-    resolutions: Sequence[float] = RESOLUTIONS,
-    *,
-    n_fits: int = 0,
-    key_added: str = "bgformer",
-) -> pd.DataFrame:
-    """Return the number of clusters at each resolution, and how stable they are.
-
-    Stability is measured on all cells, or on 20,000 drawn at random (Hennig 2007,
-    doi:10.1016/j.csda.2006.11.025).
-
-    Parameters
-    ----------
-    adata
-        Cells with the results of :func:`cluster`; not changed.
-    resolutions
-        Resolutions to try.
-    n_fits
-        Number of models to retrain, each on a random half of the cells and with its own seed. The
-        raw counts must be where :func:`cluster` read them. Each model takes about as long as
-        :func:`cluster` did. With 0, nothing is retrained.
-    key_added
-        Name under which :func:`cluster` stored its results.
-
-    Returns
-    -------
-    Table with a row for each resolution, in ascending order:
-
-    "resolution", "n_clusters"
-        The resolution and its number of clusters.
-    "stability"
-        Mean adjusted Rand index, at most 1, between the clusters of the cells and those of ten
-        bootstrap samples of them.
-    "retrained"
-        Mean adjusted Rand index between the clusters of the cells and those that the retrained
-        models assign to the same cells; only with `n_fits`. It is usually lower than "stability",
-        because it includes the variation between fits.
-
-    Raises
-    ------
-    CountsError, ValueError
-        If `adata` has no results named `key_added`, if `resolutions` is empty or one of them is
-        not above 0, or if the counts for retraining cannot be used.
-    """
-    stored = results(adata, key_added)
-    if not is_several(resolutions):
-        raise wrong("resolutions", resolutions, "a list of numbers above 0")
-    wanted = sorted(positive("resolution", one) for one in resolutions)
-    if not wanted:
-        raise InputError(
-            "no-resolution", "{name[resolutions]} is empty; give at least one resolution."
-        )
-    weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
-    others = [
-        fitted_to_half(adata, stored["params"], draw)
-        for draw in range(whole("n_fits", n_fits, 0, _MOST_FITS))
-    ]
-    with one_thread():
-        return over_resolutions(
-            weights,
-            wanted,
-            int(stored["seed"]),
-            others,
-            min_cells=int(stored["params"]["min_cells"]),
-        )
-
-
 def _links_of_all(adata: AnnData, stored: dict[str, Any]) -> sparse.csr_matrix | None:
     """Return the stored links between anchors, or None if `adata` is a subset of the cells."""
     return sparse.csr_matrix(stored["links"]) if adata.n_obs == stored["n_cells"] else None
-
-
-def _copy(adata: AnnData) -> AnnData:
-    """Return a copy in memory; AnnData can copy a backed object only to another file."""
-    return adata.to_memory() if adata.isbacked else adata.copy()

@@ -1,0 +1,8 @@
+"""Functions on AnnData in scanpy's style: results go into obs, obsm and uns."""
+
+from bgformer.store.reading import results
+from bgformer.tl.clustering import cluster, recluster
+from bgformer.tl.stability import resolutions
+from bgformer.tl.subclustering import subcluster
+
+__all__ = ["cluster", "recluster", "resolutions", "results", "subcluster"]
