@@ -62,8 +62,8 @@ fit_counts <- function(found, features, batch, batch.var, settings, key, separat
   as_result(answer, colnames(counts), key)
 }
 
-predict_counts <- function(found, fitted, device, key) {
-  fitted <- for_python(fitted)
+predict_counts <- function(found, reference, device, key) {
+  fitted <- for_python(reference)
   check_shape(found$counts, NULL, found$where)
   if (is.null(rownames(found$counts))) {
     stop(found$where, " has no names of genes, by which new cells are matched with the reference; ",
@@ -81,7 +81,11 @@ predict_counts <- function(found, fitted, device, key) {
       })
     })
   }
-  as_result(answer, colnames(found$counts), key)
+  result <- as_result(answer, colnames(found$counts), key)
+  result$clusters <- setNames(named_clusters(result$labels, reference$names),
+                              names(result$clusters))
+  result$colours <- reference$colours
+  result
 }
 
 known_features <- function(features, genes, where) {
@@ -199,11 +203,15 @@ as_evidence <- function(columns) {
   table
 }
 
+# `labels` are the numbers of the clusters from 1, `clusters` their names.
 as_result <- function(answer, cells, key) {
   dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
+  labels <- as.vector(answer$labels) + 1L
   structure(
     list(
-      clusters = setNames(as_factor(answer$labels, answer$levels), cells),
+      clusters = setNames(named_clusters(labels, answer$names), cells),
+      labels = labels,
+      colours = as.vector(answer$colours),
       confidence = setNames(as.vector(answer$confidence), cells),
       embedding = matrix(answer$embedding, ncol = length(dimensions),
                          dimnames = list(cells, dimensions)),

@@ -22,6 +22,7 @@ fitted_for <- function(fitted, object) {
   check_known(at, keys, fitted)
   if (!identical(at, seq_len(nrow(fitted$weights)))) {
     fitted$weights <- fitted$weights[at, , drop = FALSE]
+    fitted$labels <- fitted$labels[at]
   }
   rownames(fitted$weights) <- cells
   fitted$cell.keys <- keys
@@ -109,6 +110,13 @@ parts_of_clusters <- list(
   anchor.clusters = function(kept) {
     is.factor(kept$anchor.clusters) && length(kept$anchor.clusters) == nrow(kept$anchors) &&
       !anyNA(kept$anchor.clusters)
+  },
+  labels = function(kept) {
+    is.integer(kept$labels) && length(kept$labels) == nrow(kept$weights) &&
+      all(kept$labels >= 1 & kept$labels <= nlevels(kept$anchor.clusters))
+  },
+  colours = function(kept) {
+    is.character(kept$colours) && length(kept$colours) == nlevels(kept$anchor.clusters)
   },
   anchor.support = function(kept) {
     is.numeric(kept$anchor.support) && length(kept$anchor.support) == nrow(kept$anchors) &&

@@ -6,7 +6,8 @@
 #'
 #' Genes are matched by name. Genes of the model that the new cells lack are treated as not
 #' measured, with a warning; more than half missing is an error. The reference no longer needs its
-#' cells: any subset works, and so does an object saved with `saveRDS()` and read in another
+#' cells: any subset works, but a cluster of which no cell is left has its number and no longer the
+#' name that you gave it. So does an object saved with `saveRDS()` and read in another
 #' session. `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model. Gene names
 #' that differ only in `_` and `-` are the same, because Seurat writes every name with `-`.
 #'
@@ -22,7 +23,7 @@
 #' @param ... Not used.
 #'
 #' @return The query with the same results in the same places as from [RunBGFormer()]: clusters (a
-#'   factor with the reference's levels), confidence, the latent space (cells x dimensions, the
+#'   factor with the reference's levels, or the names that you gave these), confidence, the latent space (cells x dimensions, the
 #'   reference's own, so cells of both can be compared), and the model with the weights of the new
 #'   cells on its anchors. [ReclusterBGFormer()], [SaveBGFormer()] and the plots also take the
 #'   query. A model that the query had before is overwritten.
@@ -100,5 +101,10 @@ model_for_query <- function(reference, device, verbose, ...) {
   check_dots(...)
   check_flag(verbose, "verbose")
   check_device(device)
-  kept_in(reference, "PredictBGFormer", "reference")
+  kept <- kept_in(reference, "PredictBGFormer", "reference")
+  # without the cells, whose latent space may have been removed, clusters have their numbers
+  tryCatch(with_names(fitted_for(kept, reference), reference), error = function(e) {
+    kept$names <- levels(kept$anchor.clusters)
+    kept
+  })
 }

@@ -18,7 +18,9 @@
 #' @param ... Not used.
 #'
 #' @return The object with new clusters, confidence and table of evidence, stored as [RunBGFormer()]
-#'   stores them; the latent space and the anchors stay as they are.
+#'   stores them; the latent space and the anchors stay as they are. Clusters that you renamed, in
+#'   their column or with `RenameIdents()`, keep their name as long as they have nearly the same
+#'   cells, and all such clusters keep their colour.
 #'
 #' @examplesIf bgformer_available()
 #' \donttest{
@@ -40,6 +42,8 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
   check_dots(...)
   fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
   cluster.name <- new_name(cluster.name, object[[]], fitted)
+  check_unchanged(fitted, object, cluster.name)
+  fitted <- with_names(fitted, object)
   object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name,
                          fitted$reduction.name)
   command <- SeuratObject::LogSeuratCommand(object, return.command = TRUE)
@@ -56,6 +60,8 @@ ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.
   check_dots(...)
   fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
   cluster.name <- new_name(cluster.name, SummarizedExperiment::colData(object), fitted)
+  check_unchanged(fitted, object, cluster.name)
+  fitted <- with_names(fitted, object)
   store_sce(object, partition(fitted, resolution, n.clusters), cluster.name,
             fitted$reduction.name)
 }
@@ -89,10 +95,15 @@ partition <- function(fitted, resolution, n.clusters) {
   answer <- ask_python(function(python) {
     python$recluster(
       weights = weights_for_python(weights), resolution = resolution, n_clusters = n.clusters,
-      seed = fitted$seed, model = fitted$model
+      seed = fitted$seed, model = fitted$model,
+      before = list(anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
+                    names = array(fitted$names), colours = array(fitted$colours))
     )
   })
-  fitted$clusters <- setNames(as_factor(answer$labels, answer$levels), rownames(weights))
+  fitted$labels <- as.vector(answer$labels) + 1L
+  fitted$names <- as.vector(answer$names)
+  fitted$colours <- as.vector(answer$colours)
+  fitted$clusters <- setNames(named_clusters(fitted$labels, fitted$names), rownames(weights))
   fitted$confidence <- setNames(as.vector(answer$confidence), rownames(weights))
   fitted$anchor.clusters <- as_factor(answer$anchor_clusters, answer$levels)
   fitted$anchor.support <- as.vector(answer$anchor_support)

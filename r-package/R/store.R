@@ -6,7 +6,7 @@ tool_name <- "RunBGFormer"
 # columns and reductions that a run wrote, so that a later one writes over nobody else's.
 kept <- function(result, cluster.name, reduction.name, earlier) {
   result <- unclass(result)
-  result[c("clusters", "confidence", "embedding")] <- NULL
+  result[c("clusters", "confidence", "embedding", "names")] <- NULL
   result$cluster.name <- cluster.name
   if (is.null(result$run.name)) { # a new run; ReclusterBGFormer() goes back there
     result$run.name <- cluster.name
@@ -139,16 +139,17 @@ results_in <- function(object, caller) {
   kept <- kept_in(object, caller)
   if (inherits(object, "bgformer")) {
     check_cells_of_list(object)
-    return(fitted_for(kept, object))
   }
-  kept <- fitted_for(kept, object)
-  cells <- if (inherits(object, "Seurat")) object[[]] else SummarizedExperiment::colData(object)
-  columns <- column_names(kept$cluster.name)
-  for (column in columns) {
-    check_column(cells, column, is_right = if (column == columns[2]) is.numeric else is.atomic)
+  kept <- with_names(fitted_for(kept, object), object)
+  if (!inherits(object, "bgformer")) {
+    cells <- cells_of(object)
+    columns <- column_names(kept$cluster.name)
+    for (column in columns) {
+      check_column(cells, column, is_right = if (column == columns[2]) is.numeric else is.atomic)
+    }
+    kept$confidence <- cells[[columns[2]]]
   }
-  kept$clusters <- as.factor(cells[[columns[1]]])
-  kept$confidence <- cells[[columns[2]]]
+  kept$clusters <- setNames(named_clusters(kept$labels, kept$names), rownames(kept$weights))
   kept
 }
 

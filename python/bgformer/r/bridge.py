@@ -32,6 +32,7 @@ from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
 from bgformer.runtime.threads import one_thread
 from bgformer.store import persistence
+from bgformer.store.looks import Looks, warn_of_lost_names
 from bgformer.store.state import to_state
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def recluster(
     n_clusters: int | None,
     seed: int,
     model: bytes,
+    before: dict[str, Any],
 ) -> dict[str, Any]:
     """Cluster stored anchors again; nothing is trained.
 
@@ -178,10 +180,13 @@ def recluster(
         As in :func:`bgformer.graph.communities.partition`.
     model
         What :func:`run` returned under this name.
+    before
+        The present clusters: ``anchor_clusters`` (m,), and their ``names`` and ``colours``, which
+        clusters that stay keep.
 
     Returns
     -------
-    ``labels``, ``levels``, ``confidence``, ``anchor_clusters``, ``anchor_support``,
+    ``labels``, ``levels``, ``names``, ``colours``, ``confidence``, ``anchor_clusters``, ``anchor_support``,
     ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence`` as in
     `plain.results`.
     """
@@ -192,11 +197,17 @@ def recluster(
         )
         genes = np.array(description["genes"], dtype=str)
         min_cells = description["settings"]["min_cells"]
-    found = communities.partition(
-        weights_of(weights), resolution, n_clusters, seed, min_cells=min_cells
-    )
+    of_cells = weights_of(weights)
+    found = communities.partition(of_cells, resolution, n_clusters, seed, min_cells=min_cells)
     communities.warn_of_one(found)
-    return clusters(found, evidence(found, held_out, genes))
+    looks = Looks(list(np.atleast_1d(before["names"])), list(np.atleast_1d(before["colours"])))
+    now = looks.inherited(
+        np.array(before["anchor_clusters"], dtype=np.int64),
+        found.anchor_clusters,
+        np.asarray(of_cells.sum(axis=0)).ravel(),
+    )
+    warn_of_lost_names(looks, now)
+    return clusters(found, evidence(found, held_out, genes), now)
 
 
 @answering

@@ -16,6 +16,7 @@ from scipy import sparse
 from bgformer._version import __version__
 from bgformer.runtime.devices import pick_device
 from bgformer.store import persistence
+from bgformer.store.looks import Looks, new_looks
 from bgformer.store.state import from_state, to_state
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
 
     Returns
     -------
-    ``labels`` (n,), codes into ``levels`` (strings), ``confidence`` (n,), ``embedding`` (n x
-    n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
+    ``labels`` (n,), codes into ``levels`` (strings), ``names`` and ``colours`` of these,
+    ``confidence`` (n,), ``embedding`` (n x n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
     ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
     ``version``, ``seed``, ``resolution``, ``nearest`` (k,), ``links`` (k,), ``n_considered``,
     ``evidence`` (columns of a table, see :func:`bgformer.graph.evidence.evidence`) and ``model``
@@ -70,11 +71,16 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
     }
 
 
-def clusters(found: Partition, table: pd.DataFrame) -> dict[str, Any]:
+def clusters(
+    found: Partition, table: pd.DataFrame, looks: Looks | None = None
+) -> dict[str, Any]:
     """Return a partition as plain things."""
+    looks = new_looks(found.n_clusters) if looks is None else looks
     return {
         "labels": found.labels.astype(np.int32),
         "levels": found.names,
+        "names": looks.names,
+        "colours": looks.colours,
         "confidence": np.asarray(found.confidence, dtype=np.float64),
         "anchor_clusters": found.anchor_clusters.astype(np.int32),
         "anchor_support": np.asarray(found.anchor_support, dtype=np.float64),

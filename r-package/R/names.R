@@ -1,0 +1,65 @@
+# What the clusters are called: numbers by size, or names that the user gave them, in the column of
+# the clusters or, with RenameIdents(), in the identities of a Seurat object.
+
+# `fitted` with `names`, one for each cluster; several clusters may have one name.
+with_names <- function(fitted, object) {
+  numbers <- levels(fitted$anchor.clusters)
+  fitted$names <- numbers
+  for (given in given_names(fitted, object)) {
+    names <- names_of_clusters(fitted$labels, given, numbers)
+    if (!is.null(names) && !identical(names, numbers)) {
+      fitted$names <- names
+      break
+    }
+  }
+  fitted
+}
+
+# Where names may be, first the place that counts if there are several.
+given_names <- function(fitted, object) {
+  if (inherits(object, "bgformer")) {
+    return(list(object$clusters))
+  }
+  column <- cells_of(object)[[fitted$cluster.name]]
+  if (!inherits(object, "Seurat")) {
+    return(list(column))
+  }
+  identities <- SeuratObject::Idents(object)
+  # a single identity is that of the project, not of the clusters
+  list(if (length(unique(identities)) > 1) identities, column)
+}
+
+# A name for each cluster; NULL if cells of one cluster have several.
+names_of_clusters <- function(labels, given, numbers) {
+  if (length(given) != length(labels)) {
+    return(NULL)
+  }
+  pairs <- unique(data.frame(label = labels, name = as.character(given)))
+  if (anyNA(pairs$name) || anyDuplicated(pairs$label)) {
+    return(NULL)
+  }
+  numbers[pairs$label] <- pairs$name
+  numbers
+}
+
+# The clusters of cells by their names, given their numbers from 1.
+named_clusters <- function(labels, names) {
+  factor(names[labels], levels = unique(names))
+}
+
+# Clusters that the user has changed cell by cell are not overwritten.
+check_unchanged <- function(fitted, object, cluster.name) {
+  column <- if (identical(cluster.name, fitted$cluster.name)) cells_of(object)[[cluster.name]]
+  if (is.null(column) || !is.atomic(column) || all(is.na(column))) {
+    return(invisible()) # removed or destroyed: it is made again
+  }
+  if (is.null(names_of_clusters(fitted$labels, column, levels(fitted$anchor.clusters)))) {
+    stop("the clusters in '", cluster.name, "' have been changed cell by cell since, and would be ",
+         "overwritten; give cluster.name, the name of another column.", call. = FALSE)
+  }
+}
+
+# The table of the cells' columns.
+cells_of <- function(object) {
+  if (inherits(object, "Seurat")) object[[]] else SummarizedExperiment::colData(object)
+}
