@@ -16,9 +16,9 @@ from bgformer.arguments import (
     whole_or_auto,
     wrong,
 )
-from bgformer.fit.trainer import Schedule
-from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.fit.schedule import Schedule
 from bgformer.graph.communities import partition, warn_of_one
+from bgformer.graph.defaults import MIN_CELLS
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.pipeline.fitting import fit_model

@@ -74,7 +74,7 @@ def from_a_sample(monkeypatch):
     """A training on some of the 150 cells, and results that come in several blocks."""
     monkeypatch.setattr("bgformer.runtime.block_sizes.COUNTS", 32)
     monkeypatch.setattr("bgformer.data.sample.LEAST", 64)
-    monkeypatch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.fit.schedule.Schedule.batch_size", 8)
     monkeypatch.setattr("bgformer.runtime.block_sizes.PLACED", 64)
     monkeypatch.setattr("bgformer.runtime.block_sizes.WEIGHTS", 64)
 
