@@ -212,4 +212,4 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _where(options: argparse.Namespace) -> dict[str, str | None]:
     """Return where the counts and batches are."""
-    return {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
+    return {"layer": options.layer, "batch_key": options.batch_key}
