@@ -61,8 +61,9 @@ def _print_run(folder: Path) -> None:
     options, trained = checkpoint.run().get("options", {}), checkpoint.trained("cpu")
     n_placed = sum(len(block.latent) for block in checkpoint.placed(trained))
     print(f"an unfinished run: {n_placed} of {trained.n_cells} cells placed")
-    for name in ("input", "output"):
-        print(f"{name}: {options.get(name)}")
+    for name in ("input", "output", "csv"):
+        if options.get(name) is not None:
+            print(f"{name}: {options[name]}")
     print(f"to continue, run: {how_to_resume(folder)}")
 
 

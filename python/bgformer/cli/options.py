@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from bgformer._version import __version__
 from bgformer.cli import cluster as clustering
-from bgformer.cli import commands, info
+from bgformer.cli import info
+from bgformer.cli import predict as predicting
 from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.pipeline.settings import Settings
 
@@ -57,7 +58,7 @@ def _add_cluster(parts: _Parts) -> None:
     cluster.set_defaults(run=partial(clustering.cluster, cluster.get_default))
     # what is required without --resume is checked by the command
     cluster.add_argument("input", metavar="IN", type=Path, nargs="?", help=_INPUT)
-    _add_output(cluster, required=False)
+    _add_output(cluster)
     _add_clusters(cluster)
     _add_setting(cluster, "seed", "seed of all that is drawn", int)
     _add_setting(cluster, "n_top_genes", "highly variable genes to use", int)
@@ -89,7 +90,7 @@ def _add_predict(parts: _Parts) -> None:
         help="label new cells with a saved model",
         description="Give new cells the clusters of a saved model, by gene names.",
     )
-    predict.set_defaults(run=commands.predict)
+    predict.set_defaults(run=predicting.predict)
     predict.add_argument(
         "model",
         metavar="MODEL",
@@ -137,10 +138,16 @@ def _add_setting(
     )
 
 
-def _add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def _add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command that writes has."""
+    # at least one of the two is required, which the command checks
+    parser.add_argument("-o", "--output", metavar="OUT.h5ad", type=Path, help="file to write")
     parser.add_argument(
-        "-o", "--output", metavar="OUT.h5ad", type=Path, required=required, help="file to write"
+        "--csv",
+        metavar="OUT.csv",
+        type=Path,
+        help="table to write: name, cluster and confidence of each cell; without -o, nothing else "
+        "is written",
     )
     parser.add_argument(
         "--key-added",

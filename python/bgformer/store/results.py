@@ -149,7 +149,7 @@ def check_key(cells: AnnData | StoredCells, key: str) -> None:
     key
         The name, given as `key_added`.
     """
-    _check_name(cells, key, "key_added", "the results")
+    check_name(cells, key, "key_added", "the results")
     uns = cells.uns
     stored = uns.get(key)
     looks_ours: dict[tuple[str, str], Callable[[Any], bool]] = {
@@ -248,7 +248,7 @@ def _is_matrix(there: Any) -> bool:
     return len(getattr(there, "shape", ())) == 2 and getattr(dtype, "kind", None) == "f"
 
 
-def _check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
+def check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
     """Raise InputError for a name under which AnnData could not store a column."""
     if not isinstance(name, str) or not name:
         raise InputError(
@@ -293,7 +293,7 @@ def _is_of_any_version(stored: object) -> bool:
 
 def check_column(adata: AnnData, name: str) -> None:
     """Raise unless clusters may be stored in this column; its own confidence shows it is ours."""
-    _check_name(adata, name, "cluster_name", "a column")
+    check_name(adata, name, "cluster_name", "a column")
     if name in adata.uns and _is_of_any_version(adata.uns[name]):
         raise InputError(
             "name-of-results",
