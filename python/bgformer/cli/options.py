@@ -11,6 +11,7 @@ from bgformer._version import __version__
 from bgformer.cli import cluster as clustering
 from bgformer.cli import info
 from bgformer.cli import predict as predicting
+from bgformer.cli import recluster as reclustering
 from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.pipeline.settings import Settings
 
@@ -43,9 +44,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: bgformer cluster cells.h5ad -o clustered.h5ad",
     )
     whole.add_argument("--version", action="version", version=f"bgformer {__version__}")
-    parts = whole.add_subparsers(required=True, metavar="cluster | predict | info")
+    parts = whole.add_subparsers(required=True, metavar="cluster | predict | recluster | info")
     _add_cluster(parts)
     _add_predict(parts)
+    _add_recluster(parts)
     _add_info(parts)
     return whole
 
@@ -59,6 +61,7 @@ def _add_cluster(parts: _Parts) -> None:
     # what is required without --resume is checked by the command
     cluster.add_argument("input", metavar="IN", type=Path, nargs="?", help=_INPUT)
     _add_output(cluster)
+    _add_counts(cluster)
     _add_clusters(cluster)
     _add_setting(cluster, "seed", "seed of all that is drawn", int)
     _add_setting(cluster, "n_top_genes", "highly variable genes to use", int)
@@ -99,6 +102,31 @@ def _add_predict(parts: _Parts) -> None:
     )
     predict.add_argument("input", metavar="IN", type=Path, help=_INPUT)
     _add_output(predict)
+    _add_counts(predict)
+
+
+def _add_recluster(parts: _Parts) -> None:
+    """Add ``bgformer recluster``."""
+    recluster = parts.add_parser(
+        "recluster",
+        help="cluster again at another resolution, without retraining",
+        description="Cluster the cells of a file at another resolution, or into a given number of "
+        "clusters, from the results that are stored in it.",
+    )
+    recluster.set_defaults(run=reclustering.recluster)
+    recluster.add_argument(
+        "input",
+        metavar="IN",
+        type=Path,
+        help="an .h5ad file or a .zarr store with results of bgformer",
+    )
+    _add_output(recluster)
+    _add_clusters(recluster)
+    recluster.add_argument(
+        "--cluster-name",
+        metavar="NAME",
+        help="column of obs to add the clusters as; without it, the stored clusters are replaced",
+    )
 
 
 def _add_info(parts: _Parts) -> None:
@@ -146,8 +174,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--csv",
         metavar="OUT.csv",
         type=Path,
-        help="table to write: name, cluster and confidence of each cell; without -o, nothing else "
-        "is written",
+        help="table to write, with or without -o: name, cluster and confidence of each cell",
     )
     parser.add_argument(
         "--key-added",
@@ -155,13 +182,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default="bgformer",
         help="name of the results (default: %(default)s)",
     )
-    parser.add_argument("--layer", metavar="NAME", help="layer that holds the counts, if not X")
-    parser.add_argument(
-        "--device", default=Settings.device, help="auto, cpu, cuda or mps (default: %(default)s)"
-    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument(
         "--force", action="store_true", help="overwrite what is there, even the input"
+    )
+
+
+def _add_counts(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command that reads counts has."""
+    parser.add_argument("--layer", metavar="NAME", help="layer that holds the counts, if not X")
+    parser.add_argument(
+        "--device", default=Settings.device, help="auto, cpu, cuda or mps (default: %(default)s)"
     )
 
 

@@ -85,7 +85,8 @@ def _stored(
     if partial is None:
         yield InMemoryPlaces(), lambda fitted, what: None
     elif isinstance(cells, StoredCells):
-        parts.check_parts(options.input, options.layer)
+        counts = "X" if options.layer is None else f"layers/{options.layer}"
+        parts.check_parts(options.input, read_later=counts)
         with files.StoredResults(options.input, partial, key, options.output) as stored:
 
             def write_into_copy(fitted: Fitted, what: dict[str, str | None]) -> None:

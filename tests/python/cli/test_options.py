@@ -20,20 +20,22 @@ def help_of(capsys, monkeypatch, command):
 
 
 @pytest.mark.parametrize(
-    ("command", "function"),
-    [("cluster", bgf.tl.cluster), ("predict", bgf.BGFormer.load)],
+    ("command", "function", "at_least"),
+    [
+        ("cluster", bgf.tl.cluster, {"n_clusters", "max_steps", "seed", "device", "key_added"}),
+        ("predict", bgf.BGFormer.load, {"device"}),
+        ("recluster", bgf.tl.recluster, {"n_clusters", "key_added"}),
+    ],
 )
-def test_the_help_shows_the_defaults_of_python(capsys, monkeypatch, command, function):
+def test_the_help_shows_the_defaults_of_python(capsys, monkeypatch, command, function, at_least):
     shown = help_of(capsys, monkeypatch, command)
-    parameters = inspect.signature(function).parameters
     checked = set()
-    for name, parameter in parameters.items():
+    for name, parameter in inspect.signature(function).parameters.items():
         option = f"--{name.replace('_', '-')}"
         if option in shown and parameter.default is not None:
             assert f"(default: {parameter.default})" in shown[option]
             checked.add(name)
-    assert "device" in checked
-    assert checked >= {"n_clusters", "max_steps", "seed"} or command == "predict"
+    assert checked >= at_least
 
 
 def test_the_help_shows_the_resolution_that_none_means(capsys, monkeypatch):
