@@ -133,6 +133,8 @@ def cluster(
           clusters before splits without evidence were undone);
         - "n_cells" and "cells" (a fingerprint of each cell, by which stored results recognise
           their cells);
+        - "predicted": False, or True if the model was fitted to other cells and then given these,
+          as by ``bgformer predict``;
         - "history": loss and unweighted loss terms at each training step;
         - "genes": names of the genes used;
         - "anchors" (m x n_latent), "anchor_clusters" (m,), and "links" between anchors (CSR m x m:
@@ -178,7 +180,8 @@ def cluster(
         device=device,
         seed=seed,
     )
-    what = {n: text_or_none(n, v) for n, v in (("layer", layer), ("batch_key", batch_key))}
+    where = {"layer": layer, "batch_key": batch_key}
+    what: dict[str, Any] = {name: text_or_none(name, given) for name, given in where.items()}
     copy, verbose = flag("copy", copy), flag("verbose", verbose)
     fitted = fit_model(settings, adata, InMemoryPlaces(), **what, verbose=verbose)
     adata = _copy(adata) if copy else adata

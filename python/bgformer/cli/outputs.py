@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bgformer.pipeline.fitted import Fitted
     from bgformer.pipeline.places import Places
 
-    _Write: TypeAlias = Callable[[Fitted, dict[str, str | None]], None]
+    _Write: TypeAlias = Callable[[Fitted, dict[str, Any]], None]
 
 _OF_CELLS = "cell"
 """The column of the table that holds the names of the cells."""
@@ -64,7 +64,7 @@ def results_written(
         check_names(cells, options)
         with _stored(cells, options, partial) as (places, store):
 
-            def write(fitted: Fitted, what: dict[str, str | None]) -> None:
+            def write(fitted: Fitted, what: dict[str, Any]) -> None:
                 store(fitted, what)
                 write_table(results.columns(options.key_added, fitted.partition))
 
@@ -89,14 +89,14 @@ def _stored(
         parts.check_parts(options.input, read_later=counts)
         with files.StoredResults(options.input, partial, key, options.output) as stored:
 
-            def write_into_copy(fitted: Fitted, what: dict[str, str | None]) -> None:
+            def write_into_copy(fitted: Fitted, what: dict[str, Any]) -> None:
                 columns = results.columns(key, fitted.partition)
                 stored.describe(key, columns, results.described(fitted, **what))
 
             yield stored, write_into_copy
     else:
 
-        def write_file(fitted: Fitted, what: dict[str, str | None]) -> None:
+        def write_file(fitted: Fitted, what: dict[str, Any]) -> None:
             results.store(cells, fitted, key, **what)
             files.write_h5ad(cells, partial, options.output)
 

@@ -24,7 +24,7 @@ def predict(options: argparse.Namespace) -> None:
         for latent in reference.embed(cells, layer=options.layer):
             places.add(latent, anchor_weights(latent, reference.anchors))
         labelled = reference.with_cells(*places.end())
-        write(labelled, {"layer": options.layer})
+        write(labelled, {"layer": options.layer, "predicted": True})
     if not options.quiet:
         found = labelled.partition
         print(

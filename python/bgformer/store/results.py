@@ -65,7 +65,11 @@ def columns(key: str, found: Partition) -> dict[str, pd.Categorical | np.ndarray
 
 
 def described(
-    fitted: Fitted, *, layer: str | None = None, batch_key: str | None = None
+    fitted: Fitted,
+    *,
+    layer: str | None = None,
+    batch_key: str | None = None,
+    predicted: bool = False,
 ) -> dict[str, Any]:
     """Return what goes into ``uns``; see :func:`bgformer.tl.cluster`.
 
@@ -75,6 +79,8 @@ def described(
         The model.
     layer, batch_key
         As given to the fit.
+    predicted
+        Whether the model was fitted to other cells, and then given these.
     """
     params = fitted.settings.described() | {"layer": layer, "batch_key": batch_key}
     return {
@@ -87,6 +93,7 @@ def described(
         "genes": fitted.genes.astype(object),
         "n_cells": fitted.latent.shape[0],
         "cells": fingerprints(fitted.latent),
+        "predicted": predicted,
         "profiles": fitted.profiles._asdict(),
         **described_clusters(fitted.partition, fitted.evidence),
     }
@@ -110,12 +117,13 @@ def store(
     *,
     layer: str | None = None,
     batch_key: str | None = None,
+    predicted: bool = False,
 ) -> None:
-    """Add a model's results to the cells it was fitted to, in their order."""
+    """Add the results of a model to its cells, in their order; see `described`."""
     adata.obsm[latent_name(key)] = fitted.latent
     adata.obsm[weights_name(key)] = fitted.weights
     adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
-    adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key)
+    adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key, predicted=predicted)
     label(adata, key, fitted.partition)
 
 
