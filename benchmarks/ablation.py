@@ -35,7 +35,8 @@ from bgformer.fit import metric
 from bgformer.fit.dec import refine
 from bgformer.fit.embedding import embed
 from bgformer.fit.initialise import network_for
-from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.fit.schedule import Objective, Schedule
+from bgformer.fit.trainer import set_tokens, train
 from bgformer.graph import anchors, communities
 from bgformer.graph.anchor_graph import AnchorGraph
 from bgformer.network import losses

@@ -30,7 +30,8 @@ from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
 from bgformer.fit.minibatches import Minibatches
 from bgformer.fit.optimizer import OneCycleAdam
-from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.fit.schedule import Objective, Schedule
+from bgformer.fit.trainer import set_tokens, train
 from bgformer.graph.anchors import choose_number
 from bgformer.network import losses
 from bgformer.network.network import Network

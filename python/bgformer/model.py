@@ -10,8 +10,8 @@ from sklearn.exceptions import NotFittedError
 
 from bgformer.arguments import flag, text_or_none
 from bgformer.data.source import opened
-from bgformer.fit.trainer import Objective, Schedule
-from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.fit.schedule import Objective, Schedule
+from bgformer.graph.defaults import MIN_CELLS
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
@@ -71,7 +71,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
     seed
         Random seed. The same seed gives the same clusters on the same kind of machine.
     objective
-        Weights of the loss terms; None uses the defaults of `bgformer.fit.trainer.Objective`.
+        Weights of the loss terms; None uses the defaults of `bgformer.fit.schedule.Objective`.
     verbose
         Show progress.
 

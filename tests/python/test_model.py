@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import estimator_checks
 
 import bgformer as bgf
-from bgformer.fit.trainer import Objective
+from bgformer.fit.schedule import Objective
 from bgformer.graph.communities import partition
 
 
@@ -71,7 +71,7 @@ def test_more_than_there_are_cells_or_anchors(cells, unchanged, settings, messag
 
 @pytest.mark.parametrize("objective", [1, "dec", {"dec": 1}, [], "", np.array([1, 2])])
 def test_an_objective_is_one(cells, objective):
-    with pytest.raises(ValueError, match=r"^objective is .*; it must be a bgformer\.fit\.trainer"):
+    with pytest.raises(ValueError, match=r"^objective is .*; it must be .*fit\.schedule"):
         bgf.BGFormer(objective=objective, max_steps=1).fit(cells)
 
 

@@ -1,4 +1,4 @@
-"""The `bgformer` command: cluster, predict, info."""
+"""The `bgformer` command: cluster, predict, recluster, info."""
 
 from bgformer.cli.run import main
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgformer.cli.commands import check_model_target, check_target, written
+from bgformer.cli.outputs import check_model_target, check_names, check_outputs, results_written
 from bgformer.messages import InputError
 
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from bgformer.pipeline.settings import Settings
     from bgformer.store.checkpoint import Checkpoint
 
-_PATHS = ("input", "output", "save_model")
+_OUTPUTS = ("output", "csv")
+_PATHS = ("input", *_OUTPUTS, "save_model")
 
 
 def cluster(default_of: Callable[[str], Any], options: argparse.Namespace) -> None:
@@ -43,34 +44,27 @@ def cluster(default_of: Callable[[str], Any], options: argparse.Namespace) -> No
     from bgformer.pipeline.fitting import help_to_fit, say_found
     from bgformer.runtime import ranks
     from bgformer.store.file_states import state_of_files
-    from bgformer.store.replacing import written_beside
-    from bgformer.store.results import check_key
 
     settings = _settings(options)
     checkpoint = None if options.save_model is None else _checkpoint(options.save_model)
     with ranks.started():
         if ranks.index() > 0:  # the first rank writes
             with source.opened(options.input) as cells:
-                check_key(cells, options.key_added)
+                check_names(cells, options)
                 help_to_fit(settings, cells, **_where(options))
             return
         # taken before the input is opened; nothing needs it without progress to keep
         state = "" if checkpoint is None else state_of_files(options.input)
         with nullcontext() if checkpoint is None else checkpoint.held():
-            with (
-                written_beside(options.output, options.input) as partial,
-                source.opened(options.input) as cells,
-            ):
-                check_key(cells, options.key_added)
-                with written(cells, options, partial) as (places, write), _resumable(checkpoint):
-                    if is_new:
-                        fitted = _new(settings, options, cells, state, places, checkpoint)
-                    else:
-                        fitted = _continued(options, cells, places, checkpoint)
-                    say_found(fitted.partition, verbose=not options.quiet)
-                    write(fitted, _where(options))
-                    if checkpoint is not None:
-                        checkpoint.end(BGFormer.of(fitted).save)
+            with results_written(options) as (cells, places, write), _resumable(checkpoint):
+                if is_new:
+                    fitted = _new(settings, options, cells, state, places, checkpoint)
+                else:
+                    fitted = _continued(options, cells, places, checkpoint)
+                say_found(fitted.partition, verbose=not options.quiet)
+                write(fitted, _where(options))
+                if checkpoint is not None:
+                    checkpoint.end(BGFormer.of(fitted).save)
             if checkpoint is not None:
                 checkpoint.remove()
 
@@ -89,7 +83,10 @@ def _new(
 
     trained, sample = train_model(settings, cells, **_where(options), verbose=not options.quiet)
     if checkpoint is not None:
-        described = vars(options) | {name: str(vars(options)[name].absolute()) for name in _PATHS}
+        paths = {name: vars(options)[name] for name in _PATHS}
+        described = vars(options) | {
+            name: None if path is None else str(path.absolute()) for name, path in paths.items()
+        }
         del described["run"], described["resume"]
         run = {"options": described, "input": state}
         checkpoint.start(trained, run)
@@ -115,12 +112,13 @@ def _continued(
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:
     """Return the options of a new run; raise before any work if they cannot be used."""
-    if options.input is None or options.output is None:
+    if options.input is None or (options.output is None and options.csv is None):
         raise InputError(
             "missing-argument",
-            "the input or the output is missing; give both: bgformer cluster IN -o OUT.h5ad.",
+            "the input or the output is missing; give both: bgformer cluster IN -o OUT.h5ad, or "
+            "--csv OUT.csv for the clusters alone.",
         )
-    check_target(options.output, options.input, force=options.force)
+    check_outputs(options)
     if options.save_model is not None:
         from bgformer.store import persistence
 
@@ -158,7 +156,8 @@ def _interrupted(
     try:
         given = argparse.Namespace(**run["options"])
         for name in _PATHS:
-            setattr(given, name, Path(getattr(given, name)))
+            path = getattr(given, name)
+            setattr(given, name, None if path is None and name in _OUTPUTS else Path(path))
         state = run["input"]
     except (LookupError, TypeError, AttributeError) as error:
         raise checkpoint.damaged() from error
@@ -174,7 +173,7 @@ def _interrupted(
             input=given.input,
             folder=options.resume,
         )
-    check_target(given.output, given.input, force=given.force or checkpoint.has_ended)
+    check_outputs(given, force=given.force or checkpoint.has_ended)
     return given
 
 
@@ -212,4 +211,4 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _where(options: argparse.Namespace) -> dict[str, str | None]:
     """Return where the counts and batches are."""
-    return {"layer": options.layer, "batch_key": getattr(options, "batch_key", None)}
+    return {"layer": options.layer, "batch_key": options.batch_key}

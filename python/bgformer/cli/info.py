@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bgformer._version import __version__
 
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
     from pathlib import Path
 
     from anndata import AnnData
@@ -61,8 +62,9 @@ def _print_run(folder: Path) -> None:
     options, trained = checkpoint.run().get("options", {}), checkpoint.trained("cpu")
     n_placed = sum(len(block.latent) for block in checkpoint.placed(trained))
     print(f"an unfinished run: {n_placed} of {trained.n_cells} cells placed")
-    for name in ("input", "output"):
-        print(f"{name}: {options.get(name)}")
+    for name in ("input", "output", "csv"):
+        if options.get(name) is not None:
+            print(f"{name}: {options[name]}")
     print(f"to continue, run: {how_to_resume(folder)}")
 
 
@@ -105,11 +107,27 @@ def _print_cells(adata: AnnData | StoredCells) -> None:
         if reason:
             print(f"results '{key}' of bgformer: damaged ({reason})")
         else:
-            sizes = adata.obs[key].value_counts(sort=False)
-            resolution = float(stored["resolution"])
-            how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
-            print(
-                f"results '{key}' of bgformer {stored['version']}: {stored['n_clusters']} "
-                f"clusters of {', '.join(str(size) for size in sizes)} cells ({how}, seed "
-                f"{stored['seed']})"
-            )
+            print(f"results '{key}' of bgformer {stored['version']}: {_found(adata, key, stored)}")
+
+
+def _found(adata: AnnData | StoredCells, key: str, stored: Mapping[str, Any]) -> str:
+    """Return which clusters there are, with how many cells, and how they were found."""
+    from bgformer.store.reading import is_predicted
+
+    resolution, n_clusters = float(stored["resolution"]), int(stored["n_clusters"])
+    how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
+    sizes = adata.obs[key].value_counts(sort=False)
+    sizes = sizes[sizes > 0]
+    kind = []
+    if is_predicted(stored):
+        kind.append("predicted by a model of other cells")
+    if adata.n_obs < stored["n_cells"]:
+        kind.append(f"{adata.n_obs} of {stored['n_cells']} cells")
+    if not kind and list(sizes.index) == [str(cluster) for cluster in range(n_clusters)]:
+        plural = "" if n_clusters == 1 else "s"
+        listed = ", ".join(str(size) for size in sizes)
+        clusters = f"{n_clusters} cluster{plural} of {listed} cells"
+    else:  # some clusters may have no cells here, so those that have are named
+        named = ", ".join(f"{name} ({size} cells)" for name, size in sizes.items())
+        clusters = f"{len(sizes)} of {n_clusters} clusters: {named}"
+    return f"{', '.join([*kind, clusters])} ({how}, seed {stored['seed']})"

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from bgformer._version import __version__
 from bgformer.cli import cluster as clustering
-from bgformer.cli import commands, info
+from bgformer.cli import info
+from bgformer.cli import predict as predicting
+from bgformer.cli import recluster as reclustering
+from bgformer.graph.defaults import DEFAULT_RESOLUTION
+from bgformer.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _INPUT = (
     "an .h5ad file, a .zarr store, a 10x .h5 file, or a folder with matrix.mtx, barcodes.tsv and "
@@ -37,9 +44,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: bgformer cluster cells.h5ad -o clustered.h5ad",
     )
     whole.add_argument("--version", action="version", version=f"bgformer {__version__}")
-    parts = whole.add_subparsers(required=True, metavar="cluster | predict | info")
+    parts = whole.add_subparsers(required=True, metavar="cluster | predict | recluster | info")
     _add_cluster(parts)
     _add_predict(parts)
+    _add_recluster(parts)
     _add_info(parts)
     return whole
 
@@ -52,35 +60,17 @@ def _add_cluster(parts: _Parts) -> None:
     cluster.set_defaults(run=partial(clustering.cluster, cluster.get_default))
     # what is required without --resume is checked by the command
     cluster.add_argument("input", metavar="IN", type=Path, nargs="?", help=_INPUT)
-    _add_output(cluster, required=False)
-    # Only what was given is passed on, so the defaults are those of pipeline.settings.
-    given: dict[str, Any] = {"default": argparse.SUPPRESS}
+    _add_output(cluster)
+    _add_counts(cluster)
+    _add_clusters(cluster)
+    _add_setting(cluster, "seed", "seed of all that is drawn", int)
+    _add_setting(cluster, "n_top_genes", "highly variable genes to use", int)
+    _add_setting(cluster, "n_anchors", "number of anchors", _whole_or_auto)
+    _add_setting(cluster, "min_cells", "fewest cells of a cluster", int)
+    _add_setting(cluster, "max_steps", "training steps", int)
     cluster.add_argument(
-        "--n-clusters", type=_whole_or_auto, metavar="N", help="number of clusters", **given
+        "--batch-key", metavar="COLUMN", help="column of obs with each cell's batch"
     )
-    cluster.add_argument(
-        "--resolution",
-        type=float,
-        metavar="X",
-        help="higher gives more clusters, when their number is not given",
-        **given,
-    )
-    cluster.add_argument(
-        "--batch-key", metavar="COLUMN", help="column of obs with each cell's batch", **given
-    )
-    cluster.add_argument(
-        "--seed", type=int, metavar="N", help="seed of all that is drawn", **given
-    )
-    cluster.add_argument(
-        "--n-top-genes", type=int, metavar="N", help="highly variable genes to use", **given
-    )
-    cluster.add_argument(
-        "--n-anchors", type=_whole_or_auto, metavar="N", help="number of anchors", **given
-    )
-    cluster.add_argument(
-        "--min-cells", type=int, metavar="N", help="fewest cells of a cluster", **given
-    )
-    cluster.add_argument("--max-steps", type=int, metavar="N", help="training steps", **given)
     cluster.add_argument(
         "--save-model",
         type=Path,
@@ -103,7 +93,7 @@ def _add_predict(parts: _Parts) -> None:
         help="label new cells with a saved model",
         description="Give new cells the clusters of a saved model, by gene names.",
     )
-    predict.set_defaults(run=commands.predict)
+    predict.set_defaults(run=predicting.predict)
     predict.add_argument(
         "model",
         metavar="MODEL",
@@ -112,6 +102,31 @@ def _add_predict(parts: _Parts) -> None:
     )
     predict.add_argument("input", metavar="IN", type=Path, help=_INPUT)
     _add_output(predict)
+    _add_counts(predict)
+
+
+def _add_recluster(parts: _Parts) -> None:
+    """Add ``bgformer recluster``."""
+    recluster = parts.add_parser(
+        "recluster",
+        help="cluster again at another resolution, without retraining",
+        description="Cluster the cells of a file at another resolution, or into a given number of "
+        "clusters, from the results that are stored in it.",
+    )
+    recluster.set_defaults(run=reclustering.recluster)
+    recluster.add_argument(
+        "input",
+        metavar="IN",
+        type=Path,
+        help="an .h5ad file or a .zarr store with results of bgformer",
+    )
+    _add_output(recluster)
+    _add_clusters(recluster)
+    recluster.add_argument(
+        "--cluster-name",
+        metavar="NAME",
+        help="column of obs to add the clusters as; without it, the stored clusters are replaced",
+    )
 
 
 def _add_info(parts: _Parts) -> None:
@@ -125,19 +140,59 @@ def _add_info(parts: _Parts) -> None:
     of.add_argument("path", metavar="FILE or MODEL", type=Path, nargs="?")
 
 
-def _add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def _add_clusters(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide how many clusters there are."""
+    _add_setting(parser, "n_clusters", "number of clusters", _whole_or_auto)
+    parser.add_argument(
+        "--resolution",
+        type=float,
+        metavar="X",
+        default=argparse.SUPPRESS,
+        help="higher gives more clusters, when their number is not given (default: "
+        f"{DEFAULT_RESOLUTION}, without splits that lack evidence)",
+    )
+
+
+def _add_setting(
+    parser: argparse.ArgumentParser, name: str, what: str, kind: Callable[[str], int | str]
+) -> None:
+    """Add an option for a setting of the fit; unless it is given, the settings' default holds."""
+    parser.add_argument(
+        f"--{name.replace('_', '-')}",
+        type=kind,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help=f"{what} (default: {getattr(Settings, name)})",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command that writes has."""
+    # at least one of the two is required, which the command checks
+    parser.add_argument("-o", "--output", metavar="OUT.h5ad", type=Path, help="file to write")
     parser.add_argument(
-        "-o", "--output", metavar="OUT.h5ad", type=Path, required=required, help="file to write"
+        "--csv",
+        metavar="OUT.csv",
+        type=Path,
+        help="table to write, with or without -o: name, cluster and confidence of each cell",
     )
     parser.add_argument(
-        "--key-added", metavar="NAME", default="bgformer", help="name of the results"
+        "--key-added",
+        metavar="NAME",
+        default="bgformer",
+        help="name of the results (default: %(default)s)",
     )
-    parser.add_argument("--layer", metavar="NAME", help="layer that holds the counts, if not X")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument(
         "--force", action="store_true", help="overwrite what is there, even the input"
+    )
+
+
+def _add_counts(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every command that reads counts has."""
+    parser.add_argument("--layer", metavar="NAME", help="layer that holds the counts, if not X")
+    parser.add_argument(
+        "--device", default=Settings.device, help="auto, cpu, cuda or mps (default: %(default)s)"
     )
 
 

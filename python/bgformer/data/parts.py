@@ -29,28 +29,27 @@ _AXES = {
 """The tables that the axes of a part, or of all in it, have the lengths of."""
 
 
-def check_parts(path: Path, layer: str | None = None) -> None:
+def check_parts(path: Path, read_later: str | None = None) -> None:
     """Raise unless all parts of an .h5ad file or a .zarr store can be read.
 
     Parameters
     ----------
     path
         The file or store, as anndata 0.8 or later writes it.
-    layer
-        Layer that holds the counts; None for ``X``. Its values are not read here, because the fit
-        reads and checks them.
+    read_later
+        Place of the counts, such as ``X``, if the fit reads and checks their values, which are
+        then not read here.
 
     Raises
     ------
     InputError
         Names the first part that cannot be read.
     """
-    counts = "X" if layer is None else f"layers/{layer}"
     with reading(f"'{path}'"):
         store = open_store(path, use_consolidated=False)  # as the copy, which is listed again
         try:
             dict(store.attrs)  # that they can be read
-            parts = _Parts(path, counts)
+            parts = _Parts(path, read_later)
             for name in ("obs", "var", *store):
                 if name not in PARTS:
                     raise InputError(
@@ -73,12 +72,12 @@ class _Parts:
     ----------
     path
         The file or store, for messages.
-    counts
-        The part whose values are read later.
+    read_later
+        The part whose values are read later, if there is one.
     """
 
-    def __init__(self, path: Path, counts: str) -> None:
-        self._path, self._counts = path, counts
+    def __init__(self, path: Path, read_later: str | None) -> None:
+        self._path, self._read_later = path, read_later
         self._lengths: dict[str, int] = {}
 
     def check(self, group: Any, child: str, name: str) -> None:
@@ -91,7 +90,9 @@ class _Parts:
                 self._check_table(part, name)
             if kind in ("csr_matrix", "csc_matrix"):
                 check_stored(sparse_dataset(part), f"{name} of '{self._path}'")
-            is_counts = name == self._counts or name.startswith(f"{self._counts}/")
+            is_counts = self._read_later is not None and f"{name}/".startswith(
+                f"{self._read_later}/"
+            )
             if not is_counts and _is_small(part):
                 read_elem(part)
                 for below in part if name in _AXES and name != "X" else ():

@@ -247,6 +247,11 @@ class StoredCells:
                 for name, entry in ((name, self._uns[name]) for name in self._uns)
             }
 
+    def read_uns(self, name: str) -> Any:
+        """Read an entry of ``uns``; None if there is none."""
+        with reading(f"uns of '{self.filename}'"):
+            return read_elem(self._uns[name]) if name in self._uns else None
+
 
 class _Raw:
     """The matrix of ``adata.raw``."""

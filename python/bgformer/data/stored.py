@@ -12,6 +12,7 @@ from anndata.io import read_elem, sparse_dataset
 from bgformer.data.matrices import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _NAMES = 2**16
@@ -65,7 +66,7 @@ class StoredTable:
 
 
 class StoredNames:
-    """Unique names of cells on disk, read one at a time.
+    """Unique names of cells on disk, read when they are asked for.
 
     Parameters
     ----------
@@ -88,6 +89,13 @@ class StoredNames:
         """Read a name."""
         with reading(f"a cell name of '{self._path}'"):
             return str(text(self.dataset[int(at) : int(at) + 1])[0])
+
+    def __iter__(self) -> Iterator[str]:
+        """Read all names, some at a time."""
+        for start in range(0, len(self), _NAMES):
+            with reading(f"the cell names of '{self._path}'"):
+                block = text(self.dataset[start : start + _NAMES])
+            yield from block
 
 
 def names(table: Any, path: Path) -> StoredNames | pd.Index:

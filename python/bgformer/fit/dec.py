@@ -12,7 +12,7 @@ from bgformer.fit.trainer import train
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
-    from bgformer.fit.trainer import Objective, Schedule
+    from bgformer.fit.schedule import Objective, Schedule
     from bgformer.network.network import Network
     from bgformer.runtime.progress import Progress
 

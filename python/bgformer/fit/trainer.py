@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from bgformer.arguments import weight
 from bgformer.fit.embedding import learned_units
 from bgformer.fit.kmeans import kmeans_centres
 from bgformer.fit.minibatches import Minibatches
@@ -23,6 +21,7 @@ from bgformer.runtime.devices import Portions
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
     from bgformer.fit.minibatches import Drawn, Minibatch
+    from bgformer.fit.schedule import Objective, Schedule
     from bgformer.network.network import Network
     from bgformer.runtime.progress import Progress
 
@@ -30,33 +29,6 @@ _TOKEN_CELLS = 10_000
 """Maximum number of cells used to set the anchor tokens."""
 _PROFILE_PRIOR = 5.0
 """Number of average cells added to the profile of each anchor."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """Weights of the loss terms; the ZINB reconstruction, per gene, has weight 1."""
-
-    self_supervised: float = 0.3
-    commitment: float = 0.1
-    dec: float = 0.0
-    """Weight of DEC. If above 0, training continues with DEC after the first clusters are found.
-    DEC is off by default because it makes clusters worse (docs/benchmarks.md)."""
-
-    def __post_init__(self) -> None:
-        """Check each weight, and convert numpy numbers to Python numbers."""
-        for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, weight(name, getattr(self, name)))
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Number and size of the training steps."""
-
-    max_steps: int = 50
-    batch_size: int = 256
-    learning_rate: float = 3e-4
-    genes_per_step: int = 256
-    """Number of genes, drawn again at each step, on which the ZINB term is estimated."""
 
 
 def set_tokens(network: Network, data: CountData, seed: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from bgformer.graph import leiden
+from bgformer.graph.defaults import DEFAULT_RESOLUTION, MIN_CELLS
 from bgformer.graph.mergers import (
     first_of,
     link_values,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-DEFAULT_RESOLUTION = 0.8
-MIN_CELLS = 10
-"""Minimum number of cells in a cluster, unless the number of clusters needs smaller ones."""
 ISLAND = 0.08
 """Two groups of anchors are islands, separated from each other, if their share of links is below
 this: the links between them over the geometric mean of the total links of each."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bgformer.arguments import not_both
-from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, MIN_CELLS, AnchorGraph
+from bgformer.graph.anchor_graph import AnchorGraph
+from bgformer.graph.defaults import DEFAULT_RESOLUTION, MIN_CELLS
 from bgformer.graph.votes import vote_in_blocks
 from bgformer.messages import InputError
 

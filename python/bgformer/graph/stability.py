@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from bgformer.graph.anchor_graph import MIN_CELLS, AnchorGraph
+from bgformer.graph.anchor_graph import AnchorGraph
+from bgformer.graph.defaults import MIN_CELLS
 from bgformer.graph.votes import vote
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bgformer.data.checks import warn_blank
 from bgformer.fit.dec import refine
-from bgformer.fit.trainer import Schedule
+from bgformer.fit.schedule import Schedule
 from bgformer.graph.anchor_graph import anchor_links
 from bgformer.graph.anchors import centres
 from bgformer.graph.communities import partition, warn_of_one

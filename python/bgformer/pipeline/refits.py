@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bgformer.fit.trainer import Objective
-from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION, AnchorGraph
+from bgformer.fit.schedule import Objective
+from bgformer.graph.anchor_graph import AnchorGraph
+from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.graph.stability import OtherFit, sampled
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.pipeline.fitting import fit_model

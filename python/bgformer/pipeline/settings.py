@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bgformer.arguments import not_both, positive, whole, whole_or_auto, wrong
-from bgformer.fit.trainer import Objective, Schedule
-from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.fit.schedule import Objective, Schedule
+from bgformer.graph.defaults import MIN_CELLS
 from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT, N_HEADS
 
@@ -54,7 +54,7 @@ class Settings:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         if not isinstance(self.objective, Objective):
-            raise wrong("objective", self.objective, "a bgformer.fit.trainer.Objective")
+            raise wrong("objective", self.objective, "a bgformer.fit.schedule.Objective")
         not_both(self.resolution, self.n_clusters)
         clusters, anchors = self.n_clusters, self.n_anchors
         if isinstance(clusters, int) and isinstance(anchors, int) and clusters > anchors:

@@ -13,7 +13,8 @@ from bgformer.data.sample import Sample, SelectedCounts
 from bgformer.data.source import OnDisk, source_of
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
-from bgformer.fit.trainer import Schedule, set_tokens, train
+from bgformer.fit.schedule import Schedule
+from bgformer.fit.trainer import set_tokens, train
 from bgformer.graph.anchors import centres, choose_number
 from bgformer.graph.evidence import profiles
 from bgformer.messages import InputError, InputWarning

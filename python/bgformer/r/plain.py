@@ -44,8 +44,8 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
     Returns
     -------
     ``labels`` (n,), codes into ``levels`` (strings), ``names`` and ``colours`` of these,
-    ``confidence`` (n,), ``embedding`` (n x n_latent), ``weights`` (CSC parts of the n x m matrix), ``anchors`` (m x n_latent),
-    ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
+    ``confidence`` (n,), ``embedding`` (n x n_latent), ``weights`` (CSC parts of the n x m
+    matrix), ``anchors`` (m x n_latent), ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
     ``version``, ``seed``, ``resolution``, ``nearest`` (k,), ``links`` (k,), ``n_considered``,
     ``evidence`` (columns of a table, see :func:`bgformer.graph.evidence.evidence`) and ``model``
     (bytes: what `bridge.predict` and `bridge.save` need besides).
@@ -71,9 +71,7 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
     }
 
 
-def clusters(
-    found: Partition, table: pd.DataFrame, looks: Looks | None = None
-) -> dict[str, Any]:
+def clusters(found: Partition, table: pd.DataFrame, looks: Looks | None = None) -> dict[str, Any]:
     """Return a partition as plain things."""
     looks = new_looks(found.n_clusters) if looks is None else looks
     return {

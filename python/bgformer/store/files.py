@@ -1,4 +1,7 @@
-"""Results written into a copy of the file that the cells are in, without reading its matrices."""
+"""Results in the file that the cells are in: read from it, and written into a copy of it.
+
+Neither reads the counts.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-from anndata.io import sparse_dataset, write_elem
+from anndata import AnnData
+from anndata.io import read_elem, sparse_dataset, write_elem
 from scipy import sparse
 
+from bgformer.data.matrices import as_csr, reading
 from bgformer.store import copies
+from bgformer.store.looks import colours_name
 from bgformer.store.results import latent_name, umap_name, weights_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from anndata import AnnData
+    from bgformer.data.source import StoredCells
 
 _CHUNK = 2**16
 """Values in a chunk of what is written."""
@@ -67,9 +73,6 @@ class StoredResults:
 
     def start(self, n_cells: int, n_latent: int, n_anchors: int) -> None:
         """Make room for the latent and the weights on anchors."""
-        if self._store is None:
-            with copies.writing(self._output):
-                self._store = copies.copied(self._source, self._copy)
         self._n_written = 0
         self._write(self._make_room, n_cells, n_latent, n_anchors)
 
@@ -82,14 +85,19 @@ class StoredResults:
         """Return latent and weights, from which rows are read as from arrays."""
         return self._write(self._written)
 
-    def describe(self, key: str, columns: dict[str, Any], stored: dict[str, Any]) -> None:
-        """Write columns of ``obs``, by their names, and an entry of ``uns``."""
-        self._write(self._describe, key, columns, stored)
+    def describe(self, columns: dict[str, Any], entries: dict[str, Any]) -> None:
+        """Write columns of ``obs`` and entries of ``uns``, by their names."""
+        self._write(self._describe, columns, entries)
+
+    def update(self, key: str, changed: dict[str, Any]) -> None:
+        """Write parts of an entry of ``uns``, by their names."""
+        self._write(self._update, key, changed)
 
     def _write(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Let the copy do what a method with the open copy as first argument does."""
-        assert self._store is not None  # `start` opens it
         with copies.writing(self._output):
+            if self._store is None:
+                self._store = copies.copied(self._source, self._copy)
             return self._store.run(function, self._store.root, *arguments)
 
     def _make_room(self, store: Any, n_cells: int, n_latent: int, n_anchors: int) -> None:
@@ -123,10 +131,15 @@ class StoredResults:
         obsm = store["obsm"]
         return obsm[self._latent], sparse_dataset(obsm[self._weights])
 
-    def _describe(
-        self, store: Any, key: str, columns: dict[str, Any], stored: dict[str, Any]
-    ) -> None:
-        """Write columns and an entry of ``uns``."""
+    def _update(self, store: Any, key: str, changed: dict[str, Any]) -> None:
+        """Write parts of an entry of ``uns``."""
+        for name, value in changed.items():
+            write_elem(store["uns"][key], name, value)
+
+    def _describe(self, store: Any, columns: dict[str, Any], entries: dict[str, Any]) -> None:
+        """Write columns of ``obs``, new ones after those that are there, and entries of ``uns``."""
+        for name, entry in entries.items():
+            write_elem(store["uns"], name, entry)
         obs = store["obs"]
         order = [str(name) for name in obs.attrs["column-order"]]
         for name, values in columns.items():
@@ -134,7 +147,37 @@ class StoredResults:
         order += [name for name in columns if name not in order]
         is_hdf5 = isinstance(store, h5py.File)
         obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if is_hdf5 else order
-        write_elem(store["uns"], key, stored)
+
+
+def read_results(cells: StoredCells, key: str) -> AnnData:
+    """Read the table of cells, and their results of one name, but no counts.
+
+    What is missing is left out, for `reading.results` to name it.
+
+    Parameters
+    ----------
+    cells
+        The open file.
+    key
+        Name of the results.
+
+    Raises
+    ------
+    InputError
+        If a part cannot be read.
+    """
+    with reading(f"obs of '{cells.filename}'"):
+        obs = read_elem(cells.obs.group)
+    obsm = {}
+    for name in (latent_name(key), weights_name(key)):
+        where = f"obsm/{name} of '{cells.filename}'"
+        if name in cells.obsm:
+            with reading(where):
+                obsm[name] = read_elem(cells.obsm[name])
+            if sparse.issparse(obsm[name]):
+                as_csr(obsm[name], where)  # checks the indices, which SciPy does not
+    colours = colours_name(key)
+    return AnnData(obs=obs, obsm=obsm, uns=cells.uns | {colours: cells.read_uns(colours)})
 
 
 def write_h5ad(cells: AnnData, path: Path, output: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from bgformer.arguments import positive, whole
+from bgformer.arguments import flag, positive, whole
 from bgformer.graph.evidence import Profiles
 from bgformer.messages import InputError
 from bgformer.pipeline.settings import Settings
@@ -80,6 +80,14 @@ def is_ours(stored: object) -> bool:
     return isinstance(stored, Mapping) and all(name in stored for name in _PARTS)
 
 
+def is_predicted(stored: Mapping[str, Any]) -> bool:
+    """Tell whether results are of cells that a model of other cells was given.
+
+    Files of earlier versions do not say so; their results are taken for those of a fit.
+    """
+    return flag("predicted", stored.get("predicted", False))
+
+
 def damage(stored: Mapping[str, Any]) -> str | None:
     """Return what is wrong with an entry of ``uns`` that is ours; None if it is whole."""
     return _damage_of(_check_parts, stored)
@@ -127,6 +135,7 @@ def _check_parts(stored: Mapping[str, Any]) -> None:
     if whole("n_clusters", stored["n_clusters"]) != n_clusters:
         raise ValueError(f"'n_clusters' is {stored['n_clusters']}, but there are {n_clusters}")
     whole("n_considered", stored["n_considered"])
+    is_predicted(stored)
     if not sparse.issparse(stored["links"]) or stored["links"].shape != (m, m):
         raise ValueError(f"'links' is not a sparse matrix of {m} x {m} anchors")
     genes, cells = np.asarray(stored["genes"]), np.asarray(stored["cells"])

@@ -66,7 +66,11 @@ def columns(
 
 
 def described(
-    fitted: Fitted, *, layer: str | None = None, batch_key: str | None = None
+    fitted: Fitted,
+    *,
+    layer: str | None = None,
+    batch_key: str | None = None,
+    predicted: bool = False,
 ) -> dict[str, Any]:
     """Return what goes into ``uns``; see :func:`bgformer.tl.cluster`.
 
@@ -76,6 +80,8 @@ def described(
         The model.
     layer, batch_key
         As given to the fit.
+    predicted
+        Whether the model was fitted to other cells, and then given these.
     """
     params = fitted.settings.described() | {"layer": layer, "batch_key": batch_key}
     return {
@@ -88,6 +94,7 @@ def described(
         "genes": fitted.genes.astype(object),
         "n_cells": fitted.latent.shape[0],
         "cells": fingerprints(fitted.latent),
+        "predicted": predicted,
         "profiles": fitted.profiles._asdict(),
         **described_clusters(fitted.partition, fitted.evidence),
     }
@@ -111,12 +118,13 @@ def store(
     *,
     layer: str | None = None,
     batch_key: str | None = None,
+    predicted: bool = False,
 ) -> None:
-    """Add a model's results to the cells it was fitted to, in their order."""
+    """Add the results of a model to its cells, in their order; see `described`."""
     adata.obsm[latent_name(key)] = fitted.latent
     adata.obsm[weights_name(key)] = fitted.weights
     adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
-    adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key)
+    adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key, predicted=predicted)
     label(adata, key, fitted.partition, new_looks(fitted.partition.n_clusters))
 
 

@@ -14,9 +14,9 @@ from bgformer.arguments import (
     text_or_none,
     whole_or_auto,
 )
-from bgformer.fit.trainer import Schedule
-from bgformer.graph.anchor_graph import MIN_CELLS
+from bgformer.fit.schedule import Schedule
 from bgformer.graph.communities import partition, warn_of_one
+from bgformer.graph.defaults import MIN_CELLS
 from bgformer.messages import InputError
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
@@ -125,6 +125,8 @@ def cluster(
           clusters before splits without evidence were undone);
         - "n_cells" and "cells" (a fingerprint of each cell, by which stored results recognise
           their cells);
+        - "predicted": False, or True if the model was fitted to other cells and then given these,
+          as by ``bgformer predict``;
         - "history": loss and unweighted loss terms at each training step;
         - "genes": names of the genes used;
         - "anchors" (m x n_latent), "anchor_clusters" (m,), and "links" between anchors (CSR m x m:
@@ -170,7 +172,8 @@ def cluster(
         device=device,
         seed=seed,
     )
-    what = {n: text_or_none(n, v) for n, v in (("layer", layer), ("batch_key", batch_key))}
+    where = {"layer": layer, "batch_key": batch_key}
+    what: dict[str, Any] = {name: text_or_none(name, given) for name, given in where.items()}
     copy, verbose = flag("copy", copy), flag("verbose", verbose)
     fitted = fit_model(settings, adata, InMemoryPlaces(), **what, verbose=verbose)
     adata = copy_of(adata) if copy else adata

@@ -10,8 +10,8 @@ import pandas as pd
 
 from bgformer.arguments import flag, is_several, positive, text_or_none, whole_or_auto, wrong
 from bgformer.data.checks import MIN_CELLS
-from bgformer.fit.trainer import Objective
-from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION
+from bgformer.fit.schedule import Objective
+from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.messages import InputError
 from bgformer.pipeline.fitting import place_cells
 from bgformer.pipeline.places import InMemoryPlaces

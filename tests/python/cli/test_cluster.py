@@ -20,7 +20,7 @@ FIT = ("--max-steps", "6", "--batch-key", "batch")
 KILLED = """
 import os, sys
 from bgformer.data import sample
-from bgformer.fit.trainer import Schedule
+from bgformer.fit.schedule import Schedule
 from bgformer.runtime import block_sizes
 from bgformer.store.checkpoint import Checkpoint
 sample.LEAST = block_sizes.PLACED = block_sizes.WEIGHTS = 64
@@ -41,7 +41,7 @@ def _small_blocks():
     """A training on some of the 150 cells, and results that come in several blocks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bgformer.data.sample.LEAST", 64)
-        patch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
+        patch.setattr("bgformer.fit.schedule.Schedule.batch_size", 8)
         for name, size in (("COUNTS", 32), ("PLACED", 64), ("WEIGHTS", 64)):
             patch.setattr(f"bgformer.runtime.block_sizes.{name}", size)
         yield

@@ -24,7 +24,7 @@ def in_blocks(monkeypatch):
 def from_a_sample(in_blocks, monkeypatch):
     """A training that sees 64 cells, from which the anchors are set too."""
     monkeypatch.setattr("bgformer.data.sample.LEAST", 64)
-    monkeypatch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.fit.schedule.Schedule.batch_size", 8)
     monkeypatch.setattr("bgformer.runtime.block_sizes.PLACED", 64)
     monkeypatch.setattr("bgformer.runtime.block_sizes.WEIGHTS", 64)
     monkeypatch.setattr("bgformer.runtime.block_sizes.LINKS", 100)
@@ -142,7 +142,7 @@ def test_no_more_than_a_block_is_read_at_once(donors, in_blocks, tmp_path, monke
     assert sum(read) == donors.n_obs  # once, as training sees all cells
     read.clear()
     monkeypatch.setattr("bgformer.data.sample.LEAST", 64)
-    monkeypatch.setattr("bgformer.fit.trainer.Schedule.batch_size", 8)
+    monkeypatch.setattr("bgformer.fit.schedule.Schedule.batch_size", 8)
     fitted = bgf.BGFormer(max_steps=3, n_top_genes=300, verbose=False).fit(path)
     assert max(read) == (32 if kind == "CSR" else 10)
     assert sum(read) == 2 * donors.n_obs  # the training cells, and all to be placed

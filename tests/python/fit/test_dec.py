@@ -12,7 +12,7 @@ from bgformer.data.counts import with_size_factors
 from bgformer.fit.dec import refine
 from bgformer.fit.embedding import embed, raw_heads
 from bgformer.fit.metric import calibrate
-from bgformer.fit.trainer import Objective, Schedule
+from bgformer.fit.schedule import Objective, Schedule
 from bgformer.runtime.progress import Progress
 from bgformer.runtime.threads import one_thread
 

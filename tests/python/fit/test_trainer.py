@@ -15,7 +15,8 @@ from bgformer.fit.embedding import embed, learned_units
 from bgformer.fit.initialise import network_for
 from bgformer.fit.metric import calibrate
 from bgformer.fit.minibatches import Minibatches
-from bgformer.fit.trainer import Objective, Schedule, set_tokens, train
+from bgformer.fit.schedule import Objective, Schedule
+from bgformer.fit.trainer import set_tokens, train
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.runtime.progress import Progress
 from bgformer.runtime.threads import one_thread

@@ -11,8 +11,9 @@ from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
 from bgformer.graph import anchor_graph
-from bgformer.graph.anchor_graph import MIN_CELLS, AnchorGraph
+from bgformer.graph.anchor_graph import AnchorGraph
 from bgformer.graph.communities import assign, partition
+from bgformer.graph.defaults import MIN_CELLS
 from bgformer.graph.votes import vote
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.network.heads import head_anchors

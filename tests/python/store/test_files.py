@@ -30,7 +30,7 @@ def results(partial):
             stored.add(np.ones((50, 32), np.float32), sparse.random(50, 64, 0.5, format="csr"))
         stored.end()
         text = np.array(["a"] * cells.n_obs, dtype=object)
-        stored.describe("bgformer", {"bgformer": text}, {str(i): text for i in range(20)})
+        stored.describe({"bgformer": text}, {str(i): text for i in range(20)})
 
 def whole(partial):
     files.write_h5ad(cells, partial, output)

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import bgformer as bgf
 from bgformer.data.source import opened
-from bgformer.graph.anchor_graph import DEFAULT_RESOLUTION
+from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.graph.evidence import Profiles, of_some
 from bgformer.store.results import check_key
 

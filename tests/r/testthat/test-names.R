@@ -37,10 +37,12 @@ test_that("several clusters can have one name", {
 test_that("identities that have nothing to do with the clusters are not their names", {
   other <- fit
   Seurat::Idents(other) <- "orig.ident"
-  expect_identical(levels(ReclusterBGFormer(other)$bgformer_clusters), levels(fit$bgformer_clusters))
+  expect_identical(levels(ReclusterBGFormer(other)$bgformer_clusters),
+                   levels(fit$bgformer_clusters))
   other$half <- rep(c("a", "b"), length.out = ncol(other))
   Seurat::Idents(other) <- "half"
-  expect_identical(levels(ReclusterBGFormer(other)$bgformer_clusters), levels(fit$bgformer_clusters))
+  expect_identical(levels(ReclusterBGFormer(other)$bgformer_clusters),
+                   levels(fit$bgformer_clusters))
 })
 
 test_that("clusters that were changed cell by cell are not overwritten", {

@@ -1,0 +1,48 @@
+"""``bgformer recluster``: other clusters from stored results, without the counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bgformer.cli.outputs import check_outputs, opened
+
+# All else is imported where it is used: --help and a mistyped option need not wait for torch.
+if TYPE_CHECKING:
+    import argparse
+
+
+def recluster(options: argparse.Namespace) -> None:
+    """Cluster the cells of a file again as their stored results allow, and write them."""
+    check_outputs(options)
+    from bgformer import tl
+    from bgformer.data import parts
+    from bgformer.data.source import StoredCells
+    from bgformer.runtime.progress import say
+    from bgformer.store import files
+    from bgformer.store.looks import colours_name
+    from bgformer.store.results import confidence_name
+
+    key = options.key_added
+    name = key if options.cluster_name is None else options.cluster_name
+    asked = {
+        given: vars(options)[given] for given in ("resolution", "n_clusters") if given in options
+    }
+    with opened(options) as (cells, partial, write_table):
+        is_stored = isinstance(cells, StoredCells)
+        adata = files.read_results(cells, key) if is_stored else cells
+        before = dict(tl.results(adata, key))
+        tl.recluster(adata, **asked, cluster_name=options.cluster_name, key_added=key)
+        columns = {column: adata.obs[column].values for column in (name, confidence_name(name))}
+        if partial is not None and is_stored:
+            now = adata.uns[key]
+            changed = {part: now[part] for part in now if now[part] is not before.get(part)}
+            parts.check_parts(options.input)
+            with files.StoredResults(options.input, partial, key, options.output) as stored:
+                colours = colours_name(name)
+                stored.describe(columns, {colours: adata.uns[colours]})
+                stored.update(key, changed)
+        elif partial is not None:
+            files.write_h5ad(adata, partial, options.output)
+        write_table(columns)
+    n_clusters = len(columns[name].categories)
+    say(f"{n_clusters} cluster{'' if n_clusters == 1 else 's'}", verbose=not options.quiet)
