@@ -30,7 +30,7 @@ if not LOG.handlers:
 
 
 class Progress:
-    """Report steps, loss and remaining seconds on standard error.
+    """Report steps and remaining seconds on standard error.
 
     In a terminal or a notebook, one line is rewritten in place. Elsewhere (a log file, a pipe, R),
     a line is printed for every tenth of the steps, so that logs stay short. As a context manager,
@@ -67,12 +67,12 @@ class Progress:
         if self._unfinished:
             print(file=sys.stderr, flush=True)
 
-    def update(self, step: int, loss: float) -> None:
-        """Report that `step` steps are done, and the latest loss."""
+    def update(self, step: int) -> None:
+        """Report that `step` steps are done."""
         if not self.verbose or not self._is_due(step):
             return
         left = (time.monotonic() - self.started) / step * (self.total - step)
-        text = f"step {step}/{self.total}, loss {loss:.4f}, {left:.0f} s left"
+        text = f"step {step}/{self.total}, {left:.0f} s left"
         if self.in_place:
             text = f"bgformer: {text}"
             # A line wider than the terminal would wrap and could not be rewritten.

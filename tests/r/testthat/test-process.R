@@ -27,7 +27,7 @@ test_that("progress is shown, and verbose = FALSE is silent", {
     cat("now silent\n")
     silent <- RunBGFormer(counts, max_steps = 10, verbose = FALSE)')
   at <- grep("now silent", said)
-  expect_true(any(grepl("step 10/10, loss", said[seq_len(at)])))
+  expect_true(any(grepl("step 10/10, 0 s left", said[seq_len(at)])))
   expect_length(said, at)
 })
 
