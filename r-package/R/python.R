@@ -185,6 +185,11 @@ load_bridge <- function() {
     stop("Python's bgformer ", version, " is loaded already, and this R package is version ",
          utils::packageVersion("bgformer"), "; restart R.", call. = FALSE)
   }
+  # igraph loads matplotlib, which logs where it keeps its fonts; R draws nothing with it
+  matplotlib <- reticulate::import("logging")$getLogger("matplotlib")
+  level <- matplotlib$level
+  matplotlib$setLevel("ERROR")
+  on.exit(matplotlib$setLevel(level))
   load_module("bgformer.r.bridge")
 }
 
