@@ -6,11 +6,12 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 
 import bgformer as bgf
-from bgformer.runtime.progress import Progress
+from bgformer.runtime.progress import LOG, Progress, lines_to
 
 STEPS = """
 import time
@@ -123,3 +124,20 @@ def test_lines_go_through_the_logger_whose_level_is_the_users(cells, capsys, tmp
         log.setLevel(logging.INFO)
     assert capsys.readouterr().err == ""
     assert (tmp_path / "log.txt").read_text().startswith("150 cells x ")
+
+
+def test_lines_go_to_a_function_on_its_own_thread(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert Progress(2).in_place
+    shown = []
+    with lines_to(shown.append):
+        line = Progress(2)
+        for step in (1, 2):
+            line.update(step)
+        thread = threading.Thread(target=LOG.info, args=("from elsewhere",))
+        thread.start()
+        thread.join()
+    assert shown == ["bgformer: step 1/2, 0 s left", "bgformer: step 2/2, 0 s left"]
+    assert capsys.readouterr().err == "bgformer: from elsewhere\n"
+    LOG.info("afterwards")
+    assert capsys.readouterr().err == "bgformer: afterwards\n"
