@@ -60,7 +60,7 @@ class Clock(Progress):
         super().__init__(n_steps, verbose=False)
         self.at = [time.perf_counter()]
 
-    def update(self, step: int, loss: float) -> None:
+    def update(self, step: int) -> None:
         """Record the time."""
         self.at.append(time.perf_counter())
 

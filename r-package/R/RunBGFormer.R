@@ -44,7 +44,7 @@
 #' @param seed.use Seed of the model: one whole number. The default, 0, is the same as in Python, so
 #'   that a run without a seed gives the same labels in both. (Seurat's default is 42.) The state of
 #'   R's own random numbers is not changed.
-#' @param verbose `TRUE` or `FALSE`: show progress and messages.
+#' @param verbose `TRUE` or `FALSE`: show progress and other messages.
 #' @param ... Further arguments of Python's `bgformer.tl.cluster`; dots in the names also work:
 #'   * `min_cells`: fewest cells of a cluster, 10; smaller clusters join the nearest one, unless
 #'     `n.clusters` needs them;
@@ -101,6 +101,11 @@
 #'   * `markers`: up to five of these genes that the cluster expresses more than the other.
 #'
 #'   [ReclusterBGFormer()] renews the table, and [EvidencePlot()] draws it.
+#'
+#' @section Progress: A run reports its progress as R messages: after every tenth of the training
+#'   steps, the step and the seconds left. `suppressMessages()` and `verbose = FALSE` hide them;
+#'   `sink(type = "message")` and knitr capture them. A handler may end the run, as in
+#'   `tryCatch(RunBGFormer(object), message = identity)`; nothing is changed then.
 #'
 #' @examplesIf bgformer_available()
 #' \donttest{

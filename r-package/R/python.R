@@ -2,7 +2,9 @@
 
 environment_name <- "r-bgformer"
 
-session <- new.env(parent = emptyenv()) # holds bgformer.r.bridge once it is loaded
+# Holds `bridge`, bgformer.r.bridge once it is loaded; `warn`, the option of whoever called Python;
+# and `left`, the message at which R code wanted to leave a run.
+session <- new.env(parent = emptyenv())
 
 # The part of pyproject.toml that says what Python must have. It comes with this package, because it
 # is needed before there is a Python to ask.
@@ -185,6 +187,12 @@ load_bridge <- function() {
     stop("Python's bgformer ", version, " is loaded already, and this R package is version ",
          utils::packageVersion("bgformer"), "; restart R.", call. = FALSE)
   }
+  load_module("bgformer.r.session")$show_lines_with(show_line)
+  # igraph loads matplotlib, which logs where it keeps its fonts; R draws nothing with it
+  matplotlib <- reticulate::import("logging")$getLogger("matplotlib")
+  level <- matplotlib$level
+  matplotlib$setLevel("ERROR")
+  on.exit(matplotlib$setLevel(level))
   load_module("bgformer.r.bridge")
 }
 
@@ -219,7 +227,34 @@ load_torch <- function() {
   load_module("torch")
 }
 
-# Lets `ask` call one function of bgformer.r.bridge; its errors and warnings become R's.
+# Shows a line of Python's as a message, and says whether Python is to go on. A handler of this
+# message may leave for anywhere, as one of tryCatch() does. That would jump over Python's frames,
+# which can end the process. So return() stops the jump here, and leave() repeats it once Python has
+# stopped.
+show_line <- function(line) {
+  said <- simpleMessage(paste0(line, "\n"))
+  old <- options(warn = session$warn) # whoever handles the message may warn
+  on.exit({
+    options(old)
+    session$left <- said
+    return(FALSE)
+  })
+  message(said)
+  on.exit(options(old))
+  TRUE
+}
+
+# Leaves a run as R code wanted to in show_line(), if it did.
+leave <- function(left) {
+  if (!is.null(left)) {
+    message(left) # its handler leaves, unless it decides otherwise this time
+    stop("the run was stopped while it showed the message '", trimws(conditionMessage(left)), "'.",
+         call. = FALSE)
+  }
+}
+
+# Lets `ask` call one function of bgformer.r.bridge; its lines become R's messages, and its errors
+# and warnings R's.
 ask_python <- function(ask) {
   bridge <- python_bridge()
   # R's collector must not find dead Python objects while rpy2 calls R, because rpy2 lets go of
@@ -227,9 +262,14 @@ ask_python <- function(ask) {
   gc(verbose = FALSE)
   # rpy2 loads R packages in its own way, and R warns about its library paths each time
   old <- options(warn = -1)
-  on.exit(options(old))
+  session$warn <- old$warn
+  on.exit({
+    options(old)
+    session$left <- NULL
+  })
   answer <- ask(bridge)
   options(old)
+  leave(session$left)
   told(answer)
 }
 

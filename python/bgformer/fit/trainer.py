@@ -158,7 +158,7 @@ def train(
     network.train()
     for step, drawn in enumerate(trainer.minibatches.drawn(schedule.max_steps), start=1):
         history.append({"step": step, **trainer.step(drawn)})
-        progress.update(step, history[-1]["loss"])
+        progress.update(step)
     network.eval()
     return {name: np.array([record[name] for record in history]) for name in history[0]}
 

@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from bgformer.messages import Names, code_of, for_users, worded
-from bgformer.r.session import interrupts_for_python
+from bgformer.r.session import interrupts_for_python, lines_for_r
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,8 @@ def answering(function: Callable[..., dict[str, Any]]) -> Callable[..., dict[str
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
             try:
-                answer = function(*args, **kwargs)
+                with lines_for_r():
+                    answer = function(*args, **kwargs)
             except KeyboardInterrupt:
                 answer = {"interrupted": True}
             except _EXPECTED_ERRORS as error:

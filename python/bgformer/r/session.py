@@ -1,4 +1,4 @@
-"""What Python needs inside a running R: rpy2 attached to it, and Ctrl-C for Python itself."""
+"""What Python needs inside a running R: rpy2, Ctrl-C for Python itself, and R's messages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from bgformer.runtime.progress import lines_to
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 _ATTACHED = "R was initialized outside of rpy2"
+_show_in_r: Callable[[str], bool] | None = None
 
 
 @contextmanager
@@ -68,6 +71,35 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
             return
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def show_lines_with(show: Callable[[str], bool]) -> None:
+    """Let R show the lines of the runs that it starts in this process.
+
+    Parameters
+    ----------
+    show
+        A function of R's. It returns False if R code wants to leave the run, and does not leave
+        itself: R would jump over Python's frames.
+    """
+    global _show_in_r
+    _show_in_r = show
+
+
+@contextmanager
+def lines_for_r() -> Iterator[None]:
+    """Show lines in R as they come; raise KeyboardInterrupt where R wants to leave."""
+    show = _show_in_r
+    if show is None:  # a separate process: R reads its standard error
+        yield
+        return
+
+    def show_or_stop(line: str) -> None:
+        if not show(line):
+            raise KeyboardInterrupt
+
+    with lines_to(show_or_stop):
+        yield
 
 
 _getsig = ctypes.pythonapi.PyOS_getsig

@@ -176,7 +176,7 @@ def test_threads_and_generators_of_the_caller_are_left_alone(cells):
 
 
 def test_threads_of_the_caller_are_left_alone_when_a_fit_fails(cells, monkeypatch):
-    def stop(self, step, loss):
+    def stop(self, step):
         raise KeyboardInterrupt
 
     before = torch.get_num_threads()

@@ -19,18 +19,6 @@ test_that("library(bgformer) starts nothing, and a run leaves R's state alone", 
                    c("started: FALSE", "warn: 1", "new: result", "random: TRUE"))
 })
 
-test_that("progress is shown, and verbose = FALSE is silent", {
-  said <- new_r('
-    suppressPackageStartupMessages(library(bgformer))
-    counts <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))$counts
-    loud <- RunBGFormer(counts, max_steps = 10)
-    cat("now silent\n")
-    silent <- RunBGFormer(counts, max_steps = 10, verbose = FALSE)')
-  at <- grep("now silent", said)
-  expect_true(any(grepl("step 10/10, loss", said[seq_len(at)])))
-  expect_length(said, at)
-})
-
 test_that("a run can be interrupted, and R can be interrupted after a run", {
   running <- new_r_running('
     suppressPackageStartupMessages(library(bgformer))
