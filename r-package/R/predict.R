@@ -7,9 +7,9 @@
 #' Genes are matched by name. Genes of the model that the new cells lack are treated as not
 #' measured, with a warning; more than half missing is an error. The reference no longer needs its
 #' cells: any subset works, but a cluster of which no cell is left has its number and no longer the
-#' name that you gave it. So does an object saved with `saveRDS()` and read in another
-#' session. `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model. Gene names
-#' that differ only in `_` and `-` are the same, because Seurat writes every name with `-`.
+#' name that you gave it. So does an object saved with `saveRDS()` and read in another session.
+#' `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model. Gene names that
+#' differ only in `_` and `-` are the same, because Seurat writes every name with `-`.
 #'
 #' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
 #'   genes x cells.
@@ -23,10 +23,11 @@
 #' @param ... Not used.
 #'
 #' @return The query with the same results in the same places as from [RunBGFormer()]: clusters (a
-#'   factor with the reference's levels, or the names that you gave these), confidence, the latent space (cells x dimensions, the
-#'   reference's own, so cells of both can be compared), and the model with the weights of the new
-#'   cells on its anchors. [ReclusterBGFormer()], [SaveBGFormer()] and the plots also take the
-#'   query. A model that the query had before is overwritten.
+#'   factor with the reference's levels, or the names that you gave these), confidence, the latent
+#'   space (cells x dimensions, the reference's own, so cells of both can be compared), and the
+#'   model with the weights of the new cells on its anchors. [ReclusterBGFormer()],
+#'   [SaveBGFormer()] and the plots also take the query. A model that the query had before is
+#'   overwritten.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))

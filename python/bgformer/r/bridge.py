@@ -187,8 +187,8 @@ def recluster(
     Returns
     -------
     ``labels``, ``levels``, ``names``, ``colours``, ``confidence``, ``anchor_clusters``,
-    ``anchor_support``, ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence`` as in
-    `plain.results`.
+    ``anchor_support``, ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence``
+    as in `plain.results`.
     """
     tensors, description = unpacked(model, weights["shape"][1])
     with persistence.damage_reported(HELD):

@@ -45,10 +45,11 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
     -------
     ``labels`` (n,), codes into ``levels`` (strings), ``names`` and ``colours`` of these,
     ``confidence`` (n,), ``embedding`` (n x n_latent), ``weights`` (CSC parts of the n x m
-    matrix), ``anchors`` (m x n_latent), ``anchor_clusters`` (m,), ``anchor_support`` (m,), ``genes``, ``history``, ``params``,
-    ``version``, ``seed``, ``resolution``, ``nearest`` (k,), ``links`` (k,), ``n_considered``,
-    ``evidence`` (columns of a table, see :func:`bgformer.graph.evidence.evidence`) and ``model``
-    (bytes: what `bridge.predict` and `bridge.save` need besides).
+    matrix), ``anchors`` (m x n_latent), ``anchor_clusters`` (m,), ``anchor_support`` (m,),
+    ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``, ``nearest`` (k,),
+    ``links`` (k,), ``n_considered``, ``evidence`` (columns of a table, see
+    :func:`bgformer.graph.evidence.evidence`) and ``model`` (bytes: what `bridge.predict` and
+    `bridge.save` need besides).
     """
     params = model.settings.described() | {"batch_key": batch_key}
     tensors, description = to_state(model)

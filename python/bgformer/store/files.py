@@ -137,7 +137,7 @@ class StoredResults:
             write_elem(store["uns"][key], name, value)
 
     def _describe(self, store: Any, columns: dict[str, Any], entries: dict[str, Any]) -> None:
-        """Write columns of ``obs``, new ones after those that are there, and entries of ``uns``."""
+        """Write entries of ``uns``, and columns of ``obs`` after those that are there."""
         for name, entry in entries.items():
             write_elem(store["uns"], name, entry)
         obs = store["obs"]

@@ -93,7 +93,7 @@ def test_what_is_refused_is_said_in_the_words_of_r(cells, tmp_path):
         assert said in bridge.run_stored(str(write(tmp_path, cells, **given)))["error"]
     batch = np.tile([f"batch {i}" for i in range(50)], 3)
     answer = bridge.run_stored(str(write(tmp_path, cells, batch)))
-    assert "column 'donor' of the cells' metadata has 50 batches" in answer["error"]
+    assert "batch.var has 50 batches for" in answer["error"]
     assert answer["code"] == "too-many-batches"
 
 
