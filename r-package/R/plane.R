@@ -5,6 +5,10 @@ plane_of <- function(object, results, reduction) {
   if (is.null(reduction) && inherits(object, "Seurat")) {
     reduction <- drawn_from(object, results$reduction.name)
   }
+  if (is.null(reduction) && inherits(object, "SingleCellExperiment")) {
+    reduction <- intersect("UMAP", reduction_names(object))
+    reduction <- if (length(reduction) > 0) reduction
+  }
   if (is.null(reduction)) {
     return(principal_plane(results$embedding))
   }
@@ -53,19 +57,15 @@ principal_plane <- function(latent) {
   at
 }
 
-# Colours far apart from each other (CIELAB, the first ones furthest) for normal, red-blind,
-# green-blind and blue-blind eyes; the first six are Okabe and Ito's.
+# As in Python's store/palette.py. Colours far apart from each other (CIELAB, the first ones
+# furthest) for normal, red-blind, green-blind and blue-blind eyes; the first six are Okabe and
+# Ito's.
 distant_colours <- c(
   "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8700FF", "#870F1E",
   "#C3E196", "#5A3C5A", "#4B2DB4", "#F0C3C3", "#C35AFF", "#FF005A", "#78F05A", "#B40000",
   "#780F78", "#4BE1F0", "#D200B4", "#00693C", "#FF6987", "#D2A55A", "#964B87", "#78692D",
   "#D2E100", "#784BF0", "#7887E1", "#E1A5C3", "#6900D2", "#691E96", "#5A961E", "#874BD2"
 )
-
-# Beyond 32 colours come again; the labels on the clusters tell them apart.
-cluster_colours <- function(clusters) {
-  setNames(rep_len(distant_colours, nlevels(clusters)), levels(clusters))
-}
 
 # One row for each group: the point nearest to its middle, so that the label is on the group.
 label_places <- function(places, groups) {

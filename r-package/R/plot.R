@@ -4,18 +4,22 @@
 #'
 #' @param object What [RunBGFormer()] or [PredictBGFormer()] returned: a Seurat object, a
 #'   SingleCellExperiment or a list of class `bgformer`.
-#' @param color.by `"cluster"` or `"confidence"`.
+#' @param color.by `"cluster"`, `"confidence"`, the name of a column of the cells' metadata (such as
+#'   an earlier clustering), or the name of a gene, whose log-normalised counts are drawn.
 #' @param reduction Name of the reduction to draw in, such as `"umap"`; its first two dimensions are
 #'   drawn. For a Seurat object, `NULL` takes the UMAP (or t-SNE) last made from these results, as
-#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`. Without one, and for other objects,
-#'   which do not record what a UMAP was made from, `NULL` takes the first two principal axes of the
-#'   latent space. The axis titles say which it is, with the share of the variance.
+#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`; for a SingleCellExperiment, which
+#'   does not record what a UMAP was made from, its `"UMAP"`. Without one, `NULL` takes the first
+#'   two principal axes of the latent space. The axis titles say which it is, with the share of the
+#'   variance.
 #' @param label `TRUE` or `FALSE`: write the names of the clusters into the plot.
 #' @param pt.size Size of the points; `NULL` chooses one by the number of cells.
 #' @param ... Further arguments of [ggplot2::geom_point()], such as `alpha`.
 #'
 #' @return A ggplot object, to which layers, scales and themes can be added. The colours of the
-#'   clusters can also be told apart by colour-blind readers.
+#'   clusters can also be told apart by colour-blind readers, and stay with a cluster when the
+#'   resolution changes. Rare clusters are drawn last, and the legend says how many cells each
+#'   cluster has. Half of the colours of the confidence are for values above 0.8.
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -29,24 +33,21 @@
 BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reduction = NULL,
                          label = TRUE, pt.size = NULL, ...) {
   check_plot(label)
-  color.by <- chosen_colour(color.by)
   results <- results_in(object, "BGFormerPlot")
+  by <- coloured_by(object, results, color.by)
   at <- plane_of(object, results, reduction)
-  cells <- data.frame(x = at[, 1], y = at[, 2], cluster = results$clusters,
-                      confidence = results$confidence)
+  cells <- data.frame(x = at[, 1], y = at[, 2], colour = by$values)
   size <- if (is.null(pt.size)) point_size(nrow(cells)) else as_number(pt.size, "pt.size")
   if (size <= 0) {
     stop_for("pt.size", pt.size, "a number above 0")
   }
-  # in an order that has nothing to do with the cells', so that no cluster lies on top
-  drawn <- cells[order((seq_len(nrow(cells)) * 0.6180339887) %% 1), ]
-  points <- ggplot2::geom_point(ggplot2::aes(colour = .data[[color.by]]), shape = 16, size = size,
-                                ...)
+  drawn <- cells[drawing_order(by$values), ]
+  points <- ggplot2::geom_point(ggplot2::aes(colour = .data$colour), shape = 16, size = size, ...)
   plot <- ggplot2::ggplot(drawn, ggplot2::aes(x = .data$x, y = .data$y)) + points +
-    colour_scale(color.by, results$clusters) + plane_theme() +
+    colour_scale(by) + plane_theme() +
     ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
-  if (label && color.by == "cluster") {
-    plot <- plot + label_layer(label_places(cells, cells$cluster), on = 60)
+  if (label && is.factor(by$values)) {
+    plot <- plot + label_layer(label_places(cells, by$values), on = 60)
   }
   plot
 }
@@ -75,7 +76,8 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
   at <- plane_of(object, results, reduction)
   mass <- colSums(results$weights)
   anchors <- data.frame(anchor_places(results$weights, at), share = mass / sum(mass),
-                        cluster = results$anchor.clusters)
+                        cluster = named_clusters(as.integer(results$anchor.clusters),
+                                                 results$names))
   used <- mass > 0 # a subset of the cells may leave anchors without any
   links <- anchor_links(results$weights, anchors)
   plot <- ggplot2::ggplot(anchors[used, ], ggplot2::aes(x = .data$x, y = .data$y)) +
@@ -87,7 +89,7 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
     ) +
     ggplot2::geom_point(ggplot2::aes(size = .data$share, fill = .data$cluster), shape = 21,
                         colour = "white", stroke = 0.3) +
-    ggplot2::scale_fill_manual(values = cluster_colours(anchors$cluster), name = "Cluster",
+    ggplot2::scale_fill_manual(values = colours_of(anchors$cluster, results), name = "Cluster",
                                guide = big_points(anchors$cluster)) +
     ggplot2::scale_size_area(max_size = 7, name = "Share of cells", labels = percent,
                              guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
@@ -111,22 +113,27 @@ anchor_places <- function(weights, at) {
   data.frame(x = at[cell[first], 1], y = at[cell[first], 2])
 }
 
+# Fainter links would only cover the rest.
+faintest_link <- 0.15
+
 # Pairs of anchors that share cells; a link's strength is the cosine of their weights.
 anchor_links <- function(weights, anchors) {
   shared <- Matrix::summary(Matrix::triu(Matrix::crossprod(weights), 1))
   lengths <- sqrt(colSums(weights^2))
   strength <- shared$x / (lengths[shared$i] * lengths[shared$j])
-  pairs <- shared[strength >= 0.05, ] # fainter ones would only cover the rest
+  strong <- strength >= faintest_link
+  pairs <- shared[strong, ]
   data.frame(x = anchors$x[pairs$i], y = anchors$y[pairs$i], xend = anchors$x[pairs$j],
-             yend = anchors$y[pairs$j], strength = strength[strength >= 0.05])
+             yend = anchors$y[pairs$j], strength = strength[strong])
 }
 
 #' Plot clusters and their stability over the resolution
 #'
 #' Clusters the anchors at each resolution, without training, and draws how many clusters there are
 #' and how stable they are: the mean adjusted Rand index (1 at most) with the clusters of a
-#' bootstrap sample of the cells. Where the upper curve is flat and the lower one is high, the data
-#' support that number of clusters.
+#' bootstrap sample of the cells. A flat part of the upper curve does not show that its number of
+#' clusters is right: clusters of several types can be as stable as those of one. [EvidencePlot()]
+#' shows what separates the clusters.
 #'
 #' @inheritParams BGFormerPlot
 #' @param resolutions Resolutions to try; `NULL` tries several, from 0.1 to 2.
@@ -157,14 +164,14 @@ ResolutionPlot <- function(object, resolutions = NULL) {
   table <- data.frame(resolution = as.vector(answer$resolution),
                       value = c(answer$n_clusters, answer$stability),
                       panel = rep(panels, each = length(answer$resolution)))
-  least <- data.frame(panel = rep(panels, each = 2), resolution = table$resolution[1],
-                      value = c(0, max(answer$n_clusters), min(0.5, answer$stability), 1))
+  numbers <- table[table$panel == "Clusters", ]
   ggplot2::ggplot(table, ggplot2::aes(x = .data$resolution, y = .data$value)) +
-    used_resolution(results, panels[1]) + ggplot2::geom_blank(data = least) +
+    used_resolution(results, panels[1]) +
     ggplot2::geom_line(colour = distant_colours[1]) +
     ggplot2::geom_point(colour = distant_colours[1], size = 2) +
+    ggplot2::geom_text(ggplot2::aes(label = .data$value), numbers, vjust = -0.8, size = 3.2) +
     ggplot2::facet_wrap("panel", ncol = 1, scales = "free_y", strip.position = "left") +
-    ggplot2::scale_y_continuous(breaks = whole_breaks) +
+    ggplot2::scale_y_continuous(breaks = whole_breaks, expand = c(0.05, 0, 0.2, 0)) +
     ggplot2::labs(x = "Resolution", y = NULL) +
     ggplot2::theme_classic(base_size = 12) +
     ggplot2::theme(strip.background = ggplot2::element_blank(), strip.placement = "outside",
@@ -218,10 +225,9 @@ EvidencePlot <- function(object, label = TRUE) {
     stop("there is only one cluster, so EvidencePlot() has none to compare it with; call ",
          "ReclusterBGFormer() with a resolution first.", call. = FALSE)
   }
-  if (nlevels(results$clusters) == nrow(table)) { # also names that the user gave
-    at <- match(c(table$cluster, table$nearest), table$cluster)
-    table[c("cluster", "nearest")] <- levels(results$clusters)[at]
-  }
+  nearest <- match(table$nearest, table$cluster)
+  table$cluster <- results$names
+  table$nearest <- results$names[nearest]
   table$cluster <- factor(table$cluster, unique(table$cluster))
   shares <- ask_python(function(python) python$link_shares())
   plot <- ggplot2::ggplot(table, ggplot2::aes(x = .data$links, y = .data$n_markers)) +
@@ -245,29 +251,6 @@ EvidencePlot <- function(object, label = TRUE) {
     plot <- plot + label_layer(places, on = 1)
   }
   plot
-}
-
-chosen_colour <- function(color.by) {
-  kinds <- c("cluster", "confidence")
-  if (identical(color.by, kinds)) {
-    return("cluster")
-  }
-  if (!is_name(color.by) || !color.by %in% kinds) {
-    stop_for("color.by", color.by, "\"cluster\" or \"confidence\"")
-  }
-  color.by
-}
-
-colour_scale <- function(color.by, clusters) {
-  if (color.by == "confidence") {
-    return(ggplot2::scale_colour_viridis_c(limits = c(0, 1), direction = -1, name = "Confidence"))
-  }
-  ggplot2::scale_colour_manual(values = cluster_colours(clusters), name = "Cluster",
-                               guide = big_points(clusters))
-}
-
-big_points <- function(clusters) {
-  ggplot2::guide_legend(ncol = ceiling(nlevels(clusters) / 10), override.aes = list(size = 3))
 }
 
 point_size <- function(n) {

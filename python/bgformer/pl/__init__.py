@@ -6,3 +6,8 @@ from bgformer.pl.evidence import evidence
 from bgformer.pl.markers import markers
 
 __all__ = ["embedding", "markers", "evidence", "resolution", "training"]
+
+
+def __dir__() -> list[str]:
+    """Name the plots alone, and not the modules that they are in."""
+    return __all__

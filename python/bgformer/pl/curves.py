@@ -33,8 +33,9 @@ def resolution(
 ) -> list[Axes] | None:
     """Draw the number of clusters and their stability against the resolution.
 
-    The dotted line is the resolution of the stored clusters, if they have one. Where the first
-    curve is flat and the second is high, the data support that number of clusters.
+    The dotted line is the resolution of the stored clusters, if they have one. A flat part of the
+    first curve does not show that its number of clusters is right: clusters of several types can
+    be as stable as those of one. :func:`bgformer.pl.evidence` shows what separates the clusters.
 
     Parameters
     ----------
@@ -73,7 +74,16 @@ def resolution(
         axis.axvline(current, color="0.4", linestyle=":")
         axis.set(xlabel="resolution", title={"n_clusters": "clusters"}.get(name, name))
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylim(0, None)
+    for resolution_, number in zip(table["resolution"], table["n_clusters"], strict=True):
+        axes[0].annotate(
+            str(number),
+            (resolution_, number),
+            textcoords="offset points",
+            xytext=(0, 5),
+            ha="center",
+            fontsize=8,
+        )
+    axes[0].margins(y=0.15)
     axes[0].yaxis.set_major_locator(MaxNLocator(integer=True))
     if "retrained" in table:
         axes[1].plot(table["resolution"], table["retrained"], marker="o", markersize=4)

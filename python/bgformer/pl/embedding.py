@@ -5,21 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import FuncNorm
 
 from bgformer.arguments import wrong
 from bgformer.data.matrices import CountsError
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_output, finish, names_in, panels
-from bgformer.pl.legends import legend_style, legend_width
+from bgformer.pl.legends import legend_style, legend_width, write_names
 from bgformer.tl import results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
+
+_RARE = 0.03
+"""Clusters with a smaller share of the cells are drawn last, so that no others hide them."""
 
 
 def embedding(
@@ -43,7 +48,8 @@ def embedding(
         Cells with the results of :func:`bgformer.tl.cluster`.
     color
         Columns of ``adata.obs`` or genes, one panel each; None for the clusters. "confidence"
-        stands for the confidence of these results, drawn from 0 to 1. Genes are drawn as log(1 +
+        stands for the confidence of these results, drawn from 0 to 1, with half of the colours
+        for values above 0.8. Rare clusters are drawn last. Genes are drawn as log(1 +
         counts), with the counts of each cell scaled to those of the median cell. This is not done
         if `layer` or `use_raw` is given, or if `adata` no longer has the counts.
     key_added
@@ -95,25 +101,56 @@ def embedding(
     genes = [name for name in names if ours and name not in adata.obs and name in adata.var_names]
     expressed = _with_expression(adata, list(dict.fromkeys(genes)), key_added)
     size = float(np.clip(60_000 / adata.n_obs, 4, 60))
+    with_clusters = adata[_rare_last(adata.obs[key_added])]
     for name, style, axis in zip(names, styles, axes, strict=True):
         style = {"frameon": False, "size": size} | style
-        if name == confidence:
-            style |= {"vmin": 0, "vmax": 1, "color_map": "viridis_r"}  # dark: confident
+        style |= _confidence_style(kwargs) if name == confidence else {}
         style |= kwargs
+        on_cells = style.get("legend_loc") == "on data" and "legend_loc" not in kwargs
+        if on_cells:
+            style["legend_loc"] = None
         sc.pl.embedding(
-            expressed if name in genes else adata,
+            expressed if name in genes else with_clusters if name == key_added else adata,
             basis=f"X_{key_added}_umap",
             color=name,
             ax=axis,
             show=False,
             **style,
         )
+        if on_cells:
+            write_names(axis, adata.obs[name], np.asarray(adata.obsm[f"X_{key_added}_umap"]))
         axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
         if name == confidence and "title" not in kwargs:
             axis.set_title("confidence")
     if finish(axes[0], ax=ax, show=show, save=save):
         return None
     return axes[0] if len(axes) == 1 else axes
+
+
+def _confidence_style(given: dict[str, Any]) -> dict[str, Any]:
+    """Return scanpy's options for the confidence, with those that the user gave left out."""
+    style: dict[str, Any] = {"color_map": "viridis_r"}  # dark: confident
+    if not {"norm", "vmin", "vmax", "vcenter"} & set(given):
+        # half of the colours are for values above .8, where most cells are
+        style["norm"] = FuncNorm((_spread, _gathered), vmin=0, vmax=1)
+    return style
+
+
+def _spread(confidence: np.ndarray) -> np.ndarray:
+    """Map values up to 0.8, and those above, to one half of 0 to 1 each."""
+    return np.interp(confidence, [0, 0.8, 1], [0, 0.5, 1])
+
+
+def _gathered(place: np.ndarray) -> np.ndarray:
+    """Undo `_spread`."""
+    return np.interp(place, [0, 0.5, 1], [0, 0.8, 1])
+
+
+def _rare_last(clusters: pd.Series) -> np.ndarray:
+    """Return an order of the cells in which those of rare clusters, less than 3 %, come last."""
+    sizes = clusters.map(clusters.value_counts()).astype(float).to_numpy()
+    rare = np.where(sizes < _RARE * len(sizes), sizes, np.inf)
+    return np.argsort(-rare, kind="stable")
 
 
 def _check_colours(adata: AnnData, names: list[str], key: str) -> None:

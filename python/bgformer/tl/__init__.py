@@ -6,3 +6,8 @@ from bgformer.tl.stability import resolutions
 from bgformer.tl.subclustering import subcluster
 
 __all__ = ["cluster", "recluster", "resolutions", "results", "subcluster"]
+
+
+def __dir__() -> list[str]:
+    """Name the functions alone, and not the modules that they are in."""
+    return __all__

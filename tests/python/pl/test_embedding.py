@@ -86,3 +86,39 @@ def test_a_column_that_is_not_there(drawn):
     with pytest.raises(ValueError, match=r"'batch' is neither a column of adata.obs nor a gene"):
         bgf.pl.embedding(drawn, color="batch")
     assert plt.get_fignums() == []
+
+
+def test_a_rare_cluster_is_drawn_last_and_its_name_beside_it(clustered):
+    sizes = clustered.obs["bgformer"].value_counts()
+    rarest = sizes.index[-1]
+    assert sizes[rarest] < 0.03 * clustered.n_obs
+    axis = bgf.pl.embedding(clustered)
+    drawn = np.asarray(axis.collections[0].get_offsets())
+    at = clustered.obsm["X_bgformer_umap"]
+    own = at[(clustered.obs["bgformer"] == rarest).to_numpy()]
+    np.testing.assert_allclose(sorted(drawn[-len(own) :, 0]), sorted(own[:, 0]), rtol=1e-6)
+    names = {text.get_text(): text for text in axis.texts}
+    assert set(names) == set(clustered.obs["bgformer"].cat.categories)
+    assert tuple(names[rarest].xyann) != (0, 0)
+    assert tuple(names["0"].xyann) == (0, 0)
+
+
+def test_the_confidence_can_have_limits_of_the_users_own(clustered):
+    axis = bgf.pl.embedding(clustered, color="confidence", vmin=0.5)
+    assert axis.collections[0].norm.vmin == 0.5
+    axis = bgf.pl.embedding(clustered, color="confidence")
+    assert axis.collections[0].norm(0.8) == pytest.approx(0.5)
+
+
+def test_names_of_the_users_own_are_drawn_in_the_clusters_colours(clustered):
+    names = {"0": "a cluster with a long name"}
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories(names)
+    axis = bgf.pl.embedding(clustered)
+    texts = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert texts[0] == "a cluster with a long name"
+
+
+def test_only_functions_are_named():
+    assert dir(bgf.pl) == sorted(bgf.pl.__all__)
+    assert "cluster" in dir(bgf.tl)
+    assert all(callable(getattr(bgf.tl, name)) for name in dir(bgf.tl))

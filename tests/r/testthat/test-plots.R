@@ -56,7 +56,7 @@ test_that("a SingleCellExperiment is drawn in the reduction that is named", {
   sce <- run(sce_object())
   at <- matrix(seq_len(2 * ncol(counts)), ncol = 2)
   SingleCellExperiment::reducedDim(sce, "UMAP") <- at
-  plot <- BGFormerPlot(sce, reduction = "UMAP")
+  plot <- BGFormerPlot(sce)
   expect_identical(plot$labels$y, "UMAP 2")
   expect_setequal(draw(plot)$data[[1]]$y, at[, 2])
   expect_match(error_of(BGFormerPlot(sce, reduction = "TSNE")),
@@ -67,6 +67,48 @@ test_that("the confidence has a scale from 0 to 1", {
   plot <- BGFormerPlot(with_umap, color.by = "confidence")
   expect_identical(plot$scales$get_scales("colour")$limits, c(0, 1))
   draw(plot)
+})
+
+test_that("cells are coloured by a column, an earlier clustering, or a gene", {
+  by_donor <- draw(BGFormerPlot(with_umap, color.by = "donor"))
+  expect_length(unique(by_donor$data[[1]]$colour), 2)
+  finer <- ReclusterBGFormer(with_umap, n.clusters = 5, cluster.name = "five")
+  expect_length(unique(draw(BGFormerPlot(finer, color.by = "five"))$data[[1]]$colour), 5)
+  three <- draw(BGFormerPlot(finer, color.by = "bgformer_clusters"))
+  expect_length(unique(three$data[[1]]$colour), 3)
+  values <- BGFormerPlot(with_umap, color.by = "LYZ")$data$colour
+  lyz <- counts["LYZ", ]
+  expect_identical(sum(values > 0), sum(lyz > 0))
+  expect_false(is.unsorted(values)) # cells that express it are drawn last
+  sce <- BGFormerPlot(run(sce_object(), max_steps = 20, n.clusters = 3), color.by = "LYZ")
+  expect_equal(sort(sce$data$colour), values)
+  expect_match(error_of(BGFormerPlot(with_umap, color.by = "nothing")),
+               "color.by = 'nothing' is neither a column of the cells' metadata nor a gene")
+  expect_match(error_of(BGFormerPlot(run(counts), color.by = "LYZ")), "a list of class 'bgformer'")
+})
+
+test_that("rare clusters are drawn last, and the legend counts", {
+  fit <- run(blood$counts, max_steps = 20, resolution = 1)
+  plot <- BGFormerPlot(fit)
+  sizes <- table(fit$clusters)
+  rare <- names(sizes)[sizes < 0.03 * sum(sizes)]
+  expect_gt(length(rare), 0)
+  expect_setequal(utils::tail(as.character(plot$data$colour), sum(sizes[rare])), rare)
+  labels <- plot$scales$get_scales("colour")$labels
+  expect_identical(labels[1], paste0("0 (", sizes[[1]], ")"))
+})
+
+test_that("a cluster keeps its colour when the resolution changes", {
+  colour_of <- function(object) {
+    data <- BGFormerPlot(object, label = FALSE)
+    drawn <- ggplot2::layer_data(data)
+    setNames(drawn$colour, paste(drawn$x, drawn$y))
+  }
+  finer <- ReclusterBGFormer(with_umap, n.clusters = 4)
+  before <- colour_of(with_umap)
+  after <- colour_of(finer)[names(before)]
+  expect_gt(mean(before == after), 0.6)
+  expect_length(unique(after), 4)
 })
 
 test_that("names that were given to the clusters are drawn, and plots can be added to", {
@@ -155,8 +197,8 @@ test_that("bad input is refused in one sentence", {
     expect_match(error_of(plot(seurat_object())), "this object has no bgformer model")
     expect_match(error_of(plot(1)), "takes what RunBGFormer\\(\\) returned")
   }
-  expect_match(error_of(BGFormerPlot(object, color.by = "donor")),
-               "color.by must be \"cluster\" or \"confidence\"")
+  expect_match(error_of(BGFormerPlot(object, color.by = "sample")),
+               "color.by = 'sample' is neither a column of the cells' metadata nor a gene")
   expect_match(error_of(BGFormerPlot(object, reduction = "pca")), "'pca' is not in the object")
   expect_match(error_of(BGFormerPlot(object, pt.size = "big")), "pt.size must be one number")
   expect_match(error_of(ResolutionPlot(object, resolutions = c(1, -1))),
