@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from scipy import sparse
 
 from bgformer._version import __version__
@@ -22,8 +23,6 @@ from bgformer.store.looks import Looks, colours_name, new_looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from anndata import AnnData
 
     from bgformer.data.source import StoredCells
     from bgformer.graph.communities import Partition
@@ -144,6 +143,18 @@ def label(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
     for name, values in columns(key, found, looks).items():
         adata.obs[name] = values
     adata.uns[colours_name(key)] = looks.colours_by_name()
+
+
+def check_storable(adata: AnnData) -> None:
+    """Raise unless `adata` is an AnnData that can take results."""
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
+    if adata.isbacked and adata.is_view:
+        raise InputError(
+            "view-of-a-file",
+            "adata is a part of a backed AnnData, which cannot take results; give "
+            "adata.to_memory().",
+        )
 
 
 def copy_of(adata: AnnData) -> AnnData:

@@ -2,10 +2,11 @@
 
 from bgformer.store.reading import results
 from bgformer.tl.clustering import cluster, recluster
+from bgformer.tl.prediction import predict
 from bgformer.tl.stability import resolutions
 from bgformer.tl.subclustering import subcluster
 
-__all__ = ["cluster", "recluster", "resolutions", "results", "subcluster"]
+__all__ = ["cluster", "predict", "recluster", "resolutions", "results", "subcluster"]
 
 
 def __dir__() -> list[str]:

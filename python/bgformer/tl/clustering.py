@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
 from bgformer.arguments import (
@@ -17,7 +16,6 @@ from bgformer.arguments import (
 from bgformer.fit.schedule import Schedule
 from bgformer.graph.communities import partition, warn_of_one
 from bgformer.graph.defaults import MIN_CELLS
-from bgformer.messages import InputError
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
@@ -28,6 +26,7 @@ from bgformer.store.results import (
     check_column,
     check_confidence,
     check_key,
+    check_storable,
     copy_of,
     label,
     store,
@@ -37,6 +36,8 @@ from bgformer.store.results import (
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from anndata import AnnData
 
 
 def cluster(
@@ -152,14 +153,7 @@ def cluster(
     >>> bgf.tl.cluster(adata)
     >>> adata.obs["bgformer"].value_counts()
     """
-    if not isinstance(adata, AnnData):
-        raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
-    if adata.isbacked and adata.is_view:
-        raise InputError(
-            "view-of-a-file",
-            "adata is a part of a backed AnnData, which cannot take results; give "
-            "adata.to_memory().",
-        )
+    check_storable(adata)
     check_key(adata, key_added)
     settings = Settings(
         n_clusters=n_clusters,
