@@ -42,6 +42,21 @@ names_of_clusters <- function(labels, given, numbers) {
   numbers
 }
 
+# Names that only the identities hold go into the column, because the identities are about to be
+# those of other clusters.
+keep_names <- function(object, fitted) {
+  if (fitted$cluster.name %in% colnames(object[[]])) {
+    column <- object[[]][[fitted$cluster.name]]
+    named <- named_clusters(fitted$labels, fitted$names)
+    numbers <- levels(fitted$anchor.clusters)
+    if (!is.null(names_of_clusters(fitted$labels, column, numbers)) &&
+          !identical(as.character(column), as.character(named))) {
+      object[[fitted$cluster.name]] <- setNames(named, colnames(object))
+    }
+  }
+  object
+}
+
 # The clusters of cells by their names, given their numbers from 1.
 named_clusters <- function(labels, names) {
   factor(names[labels], levels = unique(names))

@@ -20,7 +20,8 @@
 #' @return The object with new clusters, confidence and table of evidence, stored as [RunBGFormer()]
 #'   stores them; the latent space and the anchors stay as they are. Clusters that you renamed, in
 #'   their column or with `RenameIdents()`, keep their name as long as they have nearly the same
-#'   cells, and all such clusters keep their colour.
+#'   cells, and all such clusters keep their colour. A number is not a name, because numbers are by
+#'   size.
 #'
 #' @examplesIf bgformer_available()
 #' \donttest{
@@ -44,6 +45,7 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
   cluster.name <- new_name(cluster.name, object[[]], fitted)
   check_unchanged(fitted, object, cluster.name)
   fitted <- with_names(fitted, object)
+  object <- keep_names(object, fitted)
   object <- store_seurat(object, partition(fitted, resolution, n.clusters), cluster.name,
                          fitted$reduction.name)
   command <- SeuratObject::LogSeuratCommand(object, return.command = TRUE)

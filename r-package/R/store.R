@@ -148,6 +148,11 @@ results_in <- function(object, caller) {
       check_column(cells, column, is_right = if (column == columns[2]) is.numeric else is.atomic)
     }
     kept$confidence <- cells[[columns[2]]]
+    column <- cells[[columns[1]]]
+    if (is.null(names_of_clusters(kept$labels, column, levels(kept$anchor.clusters)))) {
+      kept$clusters <- setNames(as.factor(column), rownames(kept$weights)) # changed cell by cell
+      return(kept)
+    }
   }
   kept$clusters <- setNames(named_clusters(kept$labels, kept$names), rownames(kept$weights))
   kept

@@ -60,6 +60,7 @@ SubclusterBGFormer.Seurat <- function(object, cluster, n.clusters = NULL, resolu
   check_settings(device, verbose, separate.process, NULL, list())
   results <- results_in(object, "SubclusterBGFormer")
   which <- to_divide(results, object, cluster, cluster.name)
+  object <- keep_names(object, results)
   found <- counts_of_seurat(object, if (is.null(assay)) results$assay else assay, layer, verbose)
   settings <- list(n.clusters = n.clusters, resolution = resolution, device = device,
                    verbose = verbose)
@@ -113,31 +114,68 @@ to_divide <- function(results, object, cluster, cluster.name) {
   cells <- cells_of(object)
   check_columns(cluster.name, cells, results)
   earlier <- results$subclusters[[cluster.name]]
+  if (is.null(earlier) && any(column_names(cluster.name) %in% results$columns)) {
+    stop("cluster.name = '", cluster.name, "' is a column with the results of RunBGFormer(); ",
+         "choose another name.", call. = FALSE)
+  }
   if (!is.null(earlier) && !identical(earlier$anchor.clusters, results$anchor.clusters)) {
     stop("the clusters have changed since '", cluster.name, "' was made from them; give another ",
          "cluster.name.", call. = FALSE)
   }
   before <- results[c("clusters", "confidence")]
-  if (!is.null(earlier) && cluster.name %in% colnames(cells)) {
-    before <- list(clusters = as.factor(cells[[cluster.name]]),
+  if (!is.null(earlier) && all(column_names(cluster.name) %in% colnames(cells))) {
+    before <- list(clusters = parts_of(object, cells[[cluster.name]]),
                    confidence = cells[[confidence_name(cluster.name)]])
   }
-  clusters <- as.character(before$clusters)
-  own <- lapply(names_to_divide(cluster), function(name) {
-    own <- clusters == name | startsWith(clusters, paste0(name, "."))
+  names <- as.character(before$clusters)
+  wanted <- names_to_divide(cluster)
+  own <- Reduce(`|`, lapply(wanted, function(name) {
+    own <- cells_to_divide(name, names, as.character(results$clusters), earlier$splits)
     if (!any(own)) {
       stop("there is no cluster '", shown(name), "' (there: ",
-           listed(levels(before$clusters), most = 20), ").", call. = FALSE)
+           listed(intersect(levels(before$clusters), names), most = 20), ").", call. = FALSE)
     }
     own
-  })
-  own <- Reduce(`|`, own)
-  name <- paste(names_to_divide(cluster), collapse = "+")
+  }))
+  name <- paste(wanted, collapse = "+")
+  shared <- intersect(names[own], names[!own])
+  if (length(shared) > 0) {
+    stop("cells of '", shown(name), "' were divided together with others, into '",
+         shown(shared[1]), "'; to divide '", shown(name), "' alone, choose another cluster.name.",
+         call. = FALSE)
+  }
   if (sum(own) < least_cells) {
     stop("cluster '", shown(name), "' has ", sum(own), " cells, too few to divide; at least ",
          least_cells, " are needed.", call. = FALSE)
   }
   list(name = name, cells = own, before = before, earlier = earlier)
+}
+
+# Clusters and parts as they are called now: RenameIdents() may have renamed parts.
+parts_of <- function(object, column) {
+  column <- as.factor(column)
+  if (inherits(object, "Seurat")) {
+    names <- names_of_clusters(as.integer(column), SeuratObject::Idents(object), levels(column))
+    if (length(unique(names)) > 1) {
+      return(named_clusters(as.integer(column), names))
+    }
+  }
+  column
+}
+
+# Which cells are of a cluster: one that is there, one of the results, or one that was divided.
+# Names are the user's own, so a part cannot be told by how its name begins.
+cells_to_divide <- function(cluster, names, first, splits) {
+  if (cluster %in% names) {
+    return(names == cluster)
+  }
+  if (cluster %in% first) {
+    return(first == cluster)
+  }
+  parts <- sum(splits$n_clusters[splits$cluster == cluster])
+  own <- lapply(paste0(cluster, ".", seq_len(parts) - 1)[seq_len(parts)], cells_to_divide,
+                names = names, first = first, splits = splits)
+  Reduce(`|`, own, rep(FALSE, length(names)))
 }
 
 # Fewer cannot say anything about clusters.
@@ -184,11 +222,12 @@ divided <- function(which, fitted) {
   replaced <- unique(clusters[which$cells])
   parts <- paste0(which$name, ".", seq_len(nlevels(fitted$anchor.clusters)) - 1)
   if (length(parts) == 1) { # clusters that were looked at together stay apart
-    parts <- if (all(startsWith(replaced, which$name))) which$name
+    parts <- if (!grepl("+", which$name, fixed = TRUE) || which$name %in% replaced) which$name
   }
   if (!is.null(parts)) {
     clusters[which$cells] <- parts[fitted$labels]
-    order <- append(order, setdiff(parts, order), min(match(replaced, order)) - 1)
+    before <- order[seq_len(min(match(replaced, order)) - 1)]
+    order <- c(setdiff(before, parts), parts, setdiff(order, c(before, parts)))
   }
   confidence <- unname(which$before$confidence)
   confidence[which$cells] <- fitted$confidence

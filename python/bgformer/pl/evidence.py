@@ -10,6 +10,7 @@ from scipy import sparse
 from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
 from bgformer.graph.votes import vote_in_blocks
 from bgformer.pl.figure import check_output, finish, panels
+from bgformer.store.looks import looks_of
 from bgformer.store.results import weights_name
 from bgformer.tl import results
 
@@ -68,6 +69,7 @@ def evidence(
     check_output(ax, show, save)
     stored = results(adata, key_added)
     table = stored["evidence"]
+    names = looks_of(adata, key_added, stored, adata.obsm[weights_name(key_added)]).names
     if adata.n_obs != stored["n_cells"]:  # a subset, whose cells decide what is drawn
         weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
         labels = vote_in_blocks(weights, np.asarray(stored["anchor_clusters"]))[0]
@@ -93,7 +95,8 @@ def evidence(
         # both clusters are then at the same position
         mutual = nearest[one] in set(seen["cluster"]) and nearest[nearest[one]] == one
         side = "right" if mutual and int(one) < int(nearest[one]) else "left"
-        text = f" {one} " if mutual else f" {one} ({nearest[one]})"
+        name, other = names[int(one)], names[int(nearest[one])]
+        text = f" {name} " if mutual else f" {name} ({other})"
         axis.annotate(text, (x, y), fontsize=8, ha=side, va="center")
     axis.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
     axis.set_ylim(0, None)

@@ -37,7 +37,8 @@ class Looks(NamedTuple):
     def inherited(self, before: np.ndarray, now: np.ndarray, mass: np.ndarray) -> Looks:
         """Return the looks of another clustering of the same anchors.
 
-        A cluster with nearly the same cells keeps its name. Others have their number as name. Each
+        A cluster with nearly the same cells keeps its name, and several of one name keep it if all
+        have nearly the same cells. Others have their number as name. Each
         has the colour of the cluster whose heir it is, or a new one.
 
         Parameters
@@ -46,9 +47,13 @@ class Looks(NamedTuple):
             As in `graph.continuity.unchanged`; these are the looks of `before`.
         """
         names = numbers(int(now.max()) + 1)
-        for cluster, earlier in enumerate(unchanged(before, now, mass)):
-            if earlier >= 0 and not self.names[earlier].isdecimal():
-                names[cluster] = self.names[earlier]
+        same = unchanged(before, now, mass)
+        # of a name that several clusters have, a part would mean something else
+        changed = {name for earlier, name in enumerate(self.names) if earlier not in same}
+        for cluster, earlier in enumerate(same):
+            if earlier >= 0 and self.names[earlier] not in changed:
+                name = self.names[earlier]
+                names[cluster] = names[cluster] if name.isdecimal() else name
         return Looks(names, kept_colours(self.colours, heirs(before, now, mass)))
 
     def column(self, labels: np.ndarray) -> pd.Categorical:

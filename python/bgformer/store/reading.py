@@ -48,6 +48,13 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
             key=key,
         )
     stored = adata.uns[key]
+    if isinstance(stored, Mapping) and "splits" in stored:
+        raise InputError(
+            "subclusters",
+            "adata.uns['{key}'] describes subclusters, which have no anchors of their own here; "
+            "give the name of the results that they are from.",
+            key=key,
+        )
     if not is_ours(stored):
         raise InputError(
             "foreign-results",

@@ -64,35 +64,76 @@ def check_subclusters(adata: AnnData, column: str, key: str) -> None:
         )
 
 
-def divided(column: pd.Series, clusters: list[str]) -> Divided:
+def divided(adata: AnnData, column: str, key: str, clusters: list[str]) -> Divided:
     """Return the cells of some clusters, with those of all parts they were divided into before.
 
     Parameters
     ----------
+    adata
+        The cells.
     column
-        Cluster of each cell.
+        Column of ``obs`` with the clusters and parts until now; `key` if there are no parts yet.
+    key
+        Name of the results that the clusters were first from.
     clusters
         Names of the clusters.
 
     Raises
     ------
     InputError
-        If there is no cluster of this name.
+        If there is no cluster of this name, or some of its cells were divided together with those
+        of another.
     """
-    names = column.astype(str)
-    cells = np.zeros(len(column), dtype=bool)
+    names = adata.obs[column].astype(str).to_numpy()
+    cells = np.zeros(len(names), dtype=bool)
     for cluster in clusters:
-        own = (names == cluster) | names.str.startswith(cluster + _SIGN)
+        own = _cells_of(adata, column, key, cluster, names)
         if not own.any():
-            there = ", ".join(f"'{name}'" for name in _categories(column))
             raise InputError(
                 "no-such-cluster",
                 "there is no cluster '{given}' (there: {there}).",
                 given=cluster,
-                there=there,
+                there=_listed(adata.obs[column], names),
             )
-        cells |= own.to_numpy()
+        cells |= own
+    shared = sorted(set(names[cells]) & set(names[~cells]))
+    if shared:
+        raise InputError(
+            "divided-together",
+            "cells of '{given}' were divided together with others, into '{shared}'; to divide "
+            "'{given}' alone, choose another {name[cluster_name]}.",
+            given=_AND.join(clusters),
+            shared=shared[0],
+        )
     return Divided(_AND.join(clusters), cells)
+
+
+def _cells_of(
+    adata: AnnData, column: str, key: str, cluster: str, names: np.ndarray
+) -> np.ndarray:
+    """Return which cells are of a cluster: one that is there, one of the results, or one divided.
+
+    Names are a user's own, so a part cannot be told by how its name begins.
+    """
+    if cluster in names:
+        own: np.ndarray = names == cluster
+        return own
+    first = adata.obs[key].astype(str).to_numpy()
+    if cluster in first:
+        return np.asarray(first == cluster)
+    own = np.zeros(len(names), dtype=bool)
+    if column != key:
+        splits = adata.uns[column]["splits"]
+        n_parts = splits["n_clusters"][splits["cluster"].astype(str) == cluster]
+        for number in range(int(n_parts.sum())):
+            own |= _cells_of(adata, column, key, f"{cluster}{_SIGN}{number}", names)
+    return own
+
+
+def _listed(column: pd.Series, names: np.ndarray) -> str:
+    """Return the names of the clusters that have cells, for a message."""
+    there = set(names)
+    return ", ".join(f"'{name}'" for name in _categories(column) if name in there)
 
 
 def store_parts(
@@ -118,15 +159,17 @@ def store_parts(
     found = fitted.partition
     names = adata.obs[base].astype(object).to_numpy(copy=True)
     categories, colours = _categories(adata.obs[base]), _colours(adata, base)
-    replaced = [name for name in categories if name in set(names[which.cells])]
+    there = set(names[which.cells])
+    replaced = [name for name in categories if name in there]
     parts = [f"{which.name}{_SIGN}{number}" for number in range(found.n_clusters)]
     if len(parts) == 1:  # not divided; clusters that were looked at together stay apart
-        parts = [which.name] if which.name in (name.split(_SIGN)[0] for name in replaced) else []
+        parts = [] if _AND in which.name and which.name not in replaced else [which.name]
     if parts:
         names[which.cells] = np.array(parts, dtype=object)[found.labels]
-        at = categories.index(replaced[0])
-        colours = {parts[0]: colours[replaced[0]]} | colours
-        categories[at:at] = [name for name in parts if name not in categories]
+        colours = {parts[0]: colours.get(replaced[0], "")} | colours
+        before = categories[: categories.index(replaced[0])]
+        after = [name for name in categories if name not in {*parts, *before}]
+        categories = [*(name for name in before if name not in parts), *parts, *after]
     left = set(names)
     categories = [name for name in categories if name in left]
     confidence = adata.obs[confidence_name(base)].to_numpy(copy=True)

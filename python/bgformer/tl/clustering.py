@@ -209,7 +209,8 @@ def recluster(
     ``obs[key_added + "_confidence"]`` and, in ``uns[key_added]``, "anchor_clusters", "resolution",
     "n_clusters", "n_considered" and "evidence" are replaced. With `cluster_name`, only
     ``obs[cluster_name]`` and ``obs[cluster_name + "_confidence"]`` are set. Clusters with nearly
-    the same cells as before keep the names that you gave them in ``obs[key_added]``. The colours
+    the same cells as before keep the names that you gave them in ``obs[key_added]`` (a number is
+    not a name: numbers are by size; clusters of one name stay one category). The colours
     in ``uns[key_added + "_colors"]`` also stay; a split cluster leaves its colour to the largest
     part.
 

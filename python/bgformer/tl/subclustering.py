@@ -103,8 +103,9 @@ def subcluster(
     ------
     CountsError, ValueError
         If `adata` has no results named `key_added`, there is no cluster of a given name, it has
-        fewer than 20 cells, the counts or a setting cannot be used, the column is not from
-        bgformer, or the clusters have changed since it was made.
+        fewer than 20 cells, some of these were divided together with others, the counts or a
+        setting cannot be used, the column is not from bgformer, or the clusters have changed since
+        it was made.
 
     Examples
     --------
@@ -118,7 +119,7 @@ def subcluster(
     name = f"{key_added}_sub" if name is None else name
     check_subclusters(adata, name, key_added)
     base = name if name in adata.uns else key_added
-    which = divided(adata.obs[base], _names_in(clusters))
+    which = divided(adata, base, key_added, _names_in(clusters))
     if which.cells.sum() < MIN_CELLS:
         raise InputError(
             "too-few-cells",

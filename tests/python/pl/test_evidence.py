@@ -26,7 +26,7 @@ def test_of_a_subset_its_own_clusters_and_numbers_of_cells_are_drawn(clustered):
     some = clustered[clustered.obs["bgformer"].isin(["0", "2"])].copy()
     some.obs["bgformer"] = some.obs["bgformer"].cat.rename_categories({"0": "T cells"})
     axis = bgf.pl.evidence(some, show=False)
-    assert [text.get_text().split()[0] for text in axis.texts] == ["0", "2"]
+    assert [text.get_text().split()[0] for text in axis.texts] == ["T", "2"]
     sizes = axis.collections[0].get_sizes()
     assert len(sizes) == 2
     assert sizes[0] > whole[0]  # a larger share of fewer cells

@@ -51,6 +51,16 @@ def test_two_clusters_may_have_one_name(clustered):
     assert clustered.uns["bgformer"]["n_clusters"] > 2
 
 
+def test_a_name_of_two_clusters_does_not_stay_with_one_of_them(clustered):
+    n_clusters = clustered.uns["bgformer"]["n_clusters"]
+    rarest = str(n_clusters - 1)
+    both = clustered.obs["bgformer"].isin(["0", rarest])
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].astype(str).mask(both, "X")
+    with pytest.warns(UserWarning, match="their names are gone: 'X'"):
+        bgf.tl.recluster(clustered, resolution=4.0)
+    assert "X" not in set(clustered.obs["bgformer"])
+
+
 def test_only_clusters_with_the_same_cells_keep_their_names(clustered):
     n_clusters = clustered.uns["bgformer"]["n_clusters"]
     names = {str(number): f"type {number}" for number in range(n_clusters)}

@@ -159,3 +159,40 @@ def test_parts_of_other_clusters_are_not_taken_for_parts_of_these(divided, uncha
         bgf.tl.subcluster(divided, "1", **QUIET)
     bgf.tl.subcluster(divided, "1", n_clusters=2, cluster_name="other", **QUIET)
     assert {"1.0", "1.1"} <= set(divided.obs["other"])
+
+
+def test_a_part_is_told_by_its_cells_and_not_by_its_name(clustered):
+    names = {"0": "B", "1": "B.cell", "2": "0.1"}
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories(names)
+    before = clustered.obs["bgformer"].astype(str)
+    for _ in range(2):
+        bgf.tl.subcluster(clustered, "B", n_clusters=2, **QUIET)
+        after = clustered.obs["bgformer_sub"].astype(str)
+        assert set(after[before == "B"]) == {"B.0", "B.1"}
+        assert list(after[before != "B"]) == list(before[before != "B"])
+
+
+def test_cells_that_were_divided_together_with_others_stay_together(divided, unchanged):
+    joint = divided.obs["bgformer_sub"].astype(str).replace({"0.1": "joint", "2": "joint"})
+    divided.obs["bgformer_sub"] = joint
+    message = "cells of '0' were divided together with others, into 'joint'"
+    with unchanged(divided), pytest.raises(ValueError, match=message):
+        bgf.tl.subcluster(divided, "0", n_clusters=2, **QUIET)
+
+
+def test_a_renamed_part_is_a_part_of_its_cluster(divided):
+    of_0 = divided.obs["bgformer"] == "0"
+    names = {"0.0": "naive"}
+    divided.obs["bgformer_sub"] = divided.obs["bgformer_sub"].cat.rename_categories(names)
+    bgf.tl.subcluster(divided, "naive", n_clusters=2, **QUIET)
+    assert {"naive.0", "naive.1", "0.1"} <= set(divided.obs["bgformer_sub"])
+    bgf.tl.subcluster(divided, "0", n_clusters=3, **QUIET)
+    assert set(divided.obs["bgformer_sub"][of_0]) == {"0.0", "0.1", "0.2"}
+    assert list(divided.obs["bgformer_sub"].cat.categories[:4]) == ["0.0", "0.1", "0.2", "1"]
+
+
+def test_colours_that_are_gone_are_chosen_anew(clustered):
+    del clustered.uns["bgformer_colors"]
+    bgf.tl.subcluster(clustered, "0", n_clusters=2, **QUIET)
+    given = list(clustered.uns["bgformer_sub_colors"])
+    assert len(set(given)) == len(given) == clustered.obs["bgformer_sub"].nunique()

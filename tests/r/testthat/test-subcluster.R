@@ -49,6 +49,26 @@ test_that("names that the user gave are those of the parts", {
   expect_identical(levels(named$bgformer_subclusters)[1:2], c("T cells.0", "T cells.1"))
 })
 
+test_that("a part is told by its cells, and not by its name", {
+  named <- Seurat::RenameIdents(fit, `0` = "B", `1` = "B.cell")
+  for (again in 1:2) {
+    named <- SubclusterBGFormer(named, "B", n.clusters = 2, verbose = FALSE)
+    expect_setequal(named$bgformer_subclusters[of_0], c("B.0", "B.1"))
+    expect_identical(sum(named$bgformer_subclusters == "B.cell"), sum(fit$bgformer_clusters == "1"))
+  }
+  # names that only the identities held are in the column now
+  expect_identical(levels(named$bgformer_clusters)[1:3], c("B", "B.cell", "2"))
+  expect_identical(levels(ReclusterBGFormer(named)$bgformer_clusters)[1:2], c("B", "B.cell"))
+})
+
+test_that("parts that were renamed are parts of their cluster", {
+  renamed <- Seurat::RenameIdents(parts, `0.0` = "naive")
+  further <- SubclusterBGFormer(renamed, "naive", n.clusters = 2, verbose = FALSE)
+  expect_identical(levels(further$bgformer_subclusters)[1:3], c("naive.0", "naive.1", "0.1"))
+  again <- SubclusterBGFormer(further, "0", n.clusters = 2, verbose = FALSE)
+  expect_identical(again$bgformer_subclusters, parts$bgformer_subclusters)
+})
+
 test_that("one type is not divided", {
   expect_warning(
     whole <- SubclusterBGFormer(fit, "2", verbose = FALSE),
@@ -69,16 +89,25 @@ test_that("what cannot be divided is said, and why", {
   other <- fit
   other$bgformer_subclusters <- "mine"
   changed <- ReclusterBGFormer(parts, n.clusters = 3)
+  joint <- Seurat::RenameIdents(parts, `0.1` = "joint", `2` = "joint")
   cases <- list(
     list(fit, "99", "there is no cluster '99' \\(there: '0', '1'"),
     list(fit, NULL, "cluster"),
     list(fit, smallest, "too few to divide; at least 20 are needed"),
     list(other, "0", "bgformer_subclusters"),
     list(changed, "0", "the clusters have changed since 'bgformer_subclusters' was made"),
+    list(joint, "0", "cells of '0' were divided together with others, into 'joint'"),
     list(object, "0", "no bgformer model; call RunBGFormer"),
     list(blood$counts, "0", "takes a Seurat object or a SingleCellExperiment")
   )
   for (case in cases) {
     expect_error(SubclusterBGFormer(case[[1]], case[[2]], verbose = FALSE), case[[3]])
+  }
+})
+
+test_that("results of RunBGFormer() are not overwritten", {
+  for (name in c("bgformer_clusters", "bgformer_confidence")) {
+    expect_error(SubclusterBGFormer(fit, "0", cluster.name = name, verbose = FALSE),
+                 "is a column with the results of RunBGFormer")
   }
 })
