@@ -77,9 +77,9 @@
 #'     (anchors x dimensions), `anchor.clusters` (a factor), `anchor.support` (0 to 1: the
 #'     probability that an anchor belongs to its cluster's dominant type), `weights` (cells x
 #'     anchors, sparse; rows sum to 1), `labels` (the number of each cell's cluster, from 1) and
-#'     `colours` (of the clusters, for plots), `cell.keys` (a number for each cell, made from its latent,
-#'     by which bgformer recognises cells that were subset, reordered or renamed), `model` (raw: the
-#'     trained network and the held-out counts of the anchors, a few megabytes, which
+#'     `colours` (of the clusters, for plots), `cell.keys` (a number for each cell, made from its
+#'     latent, by which bgformer recognises cells that were subset, reordered or renamed), `model`
+#'     (raw: the trained network and the held-out counts of the anchors, a few megabytes, which
 #'     [ReclusterBGFormer()], [PredictBGFormer()] and [SaveBGFormer()] need), and `cluster.name`,
 #'     `reduction.name`, `columns` and `reductions`: where the results are, and every name that
 #'     bgformer wrote.
