@@ -101,7 +101,7 @@ def _stored(
 
         def write_file(fitted: Fitted, what: dict[str, Any]) -> None:
             results.store(cells, fitted, key, **what)
-            files.write_h5ad(cells, partial, options.output)
+            files.write_cells(cells, partial, options.output)
 
         yield InMemoryPlaces(), write_file
 

@@ -42,7 +42,7 @@ def recluster(options: argparse.Namespace) -> None:
                 stored.describe(columns, {colours: adata.uns[colours]})
                 stored.update(key, changed)
         elif partial is not None:
-            files.write_h5ad(adata, partial, options.output)
+            files.write_cells(adata, partial, options.output)
         write_table(columns)
     n_clusters = len(columns[name].categories)
     say(f"{n_clusters} cluster{'' if n_clusters == 1 else 's'}", verbose=not options.quiet)

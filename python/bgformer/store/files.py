@@ -5,6 +5,7 @@ Neither reads the counts.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -180,17 +181,17 @@ def read_results(cells: StoredCells, key: str) -> AnnData:
     return AnnData(obs=obs, obsm=obsm, uns=cells.uns | {colours: cells.read_uns(colours)})
 
 
-def write_h5ad(cells: AnnData, path: Path, output: Path) -> None:
-    """Write cells as `AnnData.write_h5ad` does, and survive a full disk.
+def write_cells(cells: AnnData, path: Path, output: Path) -> None:
+    """Write cells as `AnnData.write_h5ad` or `write_zarr` does, and survive a full disk.
 
     Parameters
     ----------
     cells
         What to write.
     path
-        The file to write.
+        The file or store to write.
     output
-        What it will be renamed to, for messages.
+        What it will be renamed to, by whose ending it is a file or a store.
 
     Raises
     ------
@@ -199,6 +200,11 @@ def write_h5ad(cells: AnnData, path: Path, output: Path) -> None:
     """
     cells.strings_to_categoricals()
     with copies.writing(output):
+        if output.suffix == ".zarr":
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Writing zarr v2")  # of anndata's default
+                cells.write_zarr(path)
+            return
         file = copies.Hdf5(path, "w")
         complete = False
         try:

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import warnings
 
 import anndata
 import numpy as np
@@ -222,3 +223,18 @@ def test_a_resumed_run_writes_its_table(given, table, tmp_path, monkeypatch, cap
     cells = anndata.read_h5ad(given)
     bgf.tl.cluster(cells, max_steps=3, verbose=False)
     assert_table(table, cells.obs)
+
+
+def test_a_store_of_an_older_version_is_written_as_a_store(pbmc700, tmp_path, capsys):
+    zarr = pytest.importorskip("zarr")
+    old, new = tmp_path / "old.zarr", tmp_path / "new.zarr"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Writing zarr v2")
+        pbmc700[:150].copy().write_zarr(old)
+    zarr.open_group(old, mode="r+", use_consolidated=False).attrs.clear()
+    zarr.consolidate_metadata(old)
+    given = ["cluster", str(old), "-o", str(new), "--max-steps", "2", "--quiet"]
+    assert main(given) == 0
+    assert new.is_dir()
+    assert "bgformer" in anndata.read_zarr(new).obs
+    assert "zarr v2" not in capsys.readouterr().err

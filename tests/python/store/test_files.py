@@ -33,7 +33,7 @@ def results(partial):
         stored.describe({"bgformer": text}, {str(i): text for i in range(20)})
 
 def whole(partial):
-    files.write_h5ad(cells, partial, output)
+    files.write_cells(cells, partial, output)
 
 partial = Path(sys.argv[2])
 for write in (results, whole):
@@ -83,7 +83,7 @@ def test_cells_are_written_as_anndata_writes_them(cells, tmp_path):
     cells.obs["text"] = ["a", "b"] * 75
     cells.uns["more"] = {"of": "it"}
     cells.write_h5ad(tmp_path / "theirs.h5ad")
-    files.write_h5ad(cells, tmp_path / "ours.h5ad", tmp_path / "out.h5ad")
+    files.write_cells(cells, tmp_path / "ours.h5ad", tmp_path / "out.h5ad")
     ours, theirs = (anndata.read_h5ad(tmp_path / f"{name}.h5ad") for name in ("ours", "theirs"))
     pd.testing.assert_frame_equal(ours.obs, theirs.obs)
     pd.testing.assert_frame_equal(ours.var, theirs.var)
