@@ -1,11 +1,12 @@
 """Plots of the results that :mod:`bgformer.tl` stores."""
 
+from bgformer.pl.anchors import anchors
 from bgformer.pl.curves import resolution, training
 from bgformer.pl.embedding import embedding
 from bgformer.pl.evidence import evidence
 from bgformer.pl.markers import markers
 
-__all__ = ["embedding", "markers", "evidence", "resolution", "training"]
+__all__ = ["embedding", "anchors", "markers", "evidence", "resolution", "training"]
 
 
 def __dir__() -> list[str]:

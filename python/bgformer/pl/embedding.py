@@ -93,7 +93,7 @@ def embedding(
             "{name[ax]} holds one panel, but {name[color]} names {n_names}; leave {name[ax]} out.",
             n_names=len(names),
         )
-    _ensure_umap(adata, key_added)
+    ensure_umap(adata, key_added)
     styles = [legend_style(adata, name) for name in names]
     beside = [legend_width(adata, name, style) for name, style in zip(names, styles, strict=True)]
     axes = [ax] if ax is not None else panels(len(names), beside=beside)
@@ -167,7 +167,7 @@ def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
             )
 
 
-def _ensure_umap(adata: AnnData, key: str) -> None:
+def ensure_umap(adata: AnnData, key: str) -> None:
     """Compute the UMAP of the latent unless it is stored already."""
     import anndata as ad
     import scanpy as sc

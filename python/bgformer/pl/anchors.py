@@ -1,0 +1,113 @@
+"""The anchors, and the links that clusters are found from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.collections import LineCollection
+from scipy import sparse
+
+from bgformer.pl.embedding import ensure_umap
+from bgformer.pl.figure import check_output, finish, panels
+from bgformer.store.looks import looks_of
+from bgformer.store.results import umap_name, weights_name
+from bgformer.tl import results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+
+_FAINTEST = 0.15
+"""Links with a smaller cosine would only cover the rest."""
+_LARGEST = 150.0
+"""Area of the largest anchor, in square points."""
+
+
+def anchors(
+    adata: AnnData,
+    *,
+    key_added: str = "bgformer",
+    ax: Axes | None = None,
+    show: bool | None = None,
+    save: str | Path | None = None,
+) -> Axes | None:
+    """Draw the anchors in the UMAP of the latent space, with the cells behind them in grey.
+
+    An anchor is drawn at the cell nearest to the mean of its cells. Its area is the share of all
+    cells' weight that is on it, and its colour that of its cluster. A line is darker the more
+    cells two anchors share (the cosine of their weights); the clusters are found from these links.
+    The UMAP is computed and stored as by :func:`bgformer.pl.embedding`.
+
+    Parameters
+    ----------
+    adata
+        Cells with the results of :func:`bgformer.tl.cluster`.
+    key_added
+        Name under which the results are stored.
+    ax
+        Axes to draw into.
+    show
+        Show the figure. None shows it unless `ax` or `save` is given or the backend has no window.
+    save
+        File to write the figure to.
+
+    Returns
+    -------
+    None if the figure is shown, otherwise the Axes.
+
+    Raises
+    ------
+    ValueError
+        If `adata` has no results named `key_added`.
+    FileNotFoundError
+        If the folder of `save` does not exist.
+    """
+    check_output(ax, show, save)
+    stored = results(adata, key_added)
+    ensure_umap(adata, key_added)
+    weights = sparse.csc_matrix(adata.obsm[weights_name(key_added)])
+    cells = np.asarray(adata.obsm[umap_name(key_added)])
+    mass = np.asarray(weights.sum(axis=0)).ravel()
+    used = np.flatnonzero(mass)  # a subset of the cells may leave anchors without any
+    weights, mass = weights[:, used], mass[used]
+    looks = looks_of(adata, key_added, stored, adata.obsm[weights_name(key_added)])
+    clusters = np.asarray(stored["anchor_clusters"])[used]
+    at = _places(weights, cells)
+    axis = panels(1)[0] if ax is None else ax
+    axis.scatter(cells[:, 0], cells[:, 1], s=4, color="0.88", linewidths=0)
+    axis.add_collection(_links(weights, at))
+    colours = np.array(looks.colours, dtype=object)[clusters]
+    area = _LARGEST * mass / mass.max()
+    edges: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.3, "zorder": 3}
+    axis.scatter(at[:, 0], at[:, 1], s=area, c=list(colours), **edges)
+    for cluster in np.unique(clusters):
+        axis.scatter([], [], color=looks.colours[cluster], label=looks.names[cluster])
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    axis.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
+    axis.spines[["top", "right"]].set_visible(False)
+    return None if finish(axis, ax=ax, show=show, save=save) else axis
+
+
+def _places(weights: sparse.csc_matrix, cells: np.ndarray) -> np.ndarray:
+    """Return where each anchor is drawn, m x 2: at the cell nearest to the mean of its cells."""
+    mean = np.asarray(weights.T @ cells) / np.asarray(weights.sum(axis=0)).T
+    anchor = np.repeat(np.arange(weights.shape[1]), np.diff(weights.indptr))
+    away = np.square(cells[weights.indices] - mean[anchor]).sum(axis=1)
+    order = np.lexsort((away, anchor))
+    first = order[np.unique(anchor[order], return_index=True)[1]]
+    return np.asarray(cells[weights.indices[first]])
+
+
+def _links(weights: sparse.csc_matrix, at: np.ndarray) -> LineCollection:
+    """Return lines between the anchors that share cells."""
+    length = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=0)).ravel())
+    shared = sparse.coo_matrix(sparse.triu(weights.T @ weights, k=1))
+    strength = shared.data / (length[shared.row] * length[shared.col])
+    strong = strength >= _FAINTEST
+    ends = np.stack([at[shared.row[strong]], at[shared.col[strong]]], axis=1)
+    alpha = np.clip(strength[strong], 0, 0.8)
+    shades = np.column_stack([np.full((len(alpha), 3), 0.25), alpha])
+    return LineCollection(list(ends), colors=shades, linewidths=0.5, zorder=2)
