@@ -152,6 +152,11 @@ class Fitted:
         yield from gathered(blocks())
         warn_blank(np.flatnonzero(blank), len(at), cells.obs_names)
 
+    def placed(self, cells: Cells, *, layer: str | None = None) -> Fitted:
+        """Return the model with other cells, placed among its anchors; see `embed`."""
+        latent = np.concatenate(list(self.embed(cells, layer=layer)))
+        return self.with_cells(latent, anchor_weights(latent, self.anchors))
+
     def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return cluster and confidence, both (n,), of cells with this latent (from `embed`)."""
         weights = anchor_weights(latent, self.anchors)

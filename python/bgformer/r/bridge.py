@@ -21,7 +21,6 @@ from bgformer.graph.evidence import Profiles, evidence
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
-from bgformer.network.anchor_weights import anchor_weights
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
@@ -120,9 +119,7 @@ def predict_stored(folder: str, fitted: dict[str, Any], device: str) -> dict[str
 
 def _placed(cells: Cells, fitted: dict[str, Any], device: str) -> dict[str, Any]:
     """Put cells among a model's anchors and return what R is told of them."""
-    model = model_of(fitted, device)
-    latent = np.concatenate(list(model.embed(cells)))
-    return results(model.with_cells(latent, anchor_weights(latent, model.anchors)))
+    return results(model_of(fitted, device).placed(cells))
 
 
 @answering

@@ -6,11 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bgformer.arguments import flag, text_or_none, wrong
 from bgformer.model import BGFormer
-from bgformer.network.anchor_weights import anchor_weights
 from bgformer.store.results import check_key, check_storable, copy_of, store
 
 if TYPE_CHECKING:
@@ -78,9 +75,7 @@ def predict(
     check_storable(adata)
     check_key(adata, key_added)
     layer, copy = text_or_none("layer", layer), flag("copy", copy)
-    fitted = _model(reference, device)
-    latent = np.concatenate(list(fitted.embed(adata, layer=layer)))
-    found = fitted.with_cells(latent, anchor_weights(latent, fitted.anchors))
+    found = _model(reference, device).placed(adata, layer=layer)
     adata = copy_of(adata) if copy else adata
     store(adata, found, key_added, layer=layer, predicted=True)
     return adata if copy else None
