@@ -175,6 +175,7 @@ def store_parts(
     confidence = adata.obs[confidence_name(base)].to_numpy(copy=True)
     confidence[which.cells] = found.confidence
     stored = _described(adata.uns.get(column), which, fitted, _mark(adata, key), key)
+    stored["evidence"] = stored["evidence"][stored["evidence"]["cluster"].isin(categories)]
     adata.obs[column] = pd.Categorical(names, categories=categories)
     adata.obs[confidence_name(column)] = confidence
     adata.uns[colours_name(column)] = added_colours(colours, categories)
@@ -200,7 +201,8 @@ def _described(
     evidence = evidence if found.n_clusters > 1 else evidence[:0]
     if before is not None:
         splits = pd.concat([_without(before["splits"], which.name), splits], ignore_index=True)
-        earlier = _without(before["evidence"], which.name)
+        earlier = before["evidence"]
+        earlier = earlier[~earlier["cluster"].isin(evidence["cluster"])]
         evidence = pd.concat([earlier, evidence], ignore_index=True)
     return {
         "version": __version__,

@@ -172,6 +172,15 @@ def test_a_part_is_told_by_its_cells_and_not_by_its_name(clustered):
         assert list(after[before != "B"]) == list(before[before != "B"])
 
 
+def test_evidence_of_other_clusters_stays(clustered):
+    names = {"0": "B", "1": "B.cell"}
+    clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories(names)
+    bgf.tl.subcluster(clustered, "B.cell", n_clusters=2, **QUIET)
+    bgf.tl.subcluster(clustered, "B", n_clusters=2, **QUIET)
+    table = clustered.uns["bgformer_sub"]["evidence"]
+    assert set(table["cluster"]) == {"B.0", "B.1", "B.cell.0", "B.cell.1"}
+
+
 def test_cells_that_were_divided_together_with_others_stay_together(divided, unchanged):
     joint = divided.obs["bgformer_sub"].astype(str).replace({"0.1": "joint", "2": "joint"})
     divided.obs["bgformer_sub"] = joint
