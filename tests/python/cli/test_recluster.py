@@ -65,7 +65,7 @@ def assert_same(found, expected):
         for part in ("data", "indices", "indptr"):
             np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
     elif hasattr(found, "keys"):
-        assert list(found) == list(expected)
+        assert set(found) == set(expected)  # older versions of anndata list them as the disk does
         for name in found:
             assert_same(found[name], expected[name])
     else:
