@@ -14,6 +14,7 @@ from bgformer.fit.schedule import Objective, Schedule
 from bgformer.graph.defaults import MIN_CELLS
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
+from bgformer.pipeline.prediction import NewCells
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.devices import pick_device
 from bgformer.store import persistence, state
@@ -249,7 +250,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         """
         fitted, layer = self._found(), text_or_none("layer", layer)
         with opened(adata) as cells:
-            return np.concatenate(list(fitted.embed(cells, layer=layer)))
+            return np.concatenate(list(fitted.embed(NewCells(fitted, cells, layer))))
 
     def predict(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
         """Return the cluster of each cell, shape (n,) int32.

@@ -93,7 +93,7 @@ def _stored(
             def write_into_copy(fitted: Fitted, what: dict[str, Any]) -> None:
                 columns = results.columns(key, fitted.partition)
                 looks = new_looks(fitted.partition.n_clusters)
-                entries = {colours_name(key): looks.colours_by_name()}
+                entries = {colours_name(key): looks.colours_of(columns[key])}
                 stored.describe(columns, {key: results.described(fitted, **what), **entries})
 
             yield stored, write_into_copy

@@ -45,6 +45,12 @@ class Partition(NamedTuple):
         Share of links between each cluster and its nearest, shape (k,); see `AnchorGraph.nearest`.
     n_considered
         Number of clusters before splits without evidence were undone.
+    outlier
+        How unlike the cells of the fit new cells are, shape (n,), 0 to 1; see
+        `graph.outliers.scores`. None for the cells of the fit.
+    unassigned
+        True for new cells that are too unlike the cells of the fit to be of their cluster, shape
+        (n,); None for the cells of the fit.
     """
 
     labels: np.ndarray
@@ -55,6 +61,14 @@ class Partition(NamedTuple):
     nearest: np.ndarray
     links: np.ndarray
     n_considered: int
+    outlier: np.ndarray | None = None
+    unassigned: np.ndarray | None = None
+
+    @property
+    def n_cells(self) -> np.ndarray:
+        """Number of cells assigned to each cluster, shape (k,)."""
+        assigned = self.labels if self.unassigned is None else self.labels[~self.unassigned]
+        return np.bincount(assigned, minlength=self.n_clusters)
 
     @property
     def n_clusters(self) -> int:

@@ -9,12 +9,10 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import binom, false_discovery_control, norm
 
-from bgformer.data.counts import rows_of_values, with_size_factors
-from bgformer.data.scaling import LOG_TOTAL
-from bgformer.fit.embedding import embed
-from bgformer.network.anchor_weights import anchor_weights, heaviest
-from bgformer.network.heads import head_anchors, head_columns
-from bgformer.runtime.threads import at_once
+from bgformer.graph.outliers import null
+from bgformer.graph.thinning import halves, members, per_10_000
+from bgformer.network.anchor_weights import heaviest
+from bgformer.network.heads import head_anchors
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
@@ -43,8 +41,8 @@ _PLACES = 9
 class Profiles(NamedTuple):
     """Held-out counts of each anchor of the linear head.
 
-    m is the number of anchors of this head, s the number of cells used and d the number of latent
-    columns of this head.
+    m is the number of anchors of this head, s the number of cells used, d the number of latent
+    columns of this head, and t the number of cells that were scored; see `graph.outliers`.
 
     Attributes
     ----------
@@ -59,6 +57,10 @@ class Profiles(NamedTuple):
     first, second
         Latent positions of the cells from the first half of their counts, which also determines
         `nearest`, and from the second half, s x d float16 each.
+    scored_nearest
+        Nearest anchor of each scored cell, shape (t,) int32.
+    scored_ratio, scored_counts, scored_share
+        Their scores, shape (t,) float32 each; see `outliers.Scored`.
     """
 
     cells: np.ndarray
@@ -67,6 +69,10 @@ class Profiles(NamedTuple):
     nearest: np.ndarray
     first: np.ndarray
     second: np.ndarray
+    scored_nearest: np.ndarray
+    scored_ratio: np.ndarray
+    scored_counts: np.ndarray
+    scored_share: np.ndarray
 
 
 class Gap(NamedTuple):
@@ -79,10 +85,8 @@ class Gap(NamedTuple):
 def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) -> Profiles:
     """Split counts into two random halves; assign cells by one and sum up the other per anchor.
 
-    Given a cell's expression, Poisson counts split this way are independent (data thinning;
-    Neufeld et al. 2024, JMLR 25(57)). A difference between clusters in the second half is
-    therefore not due to the noise by which cells were assigned. Sums per anchor can be added up to
-    sums per cluster.
+    A difference between clusters in the second half is not due to the noise by which cells were
+    assigned; see `thinning.halves`. Sums per anchor can be added up to sums per cluster.
 
     Parameters
     ----------
@@ -99,32 +103,21 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
-    one, other = sample.counts.copy(), sample.counts.copy()
-    one.data = rng.binomial(one.data.astype(np.int64), 0.5).astype(np.float32)
-    other.data -= one.data
-    other.eliminate_zeros()
-    columns, own = head_columns(anchors.shape[1])[0], head_anchors(len(anchors))[0]
-
-    def linear(half: sparse.csr_matrix) -> np.ndarray:
-        counts = with_size_factors(half, sample.batch, sample.median_counts)
-        return embed(network, counts)[:, columns]
-
-    first, second = at_once(linear, (one, other))
-    weights = anchor_weights(first, anchors[own, columns], n_heads=1)
-    nearest = heaviest(weights)
-    of_anchors = sparse.csr_matrix(
-        (np.ones(len(nearest), dtype=np.float32), (nearest, np.arange(len(nearest)))),
-        shape=(weights.shape[1], len(nearest)),
+    first, second = halves(network, sample, anchors, rng)
+    n_anchors = head_anchors(len(anchors))[0].stop
+    of_anchors = members(first.nearest, n_anchors)
+    one, other = (
+        np.clip(half.latent, -_FARTHEST, _FARTHEST).astype(np.float16) for half in (first, second)
     )
-    depth = np.maximum(np.asarray(other.sum(axis=1)).ravel(), 1)
-    detected = (of_anchors @ (other > 0).astype(np.float32)).toarray()
-    other.data *= (LOG_TOTAL / depth)[rows_of_values(other)].astype(np.float32)
+    scored = null((first, second), anchors, rng)
     return Profiles(
-        np.bincount(nearest, minlength=weights.shape[1]).astype(np.float32),
-        (of_anchors @ other).toarray(),
-        detected,
-        nearest.astype(np.int32),
-        *(np.clip(half, -_FARTHEST, _FARTHEST).astype(np.float16) for half in (first, second)),
+        np.bincount(first.nearest, minlength=n_anchors).astype(np.float32),
+        (of_anchors @ per_10_000(second.counts)).toarray(),
+        (of_anchors @ (second.counts > 0).astype(np.float32)).toarray(),
+        first.nearest.astype(np.int32),
+        one,
+        other,
+        *scored,
     )
 
 
@@ -137,10 +130,13 @@ def of_some(held_out: Profiles, weights: sparse.csr_matrix) -> Profiles:
     used = np.zeros(len(held_out.cells), dtype=bool)
     used[heaviest(sparse.csr_matrix(weights[:, : len(used)]))] = True
     inside = used[held_out.nearest]
-    return Profiles(
-        held_out.cells * used,
-        *(values * used[:, None] for values in (held_out.total, held_out.detected)),
-        *(values[inside] for values in (held_out.nearest, held_out.first, held_out.second)),
+    return held_out._replace(
+        cells=held_out.cells * used,
+        total=held_out.total * used[:, None],
+        detected=held_out.detected * used[:, None],
+        nearest=held_out.nearest[inside],
+        first=held_out.first[inside],
+        second=held_out.second[inside],
     )
 
 
@@ -191,7 +187,7 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
     return pd.DataFrame(
         {
             "cluster": found.names,
-            "n_cells": np.bincount(found.labels, minlength=n_clusters),
+            "n_cells": found.n_cells,
             "nearest": [str(cluster) for cluster in nearest],
             "links": found.links,
             "gap": [between.depth for between in gaps],

@@ -9,17 +9,16 @@ import numpy as np
 
 from bgformer.arguments import positive, whole
 from bgformer.data.checks import warn_blank
-from bgformer.data.counts import with_size_factors
-from bgformer.data.genes import cut_genes, match_genes
-from bgformer.data.source import source_of
 from bgformer.fit.embedding import embed
 from bgformer.graph.anchor_graph import anchor_links
 from bgformer.graph.communities import partition, warn_of_one
 from bgformer.graph.evidence import evidence
+from bgformer.graph.outliers import UNASSIGNED
 from bgformer.graph.placement import gathered
 from bgformer.graph.votes import vote, vote_in_blocks
 from bgformer.messages import InputError
 from bgformer.network.anchor_weights import anchor_weights
+from bgformer.pipeline.prediction import NewCells, outlier_scores, warn_of_unassigned
 from bgformer.runtime.threads import one_thread
 
 if TYPE_CHECKING:
@@ -124,38 +123,38 @@ class Fitted:
             )
         found = self.partition
         labels, confidence = vote_in_blocks(weights, found.anchor_clusters, found.anchor_support)
-        found = found._replace(labels=labels, confidence=confidence)
+        found = found._replace(labels=labels, confidence=confidence, outlier=None, unassigned=None)
         return replace(
             self, latent=latent, weights=weights, partition=found, links=None, evidence=None
         )
 
-    def embed(self, cells: Cells, *, layer: str | None = None) -> Iterator[np.ndarray]:
-        """Yield the latent of cells in blocks; see :meth:`bgformer.BGFormer.embed`."""
-        source = source_of(cells, layer, min_cells=1)
-        at = match_genes(cells.var_names, self.genes)
-        measured = at >= 0
-        # If genes are missing, size factors refer to the median counts in the remaining genes.
-        expected = self.network.gene_mean.cpu().numpy()
-        share = 1.0 if measured.all() else expected[measured].sum() / expected.sum()
-        blank = np.zeros(cells.n_obs, dtype=bool)
+    def embed(self, new: NewCells) -> Iterator[np.ndarray]:
+        """Yield the latent of new cells in blocks; see :meth:`bgformer.BGFormer.embed`."""
+        blank = np.zeros(new.n_cells, dtype=bool)
 
         def blocks() -> Iterator[np.ndarray]:
-            for start, counts in source.blocks():
-                cut = cut_genes(counts, at)
-                blank[start : start + cut.shape[0]] = np.diff(cut.indptr) == 0
-                batch = np.zeros(cut.shape[0], dtype=np.int64)  # only the decoder needs it
-                data = with_size_factors(cut, batch, self.median_counts * share)
+            for start, data in new.blocks():
+                blank[start : start + data.n_cells] = np.diff(data.counts.indptr) == 0
                 with one_thread():
-                    latent = embed(self.network, data, None if measured.all() else measured)
+                    latent = embed(self.network, data, new.keep)
                 yield latent
 
         yield from gathered(blocks())
-        warn_blank(np.flatnonzero(blank), len(at), cells.obs_names)
+        warn_blank(np.flatnonzero(blank), len(self.genes), new.names)
 
     def placed(self, cells: Cells, *, layer: str | None = None) -> Fitted:
-        """Return the model with other cells, placed among its anchors; see `embed`."""
-        latent = np.concatenate(list(self.embed(cells, layer=layer)))
-        return self.with_cells(latent, anchor_weights(latent, self.anchors))
+        """Return the model with other cells, placed among its anchors and scored."""
+        new = NewCells(self, cells, layer)
+        latent = np.concatenate(list(self.embed(new)))
+        return self.with_cells(latent, anchor_weights(latent, self.anchors)).scored(new)
+
+    def scored(self, new: NewCells) -> Fitted:
+        """Return a model whose cells are new ones, see `with_cells`, with their outlier scores."""
+        score = outlier_scores(self, new, self.partition.labels)
+        unassigned = score > UNASSIGNED
+        warn_of_unassigned(unassigned)
+        found = self.partition._replace(outlier=score, unassigned=unassigned)
+        return replace(self, partition=found, evidence=None)
 
     def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return cluster and confidence, both (n,), of cells with this latent (from `embed`)."""

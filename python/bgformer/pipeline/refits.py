@@ -13,6 +13,7 @@ from bgformer.graph.stability import OtherFit, sampled
 from bgformer.network.anchor_weights import anchor_weights
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
+from bgformer.pipeline.prediction import NewCells
 from bgformer.pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,6 @@ def fitted_to_half(adata: AnnData, params: dict[str, Any], draw: int) -> OtherFi
         verbose=False,
     )
     sample = adata[sampled(adata.n_obs, seed)].to_memory()
-    latent = np.concatenate(list(fitted.embed(sample, layer=layer)))
+    latent = np.concatenate(list(fitted.embed(NewCells(fitted, sample, layer))))
     graph = AnchorGraph(fitted.weights, seed, fitted.settings.min_cells, fitted.links)
     return OtherFit(graph, anchor_weights(latent, fitted.anchors))

@@ -17,7 +17,7 @@ from scipy import sparse
 from bgformer.data.matrices import as_csr, reading
 from bgformer.store import copies
 from bgformer.store.looks import colours_name
-from bgformer.store.results import latent_name, umap_name, weights_name
+from bgformer.store.results import latent_name, outlier_name, umap_name, weights_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,11 +54,8 @@ class StoredResults:
 
     def __init__(self, source: Path, copy: Path, key: str, output: Path) -> None:
         self._source, self._copy, self._output = source, copy, output
-        self._latent, self._weights, self._umap = (
-            latent_name(key),
-            weights_name(key),
-            umap_name(key),
-        )
+        self._latent, self._weights = latent_name(key), weights_name(key)
+        self._umap, self._outlier = umap_name(key), outlier_name(key)
         self._store: copies.Hdf5 | copies.Zarr | None = None
 
     def __enter__(self) -> StoredResults:
@@ -109,6 +106,7 @@ class StoredResults:
         obsm = store["obsm"]
         if self._umap in obsm:  # drawn from an earlier latent
             del obsm[self._umap]
+        self._drop_column(store["obs"], self._outlier)
         # anndata writes what is empty, with all that says what it is, and it grows from there.
         room: dict[str, Any] = {"chunks": (max(1, _CHUNK // n_latent), n_latent)}
         if isinstance(store, h5py.File):
@@ -145,9 +143,19 @@ class StoredResults:
         order = [str(name) for name in obs.attrs["column-order"]]
         for name, values in columns.items():
             write_elem(obs, name, values)
-        order += [name for name in columns if name not in order]
-        is_hdf5 = isinstance(store, h5py.File)
-        obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if is_hdf5 else order
+        _set_order(obs, order + [name for name in columns if name not in order])
+
+    def _drop_column(self, obs: Any, name: str) -> None:
+        """Remove a column of ``obs``, if it is there."""
+        if name in obs:
+            del obs[name]
+            _set_order(obs, [one for one in map(str, obs.attrs["column-order"]) if one != name])
+
+
+def _set_order(obs: Any, order: list[str]) -> None:
+    """Write the order of the columns of ``obs``."""
+    in_hdf5 = isinstance(obs, h5py.Group)
+    obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if in_hdf5 else order
 
 
 def read_results(cells: StoredCells, key: str) -> AnnData:

@@ -12,12 +12,16 @@ from scipy import sparse
 from bgformer.graph.continuity import heirs, unchanged
 from bgformer.graph.votes import vote_in_blocks
 from bgformer.messages import InputError
-from bgformer.store.palette import colours, kept_colours
+from bgformer.store.palette import GREY, colours, kept_colours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anndata import AnnData
+
+
+UNASSIGNED = "unassigned"
+"""Name of new cells that are of no cluster."""
 
 
 class Looks(NamedTuple):
@@ -56,16 +60,23 @@ class Looks(NamedTuple):
                 names[cluster] = names[cluster] if name.isdecimal() else name
         return Looks(names, kept_colours(self.colours, heirs(before, now, mass)))
 
-    def column(self, labels: np.ndarray) -> pd.Categorical:
-        """Return the names of cells' clusters, given their numbers, shape (n,)."""
-        categories = list(dict.fromkeys(self.names))
-        at = np.array([categories.index(name) for name in self.names])
-        return pd.Categorical.from_codes(at[labels], categories=categories)
+    def column(self, labels: np.ndarray, unassigned: np.ndarray | None = None) -> pd.Categorical:
+        """Return the names of cells' clusters, given their numbers, shape (n,).
 
-    def colours_by_name(self) -> np.ndarray:
+        Cells for which `unassigned` is True are of no cluster, and are called `UNASSIGNED`.
+        """
+        any_apart = unassigned is not None and unassigned.any()
+        names = [*self.names, UNASSIGNED] if any_apart else self.names
+        categories = list(dict.fromkeys(names))
+        at = np.array([categories.index(name) for name in names])
+        codes = at[labels] if unassigned is None else np.where(unassigned, at[-1], at[labels])
+        return pd.Categorical.from_codes(codes, categories=categories)
+
+    def colours_of(self, column: pd.Categorical) -> np.ndarray:
         """Return a colour for each category of `column`, as scanpy looks them up in ``uns``."""
         by_name = dict(zip(reversed(self.names), reversed(self.colours), strict=True))
-        return np.array([by_name[name] for name in dict.fromkeys(self.names)], dtype=object)
+        by_name = {UNASSIGNED: GREY} | by_name
+        return np.array([by_name[name] for name in column.categories], dtype=object)
 
 
 def colours_name(name: str) -> str:
@@ -105,7 +116,10 @@ def looks_of(
         If they are about to be overwritten, and cells of one cluster have several names.
     """
     column, n_clusters = adata.obs[key], int(stored["n_clusters"])
-    names = _names(column, n_clusters, np.asarray(stored["anchor_clusters"]), weights)
+    apart = unassigned_in(column, stored)
+    of_cells = column if apart is None else column[~apart]
+    weights = sparse.csr_matrix(weights if apart is None else weights[np.flatnonzero(~apart)])
+    names = _names(of_cells, n_clusters, np.asarray(stored["anchor_clusters"]), weights)
     if names is None and overwritten:
         raise InputError(
             "changed-clusters",
@@ -121,6 +135,14 @@ def looks_of(
         of = dict(zip(map(str, categories), map(str, given), strict=True))
         found = [of.get(name, colour) for name, colour in zip(names, found, strict=True)]
     return Looks(names, found)
+
+
+def unassigned_in(column: pd.Series, stored: Mapping[str, Any]) -> np.ndarray | None:
+    """Return which cells are called `UNASSIGNED` in the clusters of stored results, shape (n,).
+
+    None if no cell can be: a fit assigns all of its cells.
+    """
+    return (column == UNASSIGNED).to_numpy() if stored.get("predicted", False) else None
 
 
 def warn_of_lost_names(before: Looks, now: Looks) -> None:
@@ -143,9 +165,11 @@ def _names(
     A number is not a name, because numbers are by size.
     """
     names = numbers(n_clusters)
-    if hasattr(column, "cat") and _are(column.cat.categories, names):
+    if hasattr(column, "cat") and _are(
+        column.cat.categories.drop(UNASSIGNED, errors="ignore"), names
+    ):
         return names
-    labels = vote_in_blocks(sparse.csr_matrix(weights), anchor_clusters)[0]
+    labels = vote_in_blocks(weights, anchor_clusters)[0]
     pairs = pd.DataFrame({"cluster": labels, "name": column.astype(object).to_numpy()})
     pairs = pairs.drop_duplicates()
     if pairs["cluster"].duplicated().any() or pairs["name"].isna().any():

@@ -19,6 +19,10 @@ PALETTE = (
 green-blind and blue-blind eyes; the first six are Okabe and Ito's."""
 
 
+GREY = "#999999"
+"""Colour of cells that are of no cluster."""
+
+
 def colours(n: int) -> list[str]:
     """Return a colour for each of n clusters; beyond 32, colours come again."""
     return [PALETTE[cluster % len(PALETTE)] for cluster in range(n)]

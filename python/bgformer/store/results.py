@@ -1,8 +1,4 @@
-"""What results consist of, and where they may be written.
-
-AnnData and files take results from here, so that the names, the contents and the guards are the
-same whichever way they are written.
-"""
+"""What results consist of, and where they may be written, in AnnData and in files alike."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from bgformer.graph.evidence import Profiles, evidence, of_some
 from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT
 from bgformer.store.identity import any_known, fingerprints
-from bgformer.store.looks import Looks, colours_name, new_looks
+from bgformer.store.looks import UNASSIGNED, Looks, colours_name, new_looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +37,11 @@ def confidence_name(key: str) -> str:
     return f"{key}_confidence"
 
 
+def outlier_name(key: str) -> str:
+    """Return the column of ``obs`` that says how unlike the cells of the fit new cells are."""
+    return f"{key}_outlier"
+
+
 def latent_name(key: str) -> str:
     """Return the place of the latent in ``obsm``."""
     return f"X_{key}"
@@ -59,9 +60,11 @@ def umap_name(key: str) -> str:
 def columns(
     key: str, found: Partition, looks: Looks | None = None
 ) -> dict[str, pd.Categorical | np.ndarray]:
-    """Return the columns of ``obs``: the cluster of each cell, and the confidence in it."""
+    """Return the columns of ``obs``: cluster, confidence and, of new cells, score."""
     looks = new_looks(found.n_clusters) if looks is None else looks
-    return {key: looks.column(found.labels), confidence_name(key): found.confidence}
+    names = looks.column(found.labels, found.unassigned)
+    scores = {} if found.outlier is None else {outlier_name(key): found.outlier}
+    return {key: names, confidence_name(key): found.confidence, **scores}
 
 
 def described(
@@ -123,6 +126,7 @@ def store(
     adata.obsm[latent_name(key)] = fitted.latent
     adata.obsm[weights_name(key)] = fitted.weights
     adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
+    adata.obs = adata.obs.drop(columns=outlier_name(key), errors="ignore")
     adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key, predicted=predicted)
     label(adata, key, fitted.partition, new_looks(fitted.partition.n_clusters))
 
@@ -142,7 +146,7 @@ def label(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
     """Write clusters and confidence into ``obs``, and the colours of the clusters into ``uns``."""
     for name, values in columns(key, found, looks).items():
         adata.obs[name] = values
-    adata.uns[colours_name(key)] = looks.colours_by_name()
+    adata.uns[colours_name(key)] = looks.colours_of(adata.obs[key].cat)
 
 
 def check_storable(adata: AnnData) -> None:
@@ -189,6 +193,7 @@ def check_key(cells: AnnData | StoredCells, key: str) -> None:
         key not in uns and all(name in getattr(cells, place) for place, name in looks_ours)
     )
     looks_ours["obsm", umap_name(key)] = _is_plane
+    looks_ours["obs", outlier_name(key)] = _is_confidence
     for (place, name), looks in looks_ours.items():
         if name in getattr(cells, place):
             if not is_ours:
@@ -238,8 +243,8 @@ def _is_pair(cells: AnnData | StoredCells, name: str) -> bool:
 def _are_clusters(column: pd.Series) -> bool:
     """Tell whether a column holds numbers of clusters as text; names are a user's own."""
     is_categorical = isinstance(column.dtype, pd.CategoricalDtype)
-    names = column.cat.categories if is_categorical else column.dropna().unique()
-    return all(isinstance(name, str) and name.isdecimal() for name in names)
+    names = set(column.cat.categories if is_categorical else column.dropna().unique())
+    return all(isinstance(name, str) and name.isdecimal() for name in names - {UNASSIGNED})
 
 
 def _is_confidence(column: pd.Series) -> bool:

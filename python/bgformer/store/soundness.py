@@ -37,7 +37,9 @@ def check_state(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -
     if not 0 <= arrays["anchor_support"].min() <= arrays["anchor_support"].max() <= 1:
         raise ValueError("'anchor_support' is not from 0 to 1")
     _check_range("nearest", arrays["nearest"], n_clusters)
-    _check_range("profiles.nearest", arrays["profiles.nearest"], len(arrays["profiles.cells"]))
+    for name in ("nearest", "scored_nearest"):
+        found = arrays[f"profiles.{name}"]
+        _check_range(f"profiles.{name}", found, len(arrays["profiles.cells"]))
     _check_range("weights.indices", arrays["weights.indices"], n_anchors)
     starts = arrays["weights.indptr"]
     if starts[0] != 0 or starts[-1] != len(arrays["weights.data"]) or (np.diff(starts) < 0).any():
@@ -59,8 +61,10 @@ def check_profiles(
 ) -> None:
     """Raise ValueError unless held-out counts have the shapes of `graph.evidence.Profiles`."""
     own, columns = head_anchors(n_anchors)[0], head_columns(n_latent)[0]
-    m, width, n_cells = own.stop, columns.stop, len(profiles["nearest"])
-    shapes = ((m,), (m, n_genes), (m, n_genes), (n_cells,), (n_cells, width), (n_cells, width))
+    m, width = own.stop, columns.stop
+    n_cells, n_scored = len(profiles["nearest"]), len(profiles["scored_nearest"])
+    shapes: list[tuple[int, ...]] = [(m,), (m, n_genes), (m, n_genes), (n_cells,)]
+    shapes += [(n_cells, width), (n_cells, width), *4 * [(n_scored,)]]
     for name, shape in zip(Profiles._fields, shapes, strict=True):
         _check_shape(f"profiles.{name}", profiles[name], shape)
 

@@ -20,7 +20,7 @@ from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.threads import one_thread
-from bgformer.store.looks import looks_of, warn_of_lost_names
+from bgformer.store.looks import looks_of, unassigned_in, warn_of_lost_names
 from bgformer.store.reading import results
 from bgformer.store.results import (
     check_column,
@@ -247,6 +247,7 @@ def recluster(
             links=_links_of_all(adata, stored),
         )
     warn_of_one(found)
+    found = found._replace(unassigned=unassigned_in(adata.obs[key_added], stored))
     mass = np.asarray(weights.sum(axis=0)).ravel()
     now = looks.inherited(np.asarray(stored["anchor_clusters"]), found.anchor_clusters, mass)
     if name == key_added:

@@ -30,8 +30,11 @@ def predict(
     Nothing is trained: the cells are placed among the anchors of the model. Genes are matched by
     name. Genes that the new cells lack are treated as not measured, with a warning.
 
-    Cells of a type that the reference lacks also get one of its clusters. The confidence does not
-    show that: look at the marker genes of the predicted clusters.
+    Cells of types that the reference lacks are "unassigned". They are found together: the counts
+    of such a cell look more like those of other new cells near it than like the reference's there.
+    This needs some tens of cells of a type, and a profile that differs from all in the reference;
+    see docs/benchmarks.md for how often it works. What differs from the reference in most clusters
+    is treated as a difference between batches.
 
     Parameters
     ----------
@@ -52,9 +55,12 @@ def predict(
     -------
     None, or the copy if `copy` is True. The results are where those of
     :func:`bgformer.tl.cluster` are, so the plots and :func:`bgformer.tl.recluster` take them.
-    ``obs[key_added]`` has all clusters of the reference as categories, and
-    ``obsm["X_" + key_added]`` is the reference's own latent space, so cells of both can be
-    compared.
+    ``obs[key_added]`` has all clusters of the reference as categories, and "unassigned" if there
+    are such cells; these stay unassigned in :func:`bgformer.tl.recluster`.
+    ``obs[key_added + "_outlier"]`` is the share of the reference's own cells that are less unlike
+    the others, float32 from 0 to 1; above 0.9, cells are unassigned. The confidence is that in the
+    nearest cluster, also of unassigned cells. ``obsm["X_" + key_added]`` is the reference's own
+    latent space, so cells of both can be compared.
 
     Raises
     ------

@@ -52,7 +52,8 @@ def test_a_partition_in_blocks_is_the_partition_at_once(parted, monkeypatch, ask
     monkeypatch.setattr(block_sizes, "WEIGHTS", 64)
     monkeypatch.setattr(block_sizes, "LINKS", 150)
     in_blocks = parted(**asked)
-    for found, expected in zip(in_blocks, at_once, strict=True):
+    assert in_blocks.outlier is at_once.outlier is None  # of new cells alone
+    for found, expected in zip(in_blocks[:-2], at_once[:-2], strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

@@ -95,7 +95,7 @@ def along_a_line(places, noise=0.3, seed=0):
         for _ in range(2)
     )
     nothing = np.zeros(0)
-    return Profiles(nothing, nothing, nothing, nothing, first, second)
+    return Profiles(*4 * [nothing], first, second, *4 * [nothing])
 
 
 def test_two_types_with_nothing_between_them_have_a_deep_gap():

@@ -2,9 +2,12 @@
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 
 import bgformer as bgf
+from bgformer.pipeline import prediction
+from bgformer.runtime import block_sizes
 
 
 @pytest.fixture
@@ -18,8 +21,14 @@ def test_results_are_those_of_the_model(new, model, tmp_path):
     for reference in (model, tmp_path / "reference", str(tmp_path / "reference")):
         adata = bgf.tl.predict(new, reference, copy=True)
         labels = adata.obs["bgformer"]
-        np.testing.assert_array_equal(labels.astype(int), model.predict(new))
-        assert list(labels.cat.categories) == [str(i) for i in range(model.partition_.n_clusters)]
+        score = adata.obs["bgformer_outlier"]
+        assert score.between(0, 1).all()
+        assert ((labels == "unassigned") == (score > 0.9)).all()
+        assert (labels != "unassigned").mean() > 0.9  # their types are in the reference
+        nearest = model.predict(new).astype(str)
+        assert (labels[score <= 0.9] == nearest[score <= 0.9]).all()
+        numbers = [str(i) for i in range(model.partition_.n_clusters)]
+        assert [name for name in labels.cat.categories if name != "unassigned"] == numbers
         np.testing.assert_array_equal(adata.obs["bgformer_confidence"], model.confidence(new))
         np.testing.assert_array_equal(adata.obsm["X_bgformer"], model.embed(new))
     assert "bgformer" not in new.obs
@@ -37,6 +46,68 @@ def test_predicted_cells_are_reclustered_and_survive_a_file(new, model, tmp_path
     read = anndata.read_h5ad(tmp_path / "new.h5ad")
     bgf.tl.recluster(read, n_clusters=3, key_added="reference")
     assert read.obs["reference"].nunique() == 3
+
+
+@pytest.fixture
+def without_b(pbmc700):
+    """A model of half of the cells without B cells, and all other cells."""
+    is_b = (pbmc700.obs["cell_type"] == "CD19+ B").to_numpy()
+    old = ~is_b & (np.arange(700) % 2 == 0)
+    return bgf.BGFormer(verbose=False).fit(pbmc700[old].copy()), pbmc700[~old].copy()
+
+
+def test_a_type_that_the_reference_lacks_is_unassigned(without_b):
+    reference, new = without_b
+    with pytest.warns(UserWarning, match=r"of 3\d\d cells .* are unlike those of the reference"):
+        bgf.tl.predict(new, reference)
+    is_b = new.obs["cell_type"] == "CD19+ B"
+    unassigned = new.obs["bgformer"] == "unassigned"
+    assert unassigned[is_b].mean() > 0.7
+    assert unassigned[~is_b].mean() < 0.1
+    assert new.uns["bgformer_colors"][-1] == "#999999"
+    assert new.uns["bgformer"]["evidence"]["n_cells"].sum() == (~unassigned).sum()
+    before = new.obs.copy()
+    bgf.tl.predict(new, reference)  # over its own results
+    pd.testing.assert_frame_equal(new.obs, before)
+
+
+@pytest.mark.filterwarnings("ignore:.*are unlike those of the reference")
+def test_unassigned_cells_stay_so_when_clusters_change(without_b, tmp_path):
+    reference, new = without_b
+    bgf.tl.predict(new, reference)
+    new.write_h5ad(tmp_path / "new.h5ad")
+    new = anndata.read_h5ad(tmp_path / "new.h5ad")
+    unassigned, score = new.obs["bgformer"] == "unassigned", new.obs["bgformer_outlier"].copy()
+    named = {"0": "largest"}
+    new.obs["bgformer"] = new.obs["bgformer"].cat.rename_categories(named)
+    bgf.tl.recluster(new)
+    bgf.tl.recluster(new, resolution=3.0, cluster_name="fine")
+    for column in ("bgformer", "fine"):
+        assert ((new.obs[column] == "unassigned") == unassigned).all()
+        assert len(new.uns[f"{column}_colors"]) == new.obs[column].nunique()
+    assert "largest" in set(new.obs["bgformer"])
+    assert (new.obs["bgformer_outlier"] == score).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*are unlike those of the reference")
+def test_a_fit_after_a_prediction_leaves_no_score(without_b):
+    reference, new = without_b
+    bgf.tl.predict(new, reference)
+    bgf.tl.cluster(new, max_steps=3, verbose=False)
+    assert "bgformer_outlier" not in new.obs
+    assert "unassigned" not in new.obs["bgformer"].cat.categories
+
+
+def test_cells_on_disk_are_scored_as_in_memory(new, model, tmp_path, monkeypatch):
+    """Also those beyond the number of cells that the others are compared with."""
+    monkeypatch.setattr(prediction, "_POOLED", 100)
+    monkeypatch.setattr(block_sizes, "COUNTS", 64)
+    new.write_h5ad(tmp_path / "new.h5ad")
+    on_disk = anndata.read_h5ad(tmp_path / "new.h5ad", backed="r")
+    for adata in (on_disk, new):
+        bgf.tl.predict(adata, model)
+    assert (on_disk.obs["bgformer_outlier"] == new.obs["bgformer_outlier"]).all()
+    assert (new.obs["bgformer_outlier"] > 0.9).mean() < 0.15
 
 
 def test_what_cannot_be_predicted_changes_nothing(new, model, unchanged, tmp_path):
