@@ -67,7 +67,8 @@ def test_a_type_that_the_reference_lacks_is_unassigned(without_b):
     assert new.uns["bgformer_colors"][-1] == "#999999"
     assert new.uns["bgformer"]["evidence"]["n_cells"].sum() == (~unassigned).sum()
     before = new.obs.copy()
-    bgf.tl.predict(new, reference)  # over its own results
+    with pytest.warns(UserWarning, match="unassigned"):
+        bgf.tl.predict(new, reference)  # over its own results
     pd.testing.assert_frame_equal(new.obs, before)
 
 
