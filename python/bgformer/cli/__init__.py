@@ -1,4 +1,4 @@
-"""The `bgformer` command: cluster, predict, recluster, info."""
+"""The `bgformer` command: cluster, predict, recluster, markers, info."""
 
 from bgformer.cli.run import main
 

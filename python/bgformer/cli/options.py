@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from bgformer._version import __version__
 from bgformer.cli import cluster as clustering
 from bgformer.cli import info
+from bgformer.cli import markers as marking
 from bgformer.cli import predict as predicting
 from bgformer.cli import recluster as reclustering
 from bgformer.graph.defaults import DEFAULT_RESOLUTION
@@ -44,10 +45,13 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: bgformer cluster cells.h5ad -o clustered.h5ad",
     )
     whole.add_argument("--version", action="version", version=f"bgformer {__version__}")
-    parts = whole.add_subparsers(required=True, metavar="cluster | predict | recluster | info")
+    parts = whole.add_subparsers(
+        required=True, metavar="cluster | predict | recluster | markers | info"
+    )
     _add_cluster(parts)
     _add_predict(parts)
     _add_recluster(parts)
+    _add_markers(parts)
     _add_info(parts)
     return whole
 
@@ -127,6 +131,45 @@ def _add_recluster(parts: _Parts) -> None:
         metavar="NAME",
         help="column of obs to add the clusters as; without it, the stored clusters are replaced",
     )
+
+
+def _add_markers(parts: _Parts) -> None:
+    """Add ``bgformer markers``."""
+    markers = parts.add_parser(
+        "markers",
+        help="write the marker genes of each cluster as a table",
+        description="Compare each gene between the cells of a cluster and all other cells, and "
+        "write a table, the best markers of a cluster first. The p-values are for ranking only, "
+        "because the clusters were found on the same counts.",
+    )
+    markers.set_defaults(run=marking.markers)
+    markers.add_argument(
+        "input",
+        metavar="IN",
+        type=Path,
+        help="an .h5ad file or a .zarr store with raw counts and clusters",
+    )
+    markers.add_argument(
+        "--csv", metavar="OUT.csv", type=Path, required=True, help="table to write"
+    )
+    markers.add_argument(
+        "--cluster-name",
+        metavar="NAME",
+        default="bgformer",
+        help="column of obs with the clusters (default: %(default)s)",
+    )
+    markers.add_argument(
+        "--n-genes",
+        metavar="N",
+        type=int,
+        help="number of genes of each cluster to write (default: all)",
+    )
+    markers.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="layer that holds the counts (default: the one that the clustering used, or X)",
+    )
+    markers.add_argument("--force", action="store_true", help="overwrite the table")
 
 
 def _add_info(parts: _Parts) -> None:

@@ -135,10 +135,11 @@ def check_outputs(options: argparse.Namespace, *, force: bool | None = None) -> 
     if options.output is not None:
         _check_target(options.output, options.input, force=force)
     if options.csv is not None:
-        _check_table(options, force=force)
+        check_table(options, force=force)
+        _check_column(options)
 
 
-def _check_table(options: argparse.Namespace, *, force: bool) -> None:
+def check_table(options: argparse.Namespace, *, force: bool) -> None:
     """Raise unless the table can be written, and is none of the other paths."""
     from bgformer.store.replacing import check_writable, real
 
@@ -160,6 +161,10 @@ def _check_table(options: argparse.Namespace, *, force: bool) -> None:
         raise IsADirectoryError(f"the table '{table}' is a folder; give the name of a file.")
     _check_free(table, force=force)
     check_writable(table)
+
+
+def _check_column(options: argparse.Namespace) -> None:
+    """Raise unless the clusters of the table have another name than the cells' column."""
     argument = "key_added" if getattr(options, "cluster_name", None) is None else "cluster_name"
     if getattr(options, argument) == _OF_CELLS:
         raise InputError(

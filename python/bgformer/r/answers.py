@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 R_NAMES = Names(
     {
         "n_clusters": "n.clusters",
+        "n_genes": "n.genes",
         "batch_key": "batch.var",
         "seed": "seed.use",
         "checkpoint": "checkpoint.dir",

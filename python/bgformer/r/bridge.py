@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from bgformer.arguments import whole
 from bgformer.graph import communities
 from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
 from bgformer.graph.evidence import Profiles, evidence
@@ -33,10 +34,14 @@ from bgformer.runtime.threads import one_thread
 from bgformer.store import persistence
 from bgformer.store.looks import Looks, warn_of_lost_names
 from bgformer.store.state import to_state
+from bgformer.tl.markers import table_of, tests_in
+from bgformer.tl.profiling import profiles_of
 
 if TYPE_CHECKING:
     from bgformer.data.cells import Cells
 
+CLUSTERS = "clusters"
+"""What R calls the batches if they are clusters."""
 _NOT_FOR_R = {"objective"}
 
 
@@ -239,6 +244,40 @@ def link_shares() -> dict[str, Any]:
     ``island`` and ``one_type``; see `anchor_graph`.
     """
     return {"island": ISLAND, "one_type": ONE_TYPE}
+
+
+@answering
+def profiles(names: list[str], folder: str | None) -> dict[str, Any]:
+    """Return the mean expression of the clusters that R gives the cells.
+
+    Parameters
+    ----------
+    names
+        All clusters, in R's order. The cells' own are where batches are, named `CLUSTERS`.
+    folder
+        Where R wrote the cells, see `store`; None for its environment ``bridge``.
+
+    Returns
+    -------
+    ``mean``: ``X`` of :func:`bgformer.tl.profiles`, clusters x genes.
+    """
+    return {"mean": np.asarray(_profiles(names, folder).X)}
+
+
+@answering
+def markers(names: list[str], n_genes: int | None, folder: str | None) -> dict[str, Any]:
+    """Return the best genes of each cluster, as `tl.markers.table_of` does; see `profiles`."""
+    found = _profiles(names, folder)
+    most = None if n_genes is None else whole("n_genes", n_genes)
+    table = table_of(found, tests_in(found), most)
+    return {name: values.astype(np.float64) for name, values in table.items()}
+
+
+def _profiles(names: list[str], folder: str | None) -> AnnData:
+    """Return the profiles of the clusters that R gives the cells."""
+    cells: Cells = _from_r(CLUSTERS) if folder is None else CellsFromR(Path(folder))
+    own = cells.obs[CLUSTERS]
+    return profiles_of(cells, pd.Categorical(own, categories=list(np.atleast_1d(names))), None)
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

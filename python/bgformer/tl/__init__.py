@@ -2,11 +2,22 @@
 
 from bgformer.store.reading import results
 from bgformer.tl.clustering import cluster, recluster
+from bgformer.tl.markers import markers
 from bgformer.tl.prediction import predict
+from bgformer.tl.profiling import profiles
 from bgformer.tl.stability import resolutions
 from bgformer.tl.subclustering import subcluster
 
-__all__ = ["cluster", "predict", "recluster", "resolutions", "results", "subcluster"]
+__all__ = [
+    "cluster",
+    "markers",
+    "predict",
+    "profiles",
+    "recluster",
+    "resolutions",
+    "results",
+    "subcluster",
+]
 
 
 def __dir__() -> list[str]:

@@ -25,6 +25,7 @@ def help_of(capsys, monkeypatch, command):
         ("cluster", bgf.tl.cluster, {"n_clusters", "max_steps", "seed", "device", "key_added"}),
         ("predict", bgf.BGFormer.load, {"device"}),
         ("recluster", bgf.tl.recluster, {"n_clusters", "key_added"}),
+        ("markers", bgf.tl.markers, {"cluster_name"}),
     ],
 )
 def test_the_help_shows_the_defaults_of_python(capsys, monkeypatch, command, function, at_least):

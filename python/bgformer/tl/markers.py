@@ -1,0 +1,238 @@
+"""Marker genes of each cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bgformer._version import __version__
+from bgformer.arguments import flag, text_or_none
+from bgformer.graph.marker_tests import Tests, tests_of
+from bgformer.messages import InputError
+from bgformer.store.results import check_storable, copy_of, foreign
+from bgformer.tl.profiling import ENTRY, clusters_in, fingerprint, read_profiles
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_KINDS = {
+    "names": object,
+    "scores": np.float32,
+    "logfoldchanges": np.float32,
+    "pvals": np.float64,
+    "pvals_adj": np.float64,
+}
+"""The tables of scanpy's results, and what they hold."""
+_LEAST = 1e-9
+"""What scanpy adds to both sides of a fold change."""
+
+
+def markers(
+    adata: AnnData,
+    cluster_name: str = "bgformer",
+    *,
+    profiles: AnnData | None = None,
+    layer: str | None = None,
+    key_added: str = "rank_genes_groups",
+    copy: bool = False,
+) -> AnnData | None:
+    """Find the marker genes of each cluster, from the raw counts of all genes.
+
+    Each gene is compared between the cells of a cluster and all other cells by Welch's t-test on
+    log(1 + counts), with the counts of each cell scaled to a total of 10,000. The counts are read
+    once, a block of cells at a time if they are on disk. The values are those of
+    ``scanpy.tl.rank_genes_groups(method="t-test", pts=True)``, but the order of the genes is not:
+    it is by t times the relative difference of the shares of cells with a count. Ribosomal and
+    other genes that all cells express are therefore not on top.
+
+    The p-values are for ranking only. The clusters were found on the same counts that are tested
+    here, so the p-values are too small, even for clusters of a single type. Judge a split by
+    ``uns["bgformer"]["evidence"]``, which is measured on held-out counts.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts, in memory or backed.
+    cluster_name
+        Column of ``obs`` with the clusters: of :func:`cluster`, :func:`recluster` or
+        :func:`subcluster`, or any other. Clusters that you renamed have these names.
+    profiles
+        What :func:`bgformer.tl.profiles` returned for these cells and clusters; the counts are
+        then not read.
+    layer
+        Layer that holds the counts; None for the one that the clustering used, or ``X``.
+    key_added
+        Entry of ``uns`` for the results. The default is where scanpy looks for them.
+    copy
+        Return a copy with the results instead of changing `adata`.
+
+    Returns
+    -------
+    None, or the copy if `copy` is True. ``adata.uns[key_added]`` is a dictionary like scanpy's, so
+    :func:`scanpy.get.rank_genes_groups_df` and scanpy's plots take it. For each cluster, with
+    genes in the same order, it has
+
+    "names"
+        Genes, the best marker first.
+    "scores"
+        Welch's t.
+    "logfoldchanges"
+        log2 of the ratio of ``expm1`` of the two means; very large if the other cells lack the
+        gene.
+    "pvals", "pvals_adj"
+        Two-sided p-value, and the same after Benjamini and Hochberg's adjustment.
+    "pts", "pts_rest"
+        Share of cells with a count, in the cluster and in all other cells; genes x clusters, in
+        the order of ``adata.var_names``. Left out if a cluster's name contains "/", because
+        AnnData cannot write such a table into a file.
+    "params"
+        Dictionary with the settings.
+
+    Raises
+    ------
+    CountsError, ValueError
+        If there is no such column, fewer than two clusters, a cluster of one cell, counts that
+        cannot be used, `profiles` of other cells, clusters or genes, or an entry of ``uns`` that
+        is not from bgformer.
+    TypeError
+        If `adata` is not an AnnData.
+
+    Examples
+    --------
+    >>> bgf.tl.markers(adata)
+    >>> sc.get.rank_genes_groups_df(adata, "0").head(10)
+    """
+    check_storable(adata)
+    key, layer = text_or_none("key_added", key_added), text_or_none("layer", layer)
+    key, copy = "rank_genes_groups" if key is None else key, flag("copy", copy)
+    there = adata.uns.get(key)
+    if there is not None and not _is_ours(there):
+        raise foreign("uns", key, "key_added")
+    if profiles is None:
+        profiles = read_profiles(adata, cluster_name, layer)
+    else:
+        _check_profiles(profiles, adata, cluster_name)
+    found = tests_in(profiles)
+    adata = copy_of(adata) if copy else adata
+    adata.uns[key] = _as_in_scanpy(profiles, found, cluster_name, layer)
+    return adata if copy else None
+
+
+def tests_in(profiles: AnnData) -> Tests:
+    """Return the tests of each cluster of some profiles.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two clusters, or one has a single cell.
+    """
+    names, n_cells = list(profiles.obs_names), profiles.obs["n_cells"].to_numpy()
+    if len(names) < 2:
+        raise InputError(
+            "one-cluster",
+            "all cells are in one cluster, '{cluster}', so there are no others to compare it "
+            "with; markers need at least two clusters.",
+            cluster=names[0],
+        )
+    if n_cells.min() < 2:
+        raise InputError(
+            "one-cell",
+            "cluster '{cluster}' has a single cell, too few for a test; leave it out, or put it "
+            "into another cluster.",
+            cluster=names[int(n_cells.argmin())],
+        )
+    layers = [profiles.layers[name] for name in ("mean", "variance", "detected")]
+    return tests_of(n_cells, np.expm1(profiles.X), *layers)
+
+
+def table_of(profiles: AnnData, found: Tests, n_genes: int | None = None) -> dict[str, np.ndarray]:
+    """Return the best genes of each cluster as columns of equal length, cluster by cluster.
+
+    Parameters
+    ----------
+    profiles
+        Of k clusters and g genes.
+    found
+        Their tests.
+    n_genes
+        Number of genes for each cluster; None for all.
+
+    Returns
+    -------
+    "cluster" and "gene" (numbers from 0), "t", "log2_fold_change", "p", "p_adjusted", "detected"
+    and "detected_rest".
+    """
+    order = found.order[:, :n_genes]
+    clusters = np.repeat(np.arange(order.shape[0]), order.shape[1])
+    genes = order.ravel()
+    values = {**found._asdict(), "detected": profiles.layers["detected"]}
+    of_genes = ("t", "log2_fold_change", "p", "p_adjusted", "detected", "detected_rest")
+    return {
+        "cluster": clusters,
+        "gene": genes,
+        **{name: values[name][clusters, genes] for name in of_genes},
+    }
+
+
+def _is_ours(there: object) -> bool:
+    """Tell whether an entry of ``uns`` is from `markers`."""
+    params = there.get("params") if isinstance(there, Mapping) else None
+    return isinstance(params, Mapping) and "bgformer" in params
+
+
+def _check_profiles(profiles: Any, adata: AnnData, cluster_name: str) -> None:
+    """Raise InputError unless profiles are of these cells, clusters and genes."""
+    now = fingerprint(clusters_in(adata, cluster_name), adata.var_names)
+    uns, names = getattr(profiles, "uns", {}), getattr(profiles, "obs_names", ())
+    whole = len(names) == adata.obs[cluster_name].nunique()
+    if uns.get(ENTRY) != now or not whole or profiles.n_vars != adata.n_vars:
+        raise InputError(
+            "other-profiles",
+            "the profiles are not those of the clusters '{given}' of these cells, with all genes; "
+            "call bgformer.tl.profiles(adata, '{given}') again.",
+            given=cluster_name,
+        )
+
+
+def _as_in_scanpy(
+    profiles: AnnData, found: Tests, cluster_name: str, layer: str | None
+) -> dict[str, Any]:
+    """Return the tests as `scanpy.tl.rank_genes_groups` would store them."""
+    clusters, genes = list(profiles.obs_names), profiles.var_names.to_numpy().astype(object)
+    means = profiles.layers["mean"], found.mean_rest
+    fold = np.divide(*(np.expm1(mean) + _LEAST for mean in means))
+    by_gene = {
+        "names": np.broadcast_to(genes, found.t.shape),
+        "scores": found.t,
+        "logfoldchanges": np.log2(fold),
+        "pvals": found.p,
+        "pvals_adj": found.p_adjusted,
+    }
+    tables = {}
+    for name, values in by_gene.items():
+        kind = _KINDS[name]
+        rows = np.take_along_axis(values, found.order, axis=1).astype(kind)
+        tables[name] = np.rec.fromarrays(list(rows), dtype=[(one, kind) for one in clusters])
+    shares = {"pts": profiles.layers["detected"], "pts_rest": found.detected_rest}
+    if any("/" in one for one in clusters):
+        shares = {}
+    params = {
+        "groupby": cluster_name,
+        "reference": "rest",
+        "method": "t-test",
+        "use_raw": False,
+        "layer": layer,
+        "corr_method": "benjamini-hochberg",
+        "bgformer": __version__,
+    }
+    return {
+        "params": {name: value for name, value in params.items() if value is not None},
+        **tables,
+        **{
+            name: pd.DataFrame(share.T, index=profiles.var_names, columns=clusters)
+            for name, share in shares.items()
+        },
+    }

@@ -1,0 +1,161 @@
+"""Mean expression of each cluster, from one pass over the counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+
+from bgformer.arguments import text_or_none, wrong
+from bgformer.data.moments import moments_of
+from bgformer.data.source import source_of
+from bgformer.messages import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from bgformer.data.cells import Cells
+    from bgformer.data.source import StoredCells
+
+ENTRY = "bgformer_profiles"
+"""Where profiles keep which cells they are of."""
+_MOST_CLUSTERS = 1000
+"""A column with more values than this does not name clusters."""
+
+
+def profiles(
+    adata: AnnData, cluster_name: str = "bgformer", *, layer: str | None = None
+) -> AnnData:
+    """Return the mean expression of each cluster, for all genes of `adata`.
+
+    The counts are read once, a block of cells at a time if they are on disk. The result is a small
+    AnnData, clusters x genes, for programs that annotate clusters: SingleR, CellTypist and others.
+    :func:`bgformer.tl.markers` also takes it, and then does not read the counts again.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes with raw counts, in memory or backed; not changed.
+    cluster_name
+        Column of ``obs`` with the clusters: of :func:`bgformer.tl.cluster`, of
+        :func:`bgformer.tl.recluster`, of :func:`bgformer.tl.subcluster`, or any other. Clusters
+        that you renamed have these names.
+    layer
+        Layer that holds the counts; None for the one that the clustering used, or ``X``.
+
+    Returns
+    -------
+    For k clusters and g genes, an AnnData with
+
+    ``X``
+        log(1 + mean of the counts), with the counts of each cell scaled to a total of 10,000
+        first; k x g. ``expm1`` of a row sums to 10,000.
+    ``layers["mean"]``, ``layers["variance"]``
+        Mean and variance over the cells of log(1 + scaled counts). The variance of a cluster of
+        one cell is nan.
+    ``layers["detected"]``
+        Share of the cells with a count, 0 to 1.
+    ``obs["n_cells"]``
+        Number of cells of each cluster.
+
+    Raises
+    ------
+    CountsError, ValueError
+        If there is no such column, a cell has no cluster, or the counts cannot be used.
+    TypeError
+        If `adata` is not an AnnData.
+
+    Examples
+    --------
+    >>> table = bgf.tl.profiles(adata)
+    >>> table.to_df()["MS4A1"]
+    """
+    if not isinstance(adata, ad.AnnData):
+        raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
+    return read_profiles(adata, cluster_name, text_or_none("layer", layer))
+
+
+def read_profiles(cells: Cells | StoredCells, cluster_name: str, layer: str | None) -> AnnData:
+    """Return the profiles of clusters in a column of an AnnData or of an open file."""
+    clusters = clusters_in(cells, cluster_name)
+    layer = _layer_of_clusters(cells, cluster_name) if layer is None else layer
+    return profiles_of(cells, clusters, layer)
+
+
+def profiles_of(
+    cells: Cells | StoredCells, clusters: pd.Categorical, layer: str | None
+) -> AnnData:
+    """Return the profiles of clusters of which each has cells, and each cell has one."""
+    codes, names = np.asarray(clusters.codes, dtype=np.int64), list(clusters.categories)
+    found = moments_of(source_of(cells, layer, min_cells=1), codes, len(names))
+    return ad.AnnData(
+        np.log1p(found.scaled),
+        obs=pd.DataFrame({"n_cells": found.n_cells}, index=pd.Index(names, dtype=object)),
+        var=pd.DataFrame(index=pd.Index(cells.var_names)),
+        layers={name: getattr(found, name) for name in ("mean", "variance", "detected")},
+        uns={ENTRY: fingerprint(clusters, cells.var_names)},
+    )
+
+
+def clusters_in(cells: Cells | StoredCells, name: str) -> pd.Categorical:
+    """Return the clusters of all cells by a column of ``obs``, without those that have no cells.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or a cell has no cluster in it.
+    """
+    if not isinstance(name, str):
+        raise wrong("cluster_name", name, "the name of a column with clusters")
+    if name not in cells.obs:
+        raise InputError(
+            "no-such-clusters",
+            "{name[cluster_name]} '{given}' is not a column of {name[adata.obs]}; cluster the "
+            "cells first, or give the name of a column with clusters.",
+            given=name,
+        )
+    clusters = pd.Categorical(cells.obs[name]).remove_unused_categories()
+    if (clusters.codes < 0).any():
+        raise InputError(
+            "missing-clusters",
+            "{n_missing} of {n_cells} cells have no cluster in column '{given}' of "
+            "{name[adata.obs]}; give them one, or leave them out.",
+            n_missing=int((clusters.codes < 0).sum()),
+            n_cells=len(clusters),
+            given=name,
+        )
+    if len(clusters.categories) > _MOST_CLUSTERS:
+        raise InputError(
+            "too-many-clusters",
+            "column '{given}' of {name[adata.obs]} has {n_values} different values; give a column "
+            "with clusters, at most {most}.",
+            given=name,
+            n_values=len(clusters.categories),
+            most=_MOST_CLUSTERS,
+        )
+    names = [str(category) for category in clusters.categories]
+    return pd.Categorical.from_codes(clusters.codes, names)
+
+
+def fingerprint(clusters: pd.Categorical, genes: pd.Index) -> str:
+    """Return what is the same only for the same clusters of the same cells, and the same genes."""
+    digest = hashlib.blake2b(np.asarray(clusters.codes, dtype="<i8").tobytes(), digest_size=16)
+    for name in (*clusters.categories, *map(str, genes)):
+        digest.update(name.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _layer_of_clusters(cells: Cells | StoredCells, name: str) -> str | None:
+    """Return the layer that the clusters of this name were made from; None for ``X``."""
+    uns: Any = cells
+    read = uns.read_uns if hasattr(uns, "read_uns") else uns.uns.get
+    stored = read(name)
+    if isinstance(stored, Mapping) and "splits" in stored:
+        stored = read(str(stored.get("key")))
+    params = stored.get("params") if isinstance(stored, Mapping) else None
+    layer = params.get("layer") if isinstance(params, Mapping) else None
+    return layer if isinstance(layer, str) else None

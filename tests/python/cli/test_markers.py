@@ -1,0 +1,69 @@
+"""``bgformer markers``: a table of marker genes from a file."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+
+import bgformer as bgf
+from bgformer.cli import main
+
+COLUMNS = {
+    "t": "scores",
+    "p": "pvals",
+    "p_adjusted": "pvals_adj",
+    "detected": "pct_nz_group",
+    "detected_rest": "pct_nz_reference",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_the_table_is_that_of_python(clustered, tmp_path, kind):
+    if kind == "zarr":
+        pytest.importorskip("zarr")
+    path, table = tmp_path / f"cells.{kind}", tmp_path / "markers.csv"
+    (clustered.write_zarr if kind == "zarr" else clustered.write_h5ad)(path)
+    assert main(["markers", str(path), "--csv", str(table)]) == 0
+    found = pd.read_csv(table, dtype={"cluster": str, "gene": str})
+    bgf.tl.markers(clustered)
+    expected = sc.get.rank_genes_groups_df(clustered, None)
+    assert list(found["cluster"]) == list(expected["group"])
+    assert list(found["gene"]) == list(expected["names"])
+    for name, scanpys in COLUMNS.items():
+        np.testing.assert_allclose(found[name], expected[scanpys], rtol=1e-5, atol=1e-6)
+
+
+def test_some_genes_of_another_column(clustered, tmp_path):
+    path, table = tmp_path / "cells.h5ad", tmp_path / "markers.csv"
+    clustered.write_h5ad(path)
+    before = path.read_bytes()
+    command = ["markers", str(path), "--csv", str(table), "--cluster-name", "cell_type"]
+    assert main([*command, "--n-genes", "2"]) == 0
+    found = pd.read_csv(table)
+    assert list(found["cluster"].value_counts(sort=False)) == [2] * 10
+    assert found.groupby("cluster")["gene"].first()["CD19+ B"] == "CD79A"
+    assert path.read_bytes() == before
+
+
+def test_what_is_wrong_is_one_line(clustered, tmp_path, capsys):
+    path, table = str(tmp_path / "cells.h5ad"), str(tmp_path / "markers.csv")
+    clustered.layers["log"] = clustered.X.log1p()
+    clustered.write_h5ad(path)
+    anndata.AnnData(clustered.X, obs=clustered.obs[["cell_type"]]).write_h5ad(
+        tmp_path / "raw.h5ad"
+    )
+    cases = [
+        ([path, "--csv", table, "--cluster-name", "x"], "--cluster-name 'x' is not a column"),
+        ([path, "--csv", table, "--layer", "log"], "X looks like counts: leave layer out"),
+        ([path, "--csv", table, "--n-genes", "0"], "--n-genes is 0"),
+        ([path, "--csv", path], "must be named .csv"),
+        ([str(tmp_path / "raw.h5ad"), "--csv", table], "'bgformer' is not a column of"),
+    ]
+    for arguments, message in cases:
+        assert main(["markers", *arguments]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert message in lines[0]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["cells.h5ad", "raw.h5ad"]
