@@ -1,0 +1,192 @@
+#' Marker genes and mean expression of each cluster
+#'
+#' `BGFormerMarkers()` compares each gene between the cells of a cluster and all other cells, for
+#' all clusters at once. `BGFormerProfiles()` returns the mean expression of each cluster, for
+#' programs that annotate clusters, such as SingleR. Both read the raw counts of all genes once, a
+#' block of cells at a time if they are on disk. No normalised data are needed.
+#'
+#' The test is Welch's t-test on log(1 + counts), with the counts of each cell scaled to a total of
+#' 10,000. The genes of a cluster are ordered by t times the relative difference of the shares of
+#' cells with a count. Ribosomal and other genes that all cells express are therefore not on top.
+#'
+#' The p-values are for ranking only. The clusters were found on the same counts that are tested
+#' here, so the p-values are too small, even for clusters of a single type. Judge a split by the
+#' table of evidence of [RunBGFormer()], which is measured on held-out counts.
+#'
+#' @param object A Seurat object or a SingleCellExperiment.
+#' @param cluster.name Column of the cells' metadata with the clusters. `NULL` takes the `Idents()`
+#'   of a Seurat object, as `FindAllMarkers()` does, and the clusters of [RunBGFormer()] in a
+#'   SingleCellExperiment. Clusters that you renamed have these names.
+#' @param n.genes Number of genes of each cluster to return, the best first. `NULL` returns all.
+#' @param assay Seurat: the assay with the counts; `NULL` takes the one that [RunBGFormer()] used,
+#'   or the default assay. SingleCellExperiment: another name for `layer`.
+#' @param layer The layer or assay with the raw counts; see [RunBGFormer()].
+#' @param ... Not used.
+#'
+#' @return `BGFormerMarkers()`: a data frame with the columns of Seurat's `FindAllMarkers()`:
+#'   `p_val` (two-sided), `avg_log2FC` (log2 of the ratio of the mean scaled counts, with one count
+#'   added to each sum, as in Seurat 5), `pct.1` and `pct.2` (shares of cells with a count, in the
+#'   cluster and in all other cells), `p_val_adj` (adjusted by Benjamini and Hochberg's method,
+#'   unlike Seurat's), `cluster` (a factor) and `gene`. Its rows are in order: cluster by cluster,
+#'   the best marker first.
+#'
+#'   `BGFormerProfiles()`: a matrix, genes x clusters, of log(1 + mean scaled counts), natural
+#'   logarithm.
+#'
+#' @examplesIf bgformer_available() && requireNamespace("SeuratObject", quietly = TRUE)
+#' \donttest{
+#' blood <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
+#' object <- SeuratObject::CreateSeuratObject(blood$counts)
+#' object <- RunBGFormer(object, max_steps = 20, verbose = FALSE)
+#' BGFormerMarkers(object, n.genes = 3)
+#' profiles <- BGFormerProfiles(object)
+#' profiles["MS4A1", ]
+#' # SingleR::SingleR(profiles, ref = reference, labels = reference$label)
+#' }
+#' @export
+BGFormerMarkers <- function(object, ...) {
+  UseMethod("BGFormerMarkers")
+}
+
+#' @rdname BGFormerMarkers
+#' @export
+BGFormerMarkers.Seurat <- function(object, cluster.name = NULL, n.genes = NULL, assay = NULL,
+                                   layer = "counts", ...) {
+  check_dots(...)
+  markers_of(grouped_seurat(object, cluster.name, assay, layer), as_count(n.genes, "n.genes"))
+}
+
+#' @rdname BGFormerMarkers
+#' @export
+BGFormerMarkers.SingleCellExperiment <- function(object, cluster.name = NULL, n.genes = NULL,
+                                                 assay = NULL, layer = "counts", ...) {
+  check_dots(...)
+  markers_of(grouped_sce(object, cluster.name, assay, layer, "BGFormerMarkers"),
+             as_count(n.genes, "n.genes"))
+}
+
+#' @export
+BGFormerMarkers.default <- function(object, ...) {
+  stop_for_class("BGFormerMarkers", object)
+}
+
+#' @rdname BGFormerMarkers
+#' @export
+BGFormerProfiles <- function(object, ...) {
+  UseMethod("BGFormerProfiles")
+}
+
+#' @rdname BGFormerMarkers
+#' @export
+BGFormerProfiles.Seurat <- function(object, cluster.name = NULL, assay = NULL, layer = "counts",
+                                    ...) {
+  check_dots(...)
+  means_of(grouped_seurat(object, cluster.name, assay, layer))
+}
+
+#' @rdname BGFormerMarkers
+#' @export
+BGFormerProfiles.SingleCellExperiment <- function(object, cluster.name = NULL, assay = NULL,
+                                                  layer = "counts", ...) {
+  check_dots(...)
+  means_of(grouped_sce(object, cluster.name, assay, layer, "BGFormerProfiles"))
+}
+
+#' @export
+BGFormerProfiles.default <- function(object, ...) {
+  stop_for_class("BGFormerProfiles", object)
+}
+
+stop_for_class <- function(caller, object) {
+  stop(caller, "() takes a Seurat object or a SingleCellExperiment; this is of class '",
+       class(object)[1], "'.", call. = FALSE)
+}
+
+# The counts, as counts_of_seurat() finds them, with the cluster of each cell as its batch.
+grouped_seurat <- function(object, cluster.name, assay, layer) {
+  need_package("SeuratObject", "install.packages(\"SeuratObject\")")
+  clusters <- if (is.null(cluster.name)) {
+    SeuratObject::Idents(object)
+  } else {
+    cluster_column(cluster.name, object)
+  }
+  earlier <- kept_seurat(object)
+  if (is.null(assay) && is_ours(earlier) && !is.null(earlier$assay)) {
+    assay <- earlier$assay
+  }
+  grouped(counts_of_seurat(object, assay, layer, verbose = FALSE), clusters)
+}
+
+grouped_sce <- function(object, cluster.name, assay, layer, caller) {
+  need_single_cell_experiment()
+  clusters <- if (is.null(cluster.name)) {
+    results_in(object, caller)$clusters
+  } else {
+    cluster_column(cluster.name, object)
+  }
+  grouped(counts_of_sce(object, assay, layer), clusters)
+}
+
+cluster_column <- function(cluster.name, object) {
+  check_name(cluster.name, "cluster.name", "the name of one column of the cells' metadata")
+  cells <- cells_of(object)
+  if (!cluster.name %in% colnames(cells)) {
+    stop("cluster.name = '", shown(cluster.name), "' is not a column of the cells' metadata ",
+         "(there: ", listed(colnames(cells)), ").", call. = FALSE)
+  }
+  cells[[cluster.name]]
+}
+
+grouped <- function(found, clusters) {
+  if (!(is.atomic(clusters) && is.null(dim(clusters)))) {
+    stop_for("cluster.name", clusters, "a column with one cluster per cell")
+  }
+  clusters <- droplevels(as.factor(clusters))
+  if (anyNA(clusters)) {
+    stop(sum(is.na(clusters)), " of ", length(clusters), " cells have no cluster; give them one, ",
+         "or leave them out.", call. = FALSE)
+  }
+  check_utf8(levels(clusters), "cluster", "this object")
+  check_readable(found$counts, found$where)
+  check_shape(found$counts, NULL, found$where)
+  c(found, list(batch = clusters, batch.var = "clusters"))
+}
+
+# Lets `ask(python, names, folder)` call Python, which finds the cells in R or in a folder.
+ask_about <- function(found, ask) {
+  names <- array(as_utf8(levels(found$batch)))
+  if (is_in_memory(found$counts)) {
+    found$counts <- as_sparse(found$counts)
+    return(send_counts(found, function(python) ask(python, names, NULL)))
+  }
+  with_stored(found, list(), NULL, function(folder) {
+    ask_python(function(python) ask(python, names, folder))
+  })
+}
+
+markers_of <- function(found, n.genes) {
+  answer <- ask_about(found, function(python, names, folder) {
+    python$markers(names = names, n_genes = n.genes, folder = folder)
+  })
+  genes <- names_of(rownames(found$counts), "gene", nrow(found$counts))[answer$gene + 1]
+  data.frame(
+    p_val = as.vector(answer$p),
+    avg_log2FC = as.vector(answer$log2_fold_change),
+    pct.1 = as.vector(answer$detected),
+    pct.2 = as.vector(answer$detected_rest),
+    p_val_adj = as.vector(answer$p_adjusted),
+    cluster = factor(levels(found$batch)[answer$cluster + 1], levels(found$batch)),
+    gene = genes,
+    row.names = make.unique(genes)
+  )
+}
+
+means_of <- function(found) {
+  answer <- ask_about(found, function(python, names, folder) {
+    python$profiles(names = names, folder = folder)
+  })
+  n <- nlevels(found$batch)
+  matrix(t(matrix(answer$mean, nrow = n)), ncol = n, dimnames = list(
+    names_of(rownames(found$counts), "gene", nrow(found$counts)), levels(found$batch)
+  ))
+}

@@ -1,0 +1,79 @@
+object <- seurat_object(blood$counts)
+object$cell_type <- blood$cell_type
+fit <- run(object, max_steps = 20)
+markers <- BGFormerMarkers(fit)
+
+test_that("markers have the columns of FindAllMarkers(), and the values of its t-test", {
+  normalised <- Seurat::NormalizeData(fit, verbose = FALSE)
+  expected <- suppressMessages(suppressWarnings(Seurat::FindAllMarkers(
+    normalised, test.use = "t", logfc.threshold = 0, min.pct = 0, return.thresh = 1.1,
+    verbose = FALSE
+  )))
+  expect_named(markers, names(expected))
+  expect_identical(levels(markers$cluster), levels(fit$bgformer_clusters))
+  expect_true(all(table(markers$cluster) == nrow(object)))
+  same <- function(table) paste(table$cluster, table$gene)
+  found <- markers[match(same(expected), same(markers)), ]
+  expect_equal(found$p_val, expected$p_val, tolerance = 1e-4)
+  expect_lt(max(abs(found$pct.1 - expected$pct.1), abs(found$pct.2 - expected$pct.2)), 0.00051)
+  expect_true(all(markers$p_val_adj >= markers$p_val))
+})
+
+test_that("the fold change is that of the mean scaled counts", {
+  cells <- t(t(as.matrix(blood$counts)) / Matrix::colSums(blood$counts) * 1e4)
+  own <- fit$bgformer_clusters == "2"
+  sums <- cbind(rowSums(cells[, own]), rowSums(cells[, !own])) + 1
+  expected <- log2(sums[, 1] / sum(own) / (sums[, 2] / sum(!own)))
+  of_2 <- markers[markers$cluster == "2", ]
+  expect_equal(of_2$avg_log2FC, unname(expected[of_2$gene]), tolerance = 1e-5)
+})
+
+test_that("each kind of object has the same markers, in memory and on disk", {
+  skip_if_not_installed("HDF5Array")
+  few <- BGFormerMarkers(fit, n.genes = 3)
+  by_cluster <- split(markers, markers$cluster)
+  expect_identical(few$gene, unlist(lapply(by_cluster, function(table) table$gene[1:3]),
+                                    use.names = FALSE))
+  sce <- run(sce_object(blood$counts), max_steps = 20)
+  expect_identical(BGFormerMarkers(sce, n.genes = 3), few)
+  profiles <- BGFormerProfiles(sce)
+  path <- withr::local_tempfile(fileext = ".h5")
+  on_disk <- HDF5Array::writeHDF5Array(as.matrix(blood$counts), path, "counts")
+  dimnames(on_disk) <- dimnames(blood$counts)
+  SummarizedExperiment::assay(sce, "counts") <- on_disk
+  expect_identical(BGFormerMarkers(sce, n.genes = 3), few)
+  expect_identical(BGFormerProfiles(sce), profiles)
+})
+
+test_that("profiles are the means that Seurat computes", {
+  profiles <- BGFormerProfiles(fit, "cell_type")
+  expect_identical(dimnames(profiles), list(rownames(object), levels(blood$cell_type)))
+  b <- Seurat::GetAssayData(Seurat::NormalizeData(fit, verbose = FALSE))[, fit$cell_type ==
+                                                                           "CD19+ B"]
+  expect_equal(profiles[, "CD19+ B"], log1p(Matrix::rowMeans(expm1(b))), tolerance = 1e-5)
+})
+
+test_that("names, subclusters and other columns are used", {
+  named <- Seurat::RenameIdents(fit, `0` = "large", `1` = "next")
+  expect_identical(levels(BGFormerMarkers(named, n.genes = 1)$cluster)[1:2], c("large", "next"))
+  expect_identical(colnames(BGFormerProfiles(named)), levels(Seurat::Idents(named)))
+  parts <- SubclusterBGFormer(fit, "0", n.clusters = 2, verbose = FALSE)
+  expect_identical(levels(BGFormerMarkers(parts, n.genes = 1)$cluster)[1:3], c("0.0", "0.1", "1"))
+  expect_identical(BGFormerMarkers(parts, "bgformer_clusters"), markers)
+  best <- BGFormerMarkers(fit, cluster.name = "cell_type", n.genes = 10)
+  expect_true(all(c("CD79A", "MS4A1") %in% best$gene[best$cluster == "CD19+ B"]))
+  half <- fit[, fit$bgformer_clusters %in% c("0", "1")]
+  expect_identical(levels(BGFormerMarkers(half, n.genes = 1)$cluster), c("0", "1"))
+})
+
+test_that("what cannot be used is one sentence", {
+  expect_match(error_of(BGFormerMarkers(counts)), "takes a Seurat object or a SingleCellExperiment")
+  expect_match(error_of(BGFormerProfiles(1)), "this is of class 'numeric'")
+  expect_match(error_of(BGFormerMarkers(fit, "nope")), "'nope' is not a column of the cells'")
+  expect_match(error_of(BGFormerMarkers(fit, n.genes = 0)), "n.genes is 0; it must be a whole")
+  expect_match(error_of(BGFormerMarkers(fit, genes = 3)), "unknown argument 'genes'")
+  expect_match(error_of(BGFormerMarkers(object)), "all cells are in one cluster")
+  fit$half <- c(NA, rep("a", ncol(fit) - 1))
+  expect_match(error_of(BGFormerMarkers(fit, "half")), "1 of 700 cells have no cluster")
+  expect_match(error_of(BGFormerMarkers(sce_object())), "has no bgformer model")
+})
