@@ -11,10 +11,10 @@ export R_LIBS := $(CURDIR)/.Rlib$(if $(R_LIBS),:$(R_LIBS))
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME
 
-R_SOURCES := DESCRIPTION $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
+R_SOURCES := DESCRIPTION $(wildcard vignettes/*.Rmd) $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
 	python/bgformer -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help setup demo test campaign dependencies coverage lint format build help-pages docs clean
+.PHONY: help setup vignettes demo test campaign dependencies coverage lint format build help-pages docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R p
 .setup/docs .setup/coverage: .setup/%: .venv/complete
 	@tools/setup.sh $*
 	@touch $@
+
+vignettes: setup  ## run the vignettes, so that vignette() shows results (.Rlib, one to two minutes)
+	@tools/setup.sh vignettes
 
 demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]
 	@Rscript demo/demo.R $(if $(DATA),"$(DATA)") $(if $(LABELS),"$(LABELS)")

@@ -2,7 +2,9 @@
 # Sets up what `make demo` and `make test` need. Called by make, one part at a time:
 #   setup.sh system     R, its packages and what building rpy2 needs, from Debian, where missing
 #   setup.sh python     .venv from constraints.txt
-#   setup.sh r-package  the R package into .Rlib, a library of this folder only
+#   setup.sh r-package  the R package into .Rlib, a library of this folder only, with vignettes whose
+#                       code is not run
+#   setup.sh vignettes  the same with vignettes whose code is run
 #   setup.sh docs       what `make docs` needs besides, from Debian and into .venv
 #   setup.sh coverage   what `make coverage` needs besides, likewise
 set -euo pipefail
@@ -123,10 +125,17 @@ make_venv() {
   touch .venv/complete
 }
 
+# From an archive, because R CMD INSTALL of a folder leaves out the vignettes. $1: their Python.
 install_r_package() {
+  local root=$PWD work
   mkdir -p .Rlib
   rm -f .Rlib/complete
-  R CMD INSTALL --library=.Rlib r-package >.Rlib/install.log 2>&1 </dev/null || {
+  work=$(mktemp -d)
+  trap "rm -rf '$work'" EXIT
+  {
+    (cd "$work" && RETICULATE_PYTHON=$1 R CMD build "$root/r-package") &&
+      R CMD INSTALL --library=.Rlib "$work"/bgformer_*.tar.gz
+  } >.Rlib/install.log 2>&1 </dev/null || {
     cat .Rlib/install.log >&2
     die "the R package could not be installed; R's messages are above."
   }
@@ -143,7 +152,8 @@ install_group() {
 case "${1:-}" in
   system) install_system ;;
   python) make_venv ;;
-  r-package) install_r_package ;;
+  r-package) install_r_package none ;;
+  vignettes) install_r_package "$PWD/.venv/bin/python" ;;
   docs)
     R_PACKAGES+=(pkgdown) DEBIAN_PACKAGES+=(r-cran-pkgdown)
     install_system
@@ -154,5 +164,5 @@ case "${1:-}" in
     install_system
     install_group coverage
     ;;
-  *) die "usage: tools/setup.sh system|python|r-package|docs|coverage" ;;
+  *) die "usage: tools/setup.sh system|python|r-package|vignettes|docs|coverage" ;;
 esac

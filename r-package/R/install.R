@@ -5,6 +5,9 @@
 #' another Python with `RETICULATE_PYTHON` or `reticulate::use_python()`. bgformer's own Python code
 #' comes with this package and is not installed.
 #'
+#' On Linux, the default build of torch is for GPUs and takes several GB. Without a GPU, give the
+#' `pip_options` of the second example, which install the build for the CPU.
+#'
 #' @param envname Name of the virtual environment. bgformer finds `"r-bgformer"` by itself; any
 #'   other must be chosen with [reticulate::use_virtualenv()].
 #' @param python Path of the Python (3.10 or later, with a shared library) to make it from; `NULL`
