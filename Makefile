@@ -35,7 +35,7 @@ setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R p
 	@tools/setup.sh $*
 	@touch $@
 
-vignettes: setup  ## run the vignettes, so that vignette() shows results (.Rlib, one to two minutes)
+vignettes: setup  ## run the vignettes, so that vignette() shows results in .Rlib; takes some minutes
 	@tools/setup.sh vignettes
 
 demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]

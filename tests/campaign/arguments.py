@@ -162,6 +162,28 @@ def _resolutions(given: dict[str, Any], folder: Path) -> None:
     require(wanted is None or len(table) == len(list(wanted)), "not one row per resolution")
 
 
+def _markers(given: dict[str, Any], folder: Path) -> None:
+    import bgformer as bgf
+
+    returned = bgf.tl.markers(**{"cluster_name": "type"} | given)
+    adata = given["adata"] if returned is None else returned
+    adata.write_h5ad(folder / "markers.h5ad")
+    found = adata.uns[given.get("key_added", "rank_genes_groups")]
+    for name in found["names"].dtype.names:
+        require(set(found["names"][name]) == set(adata.var_names), "not every gene once")
+        require(bool(np.isfinite(found["scores"][name]).all()), "the scores are not finite")
+        check_probabilities(found["pvals_adj"][name])
+
+
+def _profiles(given: dict[str, Any], folder: Path) -> None:
+    import bgformer as bgf
+
+    found = bgf.tl.profiles(**given)
+    require(int(found.obs["n_cells"].sum()) == given["adata"].n_obs, "not all cells")
+    require(bool(np.isfinite(found.X).all()), "the means are not finite")
+    check_probabilities(found.layers["detected"].ravel())
+
+
 def _fit(given: dict[str, Any], folder: Path) -> None:
     import bgformer as bgf
 
@@ -248,6 +270,8 @@ _CHECKS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "tl.cluster": _cluster,
     "tl.recluster": _recluster,
     "tl.resolutions": _resolutions,
+    "tl.markers": _markers,
+    "tl.profiles": _profiles,
     "fit": _fit,
     "predict": _predict,
     "embed": _embed,

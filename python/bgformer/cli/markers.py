@@ -20,7 +20,7 @@ def markers(options: argparse.Namespace) -> None:
     from bgformer.data.source import opened
     from bgformer.store.replacing import written_beside
     from bgformer.store.tables import write_csv
-    from bgformer.tl.markers import table_of, tests_in
+    from bgformer.tl.marker_genes import table_of, tests_in
     from bgformer.tl.profiling import read_profiles
 
     n_genes = None if options.n_genes is None else whole("n_genes", options.n_genes)

@@ -55,8 +55,8 @@ def moments_of(source: InMemory | OnDisk, clusters: np.ndarray, n_clusters: int)
     shape = (n_clusters, source.shape[1])
     scaled, logged, squares, detected = (np.zeros(shape) for _ in range(4))
     for start, counts in source.blocks():
-        data = with_size_factors(counts, clusters, LOG_TOTAL)
         own = clusters[start : start + counts.shape[0]]
+        data = with_size_factors(counts, own, LOG_TOTAL)
         at = own[rows_of_values(counts)] * shape[1] + counts.indices
         logs = log_normalised(data).data.astype(np.float64)
         for sums, values in (

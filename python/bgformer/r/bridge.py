@@ -34,7 +34,7 @@ from bgformer.runtime.threads import one_thread
 from bgformer.store import persistence
 from bgformer.store.looks import Looks, warn_of_lost_names
 from bgformer.store.state import to_state
-from bgformer.tl.markers import table_of, tests_in
+from bgformer.tl.marker_genes import table_of, tests_in
 from bgformer.tl.profiling import profiles_of
 
 if TYPE_CHECKING:

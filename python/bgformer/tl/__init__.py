@@ -2,7 +2,7 @@
 
 from bgformer.store.reading import results
 from bgformer.tl.clustering import cluster, recluster
-from bgformer.tl.markers import markers
+from bgformer.tl.marker_genes import markers
 from bgformer.tl.prediction import predict
 from bgformer.tl.profiling import profiles
 from bgformer.tl.stability import resolutions

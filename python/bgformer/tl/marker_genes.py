@@ -12,7 +12,7 @@ from bgformer._version import __version__
 from bgformer.arguments import flag, text_or_none
 from bgformer.graph.marker_tests import Tests, tests_of
 from bgformer.messages import InputError
-from bgformer.store.results import check_storable, copy_of, foreign
+from bgformer.store.results import check_name, check_storable, copy_of, foreign
 from bgformer.tl.profiling import ENTRY, clusters_in, fingerprint, read_profiles
 
 if TYPE_CHECKING:
@@ -106,18 +106,17 @@ def markers(
     >>> sc.get.rank_genes_groups_df(adata, "0").head(10)
     """
     check_storable(adata)
-    key, layer = text_or_none("key_added", key_added), text_or_none("layer", layer)
-    key, copy = "rank_genes_groups" if key is None else key, flag("copy", copy)
-    there = adata.uns.get(key)
-    if there is not None and not _is_ours(there):
-        raise foreign("uns", key, "key_added")
+    check_name(adata, key_added, "key_added", "the results")
+    layer, copy = text_or_none("layer", layer), flag("copy", copy)
+    if key_added in adata.uns and not _is_ours(adata.uns[key_added]):
+        raise foreign("uns", key_added, "key_added")
     if profiles is None:
         profiles = read_profiles(adata, cluster_name, layer)
     else:
         _check_profiles(profiles, adata, cluster_name)
     found = tests_in(profiles)
     adata = copy_of(adata) if copy else adata
-    adata.uns[key] = _as_in_scanpy(profiles, found, cluster_name, layer)
+    adata.uns[key_added] = _as_in_scanpy(profiles, found, cluster_name, layer)
     return adata if copy else None
 
 
