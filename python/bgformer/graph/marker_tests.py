@@ -9,6 +9,8 @@ from scipy.stats import false_discovery_control, ttest_ind_from_stats
 
 _LEAST = 1e-9
 """Smallest share to divide by."""
+_MOST = float(np.finfo(np.float32).max)
+"""The t of a gene that varies in neither group, so that it is finite wherever it is stored."""
 
 
 class Tests(NamedTuple):
@@ -17,7 +19,7 @@ class Tests(NamedTuple):
     Attributes
     ----------
     t
-        Welch's t; 0 if the gene does not vary.
+        Welch's t, finite; 0 if the gene does not vary between any cells.
     log2_fold_change
         Of the mean scaled counts, with one count added on each side, as in Seurat 5:
         ``log2(((sum + 1) / n) / ((sum_rest + 1) / n_rest))``.
@@ -77,7 +79,8 @@ def tests_of(
         t, p = ttest_ind_from_stats(
             *(mean, np.sqrt(variance), n), *(mean_rest, np.sqrt(variance_rest), n_rest), False
         )
-    t, p = np.nan_to_num(t), np.where(np.isnan(p), 1, p)
+    t = np.nan_to_num(t, nan=0, posinf=_MOST, neginf=-_MOST)
+    p = np.where(np.isnan(p), 1, p)
     fold = (scaled + 1 / n) / ((others @ (n * scaled) + 1) / n_rest)
     most = np.maximum(np.maximum(detected, detected_rest), _LEAST)
     agreement = np.maximum(t * (detected - detected_rest) / most, 0)

@@ -110,13 +110,18 @@ def markers(
     layer, copy = text_or_none("layer", layer), flag("copy", copy)
     if key_added in adata.uns and not _is_ours(adata.uns[key_added]):
         raise foreign("uns", key_added, "key_added")
+    if profiles is not None and layer is not None:
+        raise InputError(
+            "layer-and-profiles",
+            "give {name[layer]} or {name[profiles]}, not both: profiles are of one layer already.",
+        )
     if profiles is None:
         profiles = read_profiles(adata, cluster_name, layer)
     else:
         _check_profiles(profiles, adata, cluster_name)
     found = tests_in(profiles)
     adata = copy_of(adata) if copy else adata
-    adata.uns[key_added] = _as_in_scanpy(profiles, found, cluster_name, layer)
+    adata.uns[key_added] = _as_in_scanpy(profiles, found, cluster_name)
     return adata if copy else None
 
 
@@ -185,9 +190,9 @@ def _is_ours(there: object) -> bool:
 def _check_profiles(profiles: Any, adata: AnnData, cluster_name: str) -> None:
     """Raise InputError unless profiles are of these cells, clusters and genes."""
     now = fingerprint(clusters_in(adata, cluster_name), adata.var_names)
-    uns, names = getattr(profiles, "uns", {}), getattr(profiles, "obs_names", ())
-    whole = len(names) == adata.obs[cluster_name].nunique()
-    if uns.get(ENTRY) != now or not whole or profiles.n_vars != adata.n_vars:
+    entry = getattr(profiles, "uns", {}).get(ENTRY, {})
+    shape = adata.obs[cluster_name].nunique(), adata.n_vars
+    if entry.get("cells") != now or profiles.shape != shape:
         raise InputError(
             "other-profiles",
             "the profiles are not those of the clusters '{given}' of these cells, with all genes; "
@@ -196,9 +201,7 @@ def _check_profiles(profiles: Any, adata: AnnData, cluster_name: str) -> None:
         )
 
 
-def _as_in_scanpy(
-    profiles: AnnData, found: Tests, cluster_name: str, layer: str | None
-) -> dict[str, Any]:
+def _as_in_scanpy(profiles: AnnData, found: Tests, cluster_name: str) -> dict[str, Any]:
     """Return the tests as `scanpy.tl.rank_genes_groups` would store them."""
     clusters, genes = list(profiles.obs_names), profiles.var_names.to_numpy().astype(object)
     means = profiles.layers["mean"], found.mean_rest
@@ -223,12 +226,13 @@ def _as_in_scanpy(
         "reference": "rest",
         "method": "t-test",
         "use_raw": False,
-        "layer": layer,
         "corr_method": "benjamini-hochberg",
         "bgformer": __version__,
     }
+    layer = profiles.uns[ENTRY].get("layer")
+    params |= {} if layer is None else {"layer": layer}
     return {
-        "params": {name: value for name, value in params.items() if value is not None},
+        "params": params,
         **tables,
         **{
             name: pd.DataFrame(share.T, index=profiles.var_names, columns=clusters)

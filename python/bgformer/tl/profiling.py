@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bgformer.data.source import StoredCells
 
 ENTRY = "bgformer_profiles"
-"""Where profiles keep which cells they are of."""
+"""Where profiles keep which cells and counts they are of."""
 _MOST_CLUSTERS = 1000
 """A column with more values than this does not name clusters."""
 
@@ -91,13 +91,15 @@ def profiles_of(
 ) -> AnnData:
     """Return the profiles of clusters of which each has cells, and each cell has one."""
     codes, names = np.asarray(clusters.codes, dtype=np.int64), list(clusters.categories)
+    entry = {"cells": fingerprint(clusters, cells.var_names)}
+    entry |= {} if layer is None else {"layer": layer}
     found = moments_of(source_of(cells, layer, min_cells=1), codes, len(names))
     return ad.AnnData(
         np.log1p(found.scaled),
         obs=pd.DataFrame({"n_cells": found.n_cells}, index=pd.Index(names, dtype=object)),
         var=pd.DataFrame(index=pd.Index(cells.var_names)),
         layers={name: getattr(found, name) for name in ("mean", "variance", "detected")},
-        uns={ENTRY: fingerprint(clusters, cells.var_names)},
+        uns={ENTRY: entry},
     )
 
 

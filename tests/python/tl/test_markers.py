@@ -122,6 +122,8 @@ def test_counts_are_found_where_the_clustering_read_them(cells, tmp_path):
     sizes = bgf.tl.profiles(cells).obs["n_cells"]
     assert list(sizes) == list(cells.obs["bgformer"].value_counts()[sizes.index])
     assert "0.1" in bgf.tl.profiles(cells, "bgformer_sub").obs_names
+    marked = bgf.tl.markers(cells, copy=True)
+    assert marked.uns["rank_genes_groups"]["params"]["layer"] == "counts"
     cells.obs["half"] = expected.obs["half"]
     with pytest.raises(bgf.CountsError, match="layer 'counts' looks like counts"):
         bgf.tl.profiles(cells, "half")
@@ -153,9 +155,25 @@ def test_what_cannot_be_tested_is_refused(clustered, unchanged):
                 bgf.tl.markers(clustered, **arguments)
     bgf.tl.markers(clustered)
     bgf.tl.markers(clustered, "cell_type")  # replaces its own
+    found = bgf.tl.profiles(clustered)
+    with pytest.raises(ValueError, match="give layer or profiles, not both"):
+        bgf.tl.markers(clustered, profiles=found, layer="counts")
     many = anndata.AnnData(sparse.csr_matrix(np.ones((1001, 3), dtype=np.float32)))
     many.obs["cell"] = many.obs_names
     with pytest.raises(ValueError, match=r"'cell' of .* has 1001 diff"):
         bgf.tl.markers(many, "cell")
     with pytest.raises(TypeError, match="adata is a str"):
         bgf.tl.profiles("cells.h5ad")
+
+
+def test_genes_that_do_not_vary_have_finite_values(tmp_path):
+    counts = np.repeat([[1, 0, 5, 0, 4], [0, 1, 5, 0, 4]], 30, axis=0)
+    counts[::2, 2:] = [[4, 1, 4]]
+    adata = anndata.AnnData(sparse.csr_matrix(counts, dtype=np.float32))
+    adata.obs["half"] = np.repeat(["a", "b"], 30)
+    bgf.tl.markers(adata, "half")
+    table = sc.get.rank_genes_groups_df(adata, "a").set_index("names")
+    assert np.isfinite(table).all(axis=None)
+    assert table.index[0] == "0"
+    assert table.index[-1] == "1"
+    assert list(table.loc[["2", "3", "4"], "scores"]) == [0, 0, 0]
