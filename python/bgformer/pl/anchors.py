@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.collections import LineCollection
 from scipy import sparse
 
-from bgformer.pl.embedding import ensure_umap
 from bgformer.pl.figure import check_output, finish, panels
+from bgformer.pl.labels import name_groups
+from bgformer.pl.legends import write_legend
+from bgformer.pl.umap import ensure_umap
 from bgformer.store.looks import looks_of
 from bgformer.store.results import umap_name, weights_name
 from bgformer.tl import results
@@ -22,8 +25,10 @@ if TYPE_CHECKING:
 
 _FAINTEST = 0.15
 """Links with a smaller cosine would only cover the rest."""
-_LARGEST = 150.0
-"""Area of the largest anchor, in square points."""
+_LARGEST, _TOGETHER = 150.0, 60_000.0
+"""Largest area of an anchor, and of all if each had it, in square points."""
+_SMALLEST = 0.05
+"""Smallest area that is drawn, as a share of the largest: all anchors are seen."""
 
 
 def anchors(
@@ -37,8 +42,9 @@ def anchors(
     """Draw the anchors in the UMAP of the latent space, with the cells behind them in grey.
 
     An anchor is drawn at the cell nearest to the mean of its cells. Its area is the share of all
-    cells' weight that is on it, and its colour that of its cluster. A line is darker the more
-    cells two anchors share (the cosine of their weights); the clusters are found from these links.
+    cells' weight that is on it, at least a twentieth of the largest, and its colour that of its
+    cluster. A line is darker the more cells two anchors share (the cosine of their weights); the
+    clusters are found from these links.
     The UMAP is computed and stored as by :func:`bgformer.pl.embedding`.
 
     Parameters
@@ -76,16 +82,20 @@ def anchors(
     looks = looks_of(adata, key_added, stored, adata.obsm[weights_name(key_added)])
     clusters = np.asarray(stored["anchor_clusters"])[used]
     at = _places(weights, cells)
+    there = np.unique(clusters)
+    names = [looks.names[cluster] for cluster in there]
     axis = panels(1)[0] if ax is None else ax
-    axis.scatter(cells[:, 0], cells[:, 1], s=4, color="0.88", linewidths=0)
+    axis.scatter(cells[:, 0], cells[:, 1], s=4, color="0.85", linewidths=0)
     axis.add_collection(_links(weights, at))
     colours = np.array(looks.colours, dtype=object)[clusters]
-    area = _LARGEST * mass / mass.max()
-    edges: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.3, "zorder": 3}
+    area = min(_LARGEST, _TOGETHER / len(used)) * np.maximum(mass / mass.max(), _SMALLEST)
+    edges: dict[str, Any] = {"edgecolors": "0.2", "linewidths": 0.2, "zorder": 3}
     axis.scatter(at[:, 0], at[:, 1], s=area, c=list(colours), **edges)
-    for cluster in np.unique(clusters):
-        axis.scatter([], [], color=looks.colours[cluster], label=looks.names[cluster])
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    categories = list(dict.fromkeys(names))
+    by_name = dict(zip(names, np.array(looks.colours, dtype=object)[there], strict=True))
+    write_legend(axis, categories, [by_name[name] for name in categories])
+    called = np.array(looks.names, dtype=object)[clusters]
+    name_groups(axis, pd.Series(pd.Categorical(called, categories=categories)), at)
     axis.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
     axis.spines[["top", "right"]].set_visible(False)
     return None if finish(axis, ax=ax, show=show, save=save) else axis
@@ -108,6 +118,6 @@ def _links(weights: sparse.csc_matrix, at: np.ndarray) -> LineCollection:
     strength = shared.data / (length[shared.row] * length[shared.col])
     strong = strength >= _FAINTEST
     ends = np.stack([at[shared.row[strong]], at[shared.col[strong]]], axis=1)
-    alpha = np.clip(strength[strong], 0, 0.8)
+    alpha = np.clip(strength[strong], 0, 0.5)
     shades = np.column_stack([np.full((len(alpha), 3), 0.25), alpha])
     return LineCollection(list(ends), colors=shades, linewidths=0.5, zorder=2)

@@ -5,26 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.collections import PathCollection
 from matplotlib.colors import FuncNorm
 
 from bgformer.arguments import wrong
 from bgformer.data.matrices import CountsError
 from bgformer.messages import InputError
+from bgformer.pl.colours import colours_of
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_output, finish, names_in, panels
-from bgformer.pl.legends import legend_style, legend_width, write_names
+from bgformer.pl.labels import name_groups
+from bgformer.pl.legends import MOST_NAMES, counted, legend_width, write_legend
+from bgformer.pl.origin import origin
+from bgformer.pl.umap import ensure_umap
+from bgformer.store.looks import colours_name
+from bgformer.store.results import confidence_name, umap_name
 from bgformer.tl import results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
 
 _RARE = 0.03
-"""Clusters with a smaller share of the cells are drawn last, so that no others hide them."""
+"""Groups with a smaller share of the cells are drawn last and outlined, so that they are seen."""
+_NEEDS_ALL = {"arrows", "components", "dimensions", "edges", "groups", "mask_obs", "projection"}
+"""scanpy's options for which the cells must stay as they are."""
 
 
 def embedding(
@@ -40,7 +49,14 @@ def embedding(
     """Draw a UMAP of the latent space, coloured by clusters, other columns or genes.
 
     The first call computes the UMAP with the seed of the results and stores it, n x 2 float32, in
-    ``adata.obsm["X_" + key_added + "_umap"]``. ``adata.obsm["X_umap"]`` is not changed.
+    ``adata.obsm["X_" + key_added + "_umap"]``. If there is no ``adata.obsm["X_umap"]``, it is
+    stored there as well, where :func:`scanpy.pl.umap` looks for it, with its parameters in
+    ``adata.uns["umap"]``. An ``X_umap`` of your own is never changed; one from an earlier call is
+    replaced when the cells were clustered again.
+
+    Groups of cells have their name on their cells, or beside them, and the legend counts their
+    cells. Rare groups, less than 3 % of the cells, are drawn last and with an outline. Columns
+    without stored colours get those of the clusters that they share most cells with.
 
     Parameters
     ----------
@@ -49,11 +65,12 @@ def embedding(
     color
         Columns of ``adata.obs`` or genes, one panel each; None for the clusters. "confidence"
         stands for the confidence of these results, drawn from 0 to 1, with half of the colours
-        for values above 0.8. Rare clusters are drawn last. Genes are drawn as log(1 +
-        counts), with the counts of each cell scaled to those of the median cell. This is not done
-        if `layer` or `use_raw` is given, or if `adata` no longer has the counts.
+        for values above 0.8. Genes are drawn as log(1 + counts), with the counts of each cell
+        scaled to those of the median cell. This is not done if `layer` or `use_raw` is given, or
+        if `adata` no longer has the counts.
     key_added
-        Name under which the results are stored.
+        Name under which the results are stored, or the column of subclusters that
+        :func:`bgformer.tl.subcluster` made from them.
     ax
         Axes to draw into; only for a single panel.
     show
@@ -61,7 +78,8 @@ def embedding(
     save
         File to write the figure to, e.g. "umap.png" or "umap.pdf".
     **kwargs
-        Passed to :func:`scanpy.pl.embedding`, e.g. `size`, `palette`, `legend_loc`.
+        Passed to :func:`scanpy.pl.embedding`, e.g. `size` or `palette`. With an option of scanpy's
+        legend, such as `legend_loc`, names and legend are scanpy's.
 
     Returns
     -------
@@ -75,14 +93,13 @@ def embedding(
     FileNotFoundError
         If the folder of `save` does not exist.
     """
-    import scanpy as sc
-
-    results(adata, key_added)
+    key = origin(adata, key_added)
+    results(adata, key)
     check_output(ax, show, save)
     colours = names_in("color", key_added if color is None else color)
     if not colours:
         raise wrong("color", color, "a name or a list of names")
-    confidence = f"{key_added}_confidence"
+    confidence = confidence_name(key_added)
     names = [
         confidence if name == "confidence" and name not in adata.obs else name for name in colours
     ]
@@ -93,38 +110,102 @@ def embedding(
             "{name[ax]} holds one panel, but {name[color]} names {n_names}; leave {name[ax]} out.",
             n_names=len(names),
         )
-    ensure_umap(adata, key_added)
-    styles = [legend_style(adata, name) for name in names]
-    beside = [legend_width(adata, name, style) for name, style in zip(names, styles, strict=True)]
+    ensure_umap(adata, key)
+    ours = [name for name in names if _is_of_groups(adata, name) and not _has_legend(kwargs)]
+    said = {name: counted(adata.obs[name]) for name in ours}
+    beside = [legend_width(said.get(name, ())) for name in names]
     axes = [ax] if ax is not None else panels(len(names), beside=beside)
-    ours = not {"layer", "use_raw"} & set(kwargs)
-    genes = [name for name in names if ours and name not in adata.obs and name in adata.var_names]
-    expressed = _with_expression(adata, list(dict.fromkeys(genes)), key_added)
-    size = float(np.clip(60_000 / adata.n_obs, 4, 60))
-    with_clusters = adata[_rare_last(adata.obs[key_added])]
-    for name, style, axis in zip(names, styles, axes, strict=True):
-        style = {"frameon": False, "size": size} | style
-        style |= _confidence_style(kwargs) if name == confidence else {}
-        style |= kwargs
-        on_cells = style.get("legend_loc") == "on data" and "legend_loc" not in kwargs
-        if on_cells:
-            style["legend_loc"] = None
-        sc.pl.embedding(
-            expressed if name in genes else with_clusters if name == key_added else adata,
-            basis=f"X_{key_added}_umap",
-            color=name,
-            ax=axis,
-            show=False,
-            **style,
-        )
-        if on_cells:
-            write_names(axis, adata.obs[name], np.asarray(adata.obsm[f"X_{key_added}_umap"]))
-        axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
+    expressed = _with_expression(adata, _genes(adata, names, kwargs), key)
+    for name, axis in zip(names, axes, strict=True):
+        style = _confidence_style(kwargs) if name == confidence else {}
+        shown = expressed if name in expressed.var_names and name not in adata.obs else adata
+        if name in said:
+            _draw_groups(adata, name, key, axis, kwargs)
+            write_legend(axis, said[name], adata.uns[colours_name(name)])
+        else:
+            _scatter(shown, name, key, axis, style | kwargs)
         if name == confidence and "title" not in kwargs:
             axis.set_title("confidence")
     if finish(axes[0], ax=ax, show=show, save=save):
         return None
     return axes[0] if len(axes) == 1 else axes
+
+
+def _is_of_groups(adata: AnnData, name: str) -> bool:
+    """Tell whether a column holds groups of cells."""
+    return name in adata.obs and isinstance(adata.obs[name].dtype, pd.CategoricalDtype)
+
+
+def _has_legend(given: dict[str, Any]) -> bool:
+    """Tell whether the user asks for scanpy's own legend."""
+    return any(name.startswith("legend_") or name == "groups" for name in given)
+
+
+def _genes(adata: AnnData, names: list[str], given: dict[str, Any]) -> list[str]:
+    """Return the names that are genes to be log-normalised, each once."""
+    if {"layer", "use_raw"} & set(given):
+        return []
+    genes = [name for name in names if name not in adata.obs and name in adata.var_names]
+    return list(dict.fromkeys(genes))
+
+
+def _scatter(adata: AnnData, name: str, key: str, axis: Axes, style: dict[str, Any]) -> None:
+    """Draw the cells as scanpy does."""
+    import scanpy as sc
+
+    size = float(np.clip(60_000 / adata.n_obs, 4, 60))
+    style = {"frameon": False, "size": size} | style
+    sc.pl.embedding(adata, basis=umap_name(key), color=name, ax=axis, show=False, **style)
+    axis.set(xlabel="UMAP 1", ylabel="UMAP 2")
+
+
+def _draw_groups(adata: AnnData, name: str, key: str, axis: Axes, given: dict[str, Any]) -> None:
+    """Draw groups of cells, the rare ones last and outlined, and write their names."""
+    groups = adata.obs[name]
+    if "palette" not in given:
+        adata.uns[colours_name(name)] = np.array(colours_of(adata, name, key), dtype=object)
+    rare = _rare(groups)
+    shown = adata
+    if not (_NEEDS_ALL & set(given) or np.ndim(given.get("size", 0))):
+        shown = _in_order(adata, name, key, rare)
+    _scatter(shown, name, key, axis, {"legend_loc": None} | given)
+    adata.uns[colours_name(name)] = shown.uns[colours_name(name)]
+    if shown is not adata and rare.any():
+        _outline(axis, int(rare.sum()))
+    if 1 < len(groups.cat.categories) <= MOST_NAMES and "projection" not in given:
+        name_groups(axis, groups, np.asarray(adata.obsm[umap_name(key)]))
+
+
+def _rare(groups: pd.Series) -> np.ndarray:
+    """Return which cells are of groups with less than 3 % of the cells, (n,)."""
+    sizes = groups.map(groups.value_counts()).astype(float).to_numpy()
+    return np.asarray(sizes < _RARE * len(sizes))
+
+
+def _in_order(adata: AnnData, name: str, key: str, rare: np.ndarray) -> AnnData:
+    """Return a column of the cells and their UMAP, with the cells of rare groups last."""
+    import anndata as ad
+
+    mixed = np.arange(adata.n_obs) * 0.6180339887 % 1  # whatever the order of the cells
+    order = np.lexsort((mixed, rare))
+    shown = ad.AnnData(
+        obs=adata.obs[[name]].iloc[order],
+        obsm={umap_name(key): np.asarray(adata.obsm[umap_name(key)])[order]},
+    )
+    if colours_name(name) in adata.uns:
+        shown.uns[colours_name(name)] = adata.uns[colours_name(name)]
+    return shown
+
+
+def _outline(axis: Axes, n: int) -> None:
+    """Draw the last n cells of a panel again, with an outline around them."""
+    cells = axis.collections[0]
+    assert isinstance(cells, PathCollection)
+    at = np.asarray(cells.get_offsets())[-n:]
+    colours = np.asarray(cells.get_facecolor())[-n:]
+    size = float(cells.get_sizes()[0])
+    for area, colour in (((np.sqrt(size) + 2) ** 2, "0.15"), (size, colours)):
+        axis.scatter(at[:, 0], at[:, 1], s=area, c=colour, marker=".", linewidths=0)
 
 
 def _confidence_style(given: dict[str, Any]) -> dict[str, Any]:
@@ -146,13 +227,6 @@ def _gathered(place: np.ndarray) -> np.ndarray:
     return np.interp(place, [0, 0.5, 1], [0, 0.8, 1])
 
 
-def _rare_last(clusters: pd.Series) -> np.ndarray:
-    """Return an order of the cells in which those of rare clusters, less than 3 %, come last."""
-    sizes = clusters.map(clusters.value_counts()).astype(float).to_numpy()
-    rare = np.where(sizes < _RARE * len(sizes), sizes, np.inf)
-    return np.argsort(-rare, kind="stable")
-
-
 def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
     """Raise ValueError for a name that is neither a column of ``obs`` nor a gene."""
     genes = adata.var_names if adata.raw is None else adata.raw.var_names.union(adata.var_names)
@@ -167,22 +241,6 @@ def _check_colours(adata: AnnData, names: list[str], key: str) -> None:
             )
 
 
-def ensure_umap(adata: AnnData, key: str) -> None:
-    """Compute the UMAP of the latent unless it is stored already."""
-    import anndata as ad
-    import scanpy as sc
-
-    place = f"X_{key}_umap"
-    if place in adata.obsm:
-        return
-    # A separate AnnData leaves the caller's neighbours, UMAP and their settings unchanged.
-    cells = ad.AnnData(np.asarray(adata.obsm[f"X_{key}"]))
-    seed = int(adata.uns[key]["seed"])
-    sc.pp.neighbors(cells, n_neighbors=min(15, cells.n_obs - 1), use_rep="X", random_state=seed)
-    sc.tl.umap(cells, random_state=seed)
-    adata.obsm[place] = cells.obsm["X_umap"].astype(np.float32)
-
-
 def _with_expression(adata: AnnData, genes: list[str], key: str) -> AnnData:
     """Return the UMAP with log-normalised genes, or `adata` if it no longer has the counts."""
     if not genes:
@@ -191,5 +249,5 @@ def _with_expression(adata: AnnData, genes: list[str], key: str) -> AnnData:
         shown = expression_of(adata, genes, adata.uns[key]["params"].get("layer"))
     except CountsError:
         return adata
-    shown.obsm[f"X_{key}_umap"] = adata.obsm[f"X_{key}_umap"]
+    shown.obsm[umap_name(key)] = adata.obsm[umap_name(key)]
     return shown

@@ -69,15 +69,18 @@ def names_in(argument: str, value: Any) -> list[str]:
     return names
 
 
-def panels(n: int, height: float = 4.2, beside: Sequence[float] = ()) -> list[Axes]:
+def panels(
+    n: int, height: float = 4.2, width: float | None = None, beside: Sequence[float] = ()
+) -> list[Axes]:
     """Return n axes in rows of up to three; `beside` holds the width of each legend in inches."""
+    width = height * 1.2 if width is None else width
     columns = min(n, _COLUMNS)
     rows = math.ceil(n / columns)
     legends = sum(max(beside[column::columns], default=0) for column in range(columns))
     _, axes = plt.subplots(
         rows,
         columns,
-        figsize=(columns * height * 1.2 + legends, rows * height),
+        figsize=(columns * width + legends, rows * height),
         squeeze=False,
         layout="constrained",
     )

@@ -1,74 +1,82 @@
-"""Names of groups of cells: on the cells, or in a legend beside the panel."""
+"""Legends beside a panel that say how many cells each group has."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-from matplotlib.patheffects import withStroke
+from matplotlib.lines import Line2D
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from collections.abc import Sequence
+
+    import pandas as pd
     from matplotlib.axes import Axes
 
-_FIT_LENGTH, _FIT_NUMBER = 4, 30
-"""Maximum length and number of names that are written onto the cells."""
-_FEW_CELLS = 60
-"""A name on fewer cells than this would cover them all, so it is beside them."""
-_MOST_LABELS = 102
-"""Maximum number of categories with a legend; beyond it, scanpy runs out of colours."""
+MOST_NAMES = 30
+"""Maximum number of names that are written onto the cells."""
+_MOST_GROUPS = 102
+"""Maximum number of groups with a legend; more do not fit beside a panel."""
+_ROWS, _FONT = 18, 8
+_MISSING = "#d3d3d3"
+"""scanpy's colour of cells without a group."""
 
 
-def legend_style(adata: AnnData, name: str) -> dict[str, Any]:
-    """Return scanpy's legend options: names on the cells if short, otherwise beside the panel."""
-    if name not in adata.obs or not isinstance(adata.obs[name].dtype, pd.CategoricalDtype):
-        return {}
-    categories = adata.obs[name].cat.categories.astype(str)
-    if categories.str.len().max() <= _FIT_LENGTH and len(categories) <= _FIT_NUMBER:
-        return {"legend_loc": "on data", "legend_fontsize": 10, "legend_fontoutline": 2}
-    if len(categories) > _MOST_LABELS:
-        return {"legend_loc": None}
-    return {"legend_loc": "right margin", "legend_fontsize": 9 if len(categories) <= 14 else 7}
+def counted(groups: pd.Series) -> list[str]:
+    """Return what the legend says of each group, such as "B cells (345)", of missing ones last."""
+    sizes = groups.value_counts(sort=False).reindex(groups.cat.categories)
+    said = [f"{name} ({n:,})" for name, n in sizes.items()]
+    missing = int(groups.isna().sum())
+    return [*said, f"NA ({missing:,})"] if missing else said
 
 
-def legend_width(adata: AnnData, name: str, style: dict[str, Any]) -> float:
-    """Return the width in inches of a legend beside a panel (scanpy sets it in columns)."""
-    if style.get("legend_loc") != "right margin":
+def legend_width(said: Sequence[str]) -> float:
+    """Return the width in inches of a legend beside a panel."""
+    if not 0 < len(said) <= _MOST_GROUPS:
         return 0.0
-    categories = adata.obs[name].cat.categories.astype(str)
-    columns = 1 if len(categories) <= 14 else 2 if len(categories) <= 30 else 3
-    longest = categories.str.len().max()
-    return float(columns * (0.35 + longest * style["legend_fontsize"] * 0.6 / 72))
+    columns = -(-len(said) // _ROWS)
+    return columns * (0.35 + max(map(len, said)) * _FONT * 0.6 / 72)
 
 
-def write_names(axis: Axes, groups: pd.Series, at: np.ndarray) -> None:
-    """Write the name of each group of cells on its cells, or beside them if they are few.
+def write_legend(
+    axis: Axes, said: Sequence[str], colours: Sequence[str], title: str | None = None
+) -> None:
+    """Write the legend of some groups beside a panel, which makes room for it.
 
     Parameters
     ----------
     axis
-        Where the cells are drawn.
-    groups
-        Group of each cell, categorical.
-    at
-        Coordinates of the cells, n x 2.
+        The panel.
+    said
+        What is said of each group.
+    colours
+        A colour for each; those after the last are grey.
+    title
+        Title of the legend.
     """
-    for name in groups.cat.categories:
-        own = at[(groups == name).to_numpy()]
-        if not len(own):
-            continue
-        middle = np.median(own, axis=0)
-        nearest = own[np.square(own - middle).sum(axis=1).argmin()]
-        beside = len(own) < _FEW_CELLS
-        axis.annotate(
-            str(name),
-            nearest,
-            xytext=(7, 7) if beside else (0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=10,
-            fontweight="bold",
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )
+    if not 0 < len(said) <= _MOST_GROUPS:
+        return
+    shown = [*colours][: len(said)]
+    shown += [_MISSING] * (len(said) - len(shown))
+    points = [
+        Line2D([], [], marker="o", linestyle="", markersize=6, color=colour, label=text)
+        for text, colour in zip(said, shown, strict=True)
+    ]
+    legend = axis.legend(
+        handles=points,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        ncols=-(-len(said) // _ROWS),
+        frameon=False,
+        fontsize=_FONT,
+        title=title,
+        title_fontsize=_FONT + 1,
+        alignment="left",
+        handletextpad=0.2,
+        columnspacing=0.8,
+    )
+    figure = axis.get_figure(root=True)
+    if figure is not None and figure.get_layout_engine() is None:
+        # no one else makes room
+        width = legend.get_window_extent().width / figure.bbox.width
+        box = axis.get_position()
+        axis.set_position((box.x0, box.y0, max(box.width - width, box.width / 3), box.height))

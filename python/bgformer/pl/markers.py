@@ -12,6 +12,7 @@ from bgformer.arguments import text_or_none
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_output, finish, names_in
+from bgformer.pl.origin import origin
 from bgformer.tl import results
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def markers(
         ``{"B": ["MS4A1", "CD79A"], "NK": ["GNLY", "NKG7"]}``. Genes that are not in `adata` are
         left out with a warning.
     key_added
-        Name under which the results are stored.
+        Name under which the results are stored, or the column of subclusters that
+        :func:`bgformer.tl.subcluster` made from them.
     layer
         Layer that holds the counts; None for the one that the clustering used.
     ax
@@ -73,7 +75,7 @@ def markers(
     """
     import scanpy as sc
 
-    stored = results(adata, key_added)
+    stored = results(adata, origin(adata, key_added))
     check_output(ax, show, save)
     layer = text_or_none("layer", layer)
     known, genes = _known_markers(adata, markers)
