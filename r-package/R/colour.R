@@ -25,7 +25,7 @@ coloured_by <- function(object, results, color.by) {
     title <- color.by
   }
   list(values = unname(values), title = title,
-       colours = if (is.factor(values)) colours_of(values, results))
+       colours = if (is.factor(values)) colours_of(values, results, results$clusters))
 }
 
 # Log-normalised counts of one gene, relative to the counts of the median cell.
@@ -50,18 +50,37 @@ expression_of <- function(object, results, gene) {
   log1p(of_gene / pmax(totals, 1) * stats::median(totals))
 }
 
-# The colour of each level: a cluster's own, wherever its name appears.
-colours_of <- function(values, results) {
+# The colour of each level: a cluster's own, wherever its name appears. Other groups have the colour
+# of the cluster that they share most cells with, if these are half of either.
+colours_of <- function(values, results, clusters = NULL) {
   own <- setNames(results$colours, results$names)
   own <- own[!duplicated(names(own))]
   levels <- levels(values)
   if (all(levels %in% names(own))) {
     return(own[levels])
   }
+  if (!any(levels %in% names(own)) && !is.null(clusters)) {
+    pairs <- resembled(table(values, clusters))
+    own <- setNames(own[pairs], names(pairs))
+  }
   own <- own[intersect(levels, names(own))]
   new <- setdiff(levels, names(own))
   free <- c(setdiff(distant_colours, own), distant_colours)
   c(own, setNames(rep_len(free, length(new)), new))[levels]
+}
+
+# The cluster, by its name, of each group that has one; `shared` are the cells of both.
+resembled <- function(shared) {
+  pairs <- character()
+  for (at in order(-shared)) {
+    group <- rownames(shared)[row(shared)[at]]
+    cluster <- colnames(shared)[col(shared)[at]]
+    least <- min(sum(shared[group, ]), sum(shared[, cluster])) / 2
+    if (shared[at] > least && !group %in% names(pairs) && !cluster %in% pairs) {
+      pairs[[group]] <- cluster
+    }
+  }
+  pairs
 }
 
 # Differences above .8 take half of the scale: most cells are there.
@@ -91,8 +110,8 @@ counted <- function(groups) {
   paste0(levels(groups), " (", format(as.vector(table(groups)), big.mark = ",", trim = TRUE), ")")
 }
 
-big_points <- function(groups) {
-  ggplot2::guide_legend(ncol = ceiling(nlevels(groups) / 16), override.aes = list(size = 3))
+big_points <- function(groups, rows = 16) {
+  ggplot2::guide_legend(ncol = ceiling(nlevels(groups) / rows), override.aes = list(size = 3))
 }
 
 # An order to draw cells in. Small groups come last, so that nothing hides them; high values too.
@@ -103,6 +122,14 @@ drawing_order <- function(values) {
     return(order(values, mixed, na.last = FALSE))
   }
   sizes <- as.vector(table(values)[values])
-  rare <- sizes < 0.03 * length(values)
-  order(rare %in% TRUE, -sizes * rare, mixed)
+  rare <- is_rare(values)
+  order(rare, -sizes * rare, mixed)
+}
+
+# Which cells are of groups with less than 3 % of them.
+is_rare <- function(values) {
+  if (!is.factor(values)) {
+    return(rep(FALSE, length(values)))
+  }
+  (as.vector(table(values)[values]) < 0.03 * length(values)) %in% TRUE
 }

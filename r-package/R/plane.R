@@ -67,26 +67,45 @@ distant_colours <- c(
   "#D2E100", "#784BF0", "#7887E1", "#E1A5C3", "#6900D2", "#691E96", "#5A961E", "#874BD2"
 )
 
-# One row for each group: the point nearest to its middle, so that the label is on the group.
+# One row for each group: the point in the middle of its densest part, so that the label is on the
+# group. A group can have several parts.
 label_places <- function(places, groups) {
   rows <- split(seq_along(groups), groups, drop = TRUE)
+  step <- max(diff(range(places$x)), diff(range(places$y))) / 12
+  away <- function(at, x, y) (places$x[at] - x)^2 + (places$y[at] - y)^2
   middle <- vapply(rows, function(at) {
-    x <- places$x[at]
-    y <- places$y[at]
-    at[which.min((x - stats::median(x))^2 + (y - stats::median(y))^2)]
+    box <- paste(floor(places$x[at] / step), floor(places$y[at] / step))
+    densest <- at[box == names(which.max(table(box)))]
+    near <- away(at, mean(places$x[densest]), mean(places$y[densest])) <= (2.5 * step)^2
+    part <- if (any(near)) at[near] else at
+    part[which.min(away(part, stats::median(places$x[part]), stats::median(places$y[part])))]
   }, integer(1))
   data.frame(x = places$x[middle], y = places$y[middle], label = names(rows), n = lengths(rows))
 }
 
-# Groups of fewer points than `on` have their label beside them, because it would cover them all.
-label_layer <- function(labels, on) {
+# `points` is the size of the point that each label is to stay clear of. 0 is for none: with NA,
+# ggrepel leaves labels on each other.
+label_layer <- function(labels, points) {
+  labels$label <- vapply(strwrap(labels$label, 18, simplify = FALSE), paste, "", collapse = "\n")
+  small <- nrow(labels) > 20 || max(nchar(labels$label)) > 4
   ggrepel::geom_text_repel(
     ggplot2::aes(x = .data$x, y = .data$y, label = .data$label), labels,
-    size = if (nrow(labels) > 20) 3.2 else 4, fontface = "bold", colour = "grey10",
-    bg.color = "white", bg.r = 0.18, point.size = ifelse(labels$n < on, 4, NA),
-    box.padding = 0.1, max.overlaps = Inf, min.segment.length = 0.5, seed = 1,
+    size = if (small) 3 else 4, fontface = "bold", colour = "grey10", lineheight = 0.85,
+    bg.color = "white", bg.r = 0.18, point.size = points,
+    box.padding = if (small) 0.35 else 0.1, max.overlaps = Inf, min.segment.length = 0.5,
+    segment.colour = "grey30", force_pull = 0, seed = 1,
+    max.time = 60, max.iter = 50000, # so that the number of steps ends it, on every computer
     inherit.aes = FALSE
   )
+}
+
+# Labels of groups of fewer points than `on` are beside them, because they would cover them all;
+# not where groups are so near to each other that their labels would have no place.
+beside_few <- function(labels, on) {
+  apart <- as.matrix(stats::dist(labels[c("x", "y")]))
+  diag(apart) <- Inf
+  alone <- apply(apart, 1, min) > 0.1 * max(apart[is.finite(apart)], 0)
+  label_layer(labels, points = ifelse(labels$n < on & alone, 4, 0))
 }
 
 check_plot <- function(label = FALSE) {

@@ -18,8 +18,10 @@
 #'
 #' @return A ggplot object, to which layers, scales and themes can be added. The colours of the
 #'   clusters can also be told apart by colour-blind readers, and stay with a cluster when the
-#'   resolution changes. Rare clusters are drawn last, and the legend says how many cells each
-#'   cluster has. Half of the colours of the confidence are for values above 0.8.
+#'   resolution changes. Groups of another column, such as known types, have the colours of the
+#'   clusters that they share most cells with. Groups with less than 3 % of the cells are drawn last
+#'   and with an outline, and the legend says how many cells each group has. Half of the colours of
+#'   the confidence are for values above 0.8.
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -42,12 +44,19 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
     stop_for("pt.size", pt.size, "a number above 0")
   }
   drawn <- cells[drawing_order(by$values), ]
-  points <- ggplot2::geom_point(ggplot2::aes(colour = .data$colour), shape = 16, size = size, ...)
-  plot <- ggplot2::ggplot(drawn, ggplot2::aes(x = .data$x, y = .data$y)) + points +
-    colour_scale(by) + plane_theme() +
+  points <- function(data = NULL) {
+    ggplot2::geom_point(ggplot2::aes(colour = .data$colour), data, shape = 16, size = size, ...)
+  }
+  rare <- drawn[is_rare(drawn$colour), ]
+  plot <- ggplot2::ggplot(drawn, ggplot2::aes(x = .data$x, y = .data$y)) + points() +
+    if (nrow(rare) > 0) {
+      list(ggplot2::geom_point(data = rare, shape = 16, size = size + 0.7, colour = "grey15"),
+           points(rare))
+    }
+  plot <- plot + colour_scale(by) + plane_theme() +
     ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label && is.factor(by$values)) {
-    plot <- plot + label_layer(label_places(cells, by$values), on = 60)
+    plot <- plot + beside_few(label_places(cells, by$values), on = 60)
   }
   plot
 }
@@ -61,8 +70,8 @@ BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reductio
 #' @inheritParams BGFormerPlot
 #'
 #' @return A ggplot object. The area of a point is the share of all cells' weight that is on the
-#'   anchor, and its colour is the anchor's cluster. A line is darker the more cells two anchors
-#'   share.
+#'   anchor, at least a twentieth of the largest, and its colour is the anchor's cluster. A line is
+#'   darker the more cells two anchors share.
 #'
 #' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -75,7 +84,8 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
   results <- results_in(object, "AnchorPlot")
   at <- plane_of(object, results, reduction)
   mass <- colSums(results$weights)
-  anchors <- data.frame(anchor_places(results$weights, at), share = mass / sum(mass),
+  anchors <- data.frame(anchor_places(results$weights, at),
+                        share = pmax(mass, smallest_area * max(mass)) / sum(mass),
                         cluster = named_clusters(as.integer(results$anchor.clusters),
                                                  results$names))
   used <- mass > 0 # a subset of the cells may leave anchors without any
@@ -88,15 +98,17 @@ AnchorPlot <- function(object, reduction = NULL, label = TRUE) {
       colour = "grey25", linewidth = 0.3
     ) +
     ggplot2::geom_point(ggplot2::aes(size = .data$share, fill = .data$cluster), shape = 21,
-                        colour = "white", stroke = 0.3) +
+                        colour = "grey20", stroke = 0.2) +
     ggplot2::scale_fill_manual(values = colours_of(anchors$cluster, results), name = "Cluster",
-                               guide = big_points(anchors$cluster)) +
-    ggplot2::scale_size_area(max_size = 7, name = "Share of cells", labels = percent,
+                               guide = big_points(anchors$cluster, rows = 10)) +
+    ggplot2::scale_size_area(limits = c(0, max(anchors$share)), name = "Share of cells",
+                             max_size = 7 * min(1, sqrt(400 / sum(used))),
+                             labels = percent, breaks = few_breaks,
                              guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
     ggplot2::scale_alpha_continuous(range = c(0.08, 0.8), guide = "none") +
     plane_theme() + ggplot2::labs(x = colnames(at)[1], y = colnames(at)[2])
   if (label) {
-    plot <- plot + label_layer(label_places(anchors[used, ], anchors$cluster[used]), on = 10)
+    plot <- plot + beside_few(label_places(anchors[used, ], anchors$cluster[used]), on = 10)
   }
   plot
 }
@@ -193,70 +205,19 @@ whole_breaks <- function(limits) {
   if (limits[2] > 1.1) breaks[breaks == round(breaks)] else breaks
 }
 
-#' Plot the evidence for each cluster
-#'
-#' Compares each cluster with the cluster nearest to it: how many cells lie between the two, and how
-#' many genes differ.
-#'
-#' Clusters left of the dashed line are apart from their nearest cluster: hardly a cell lies between
-#' them. Clusters right of the dotted line are split only because you asked for a number or a
-#' resolution; with few marker genes and no gap (a pale point), they may be parts of one type.
-#'
-#' @inheritParams BGFormerPlot
-#'
-#' @return A ggplot object, whose `data` is the table of evidence with the names of the clusters. It
-#'   has one point per cluster. From left to right: the share of links with the nearest cluster, 0
-#'   if no cell lies between them. From bottom to top: the number of genes that tell the two apart,
-#'   on a square root scale. The area is the number of cells, the colour the depth of the gap. The
-#'   label reads "cluster > nearest cluster".
-#'
-#' @examplesIf bgformer_available() && requireNamespace("ggplot2", quietly = TRUE)
-#' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
-#' \donttest{
-#' EvidencePlot(RunBGFormer(pbmc$counts, resolution = 0.8, max_steps = 20))
-#' }
-#' @seealso [RunBGFormer()] describes the table.
-#' @export
-EvidencePlot <- function(object, label = TRUE) {
-  check_plot(label)
-  results <- results_in(object, "EvidencePlot")
-  table <- results$evidence
-  if (nrow(table) < 2) {
-    stop("there is only one cluster, so EvidencePlot() has none to compare it with; call ",
-         "ReclusterBGFormer() with a resolution first.", call. = FALSE)
-  }
-  nearest <- match(table$nearest, table$cluster)
-  table$cluster <- results$names
-  table$nearest <- results$names[nearest]
-  table$cluster <- factor(table$cluster, unique(table$cluster))
-  shares <- ask_python(function(python) python$link_shares())
-  plot <- ggplot2::ggplot(table, ggplot2::aes(x = .data$links, y = .data$n_markers)) +
-    ggplot2::geom_vline(xintercept = c(shares$island, shares$one_type),
-                        linetype = c("dashed", "dotted"), colour = "grey30") +
-    ggplot2::annotate("text", x = shares$island, y = Inf, label = "apart ", hjust = 1,
-                      vjust = -0.4, colour = "grey30") +
-    ggplot2::geom_point(ggplot2::aes(size = .data$n_cells, fill = .data$gap), shape = 21,
-                        colour = "white", stroke = 0.3, alpha = 0.8) +
-    ggplot2::scale_fill_viridis_c(limits = c(0, 1), direction = -1, name = "Depth of\nthe gap") +
-    ggplot2::scale_size_area(max_size = 9, name = "Cells",
-                             guide = ggplot2::guide_legend(override.aes = list(fill = "grey40"))) +
-    ggplot2::scale_x_continuous(limits = c(0, max(table$links, shares$one_type))) +
-    ggplot2::scale_y_sqrt(limits = c(0, max(table$n_markers, 1)), breaks = whole_breaks) +
-    ggplot2::coord_cartesian(clip = "off") + ggplot2::theme_classic(base_size = 12) +
-    ggplot2::theme(plot.margin = ggplot2::margin(t = 18, r = 6, b = 6, l = 6)) +
-    ggplot2::labs(x = "Share of links with the nearest cluster", y = "Marker genes")
-  if (label) {
-    places <- data.frame(x = table$links, y = table$n_markers, n = 0,
-                         label = paste(table$cluster, ">", table$nearest))
-    plot <- plot + label_layer(places, on = 1)
-  }
-  plot
-}
-
 point_size <- function(n) {
   max(0.2, min(2, 60 / sqrt(n)))
 }
 
 percent <- function(x) {
   paste(format(100 * x, trim = TRUE), "%")
+}
+
+# Points with less are drawn with this share of the largest area, so that they are seen.
+smallest_area <- 0.05
+
+# Two or three areas are enough to read the others.
+few_breaks <- function(limits) {
+  breaks <- pretty(c(0, limits[2]), 3)
+  breaks[breaks > 0 & breaks <= limits[2]]
 }

@@ -96,6 +96,28 @@ test_that("rare clusters are drawn last, and the legend counts", {
   expect_setequal(utils::tail(as.character(plot$data$colour), sum(sizes[rare])), rare)
   labels <- plot$scales$get_scales("colour")$labels
   expect_identical(labels[1], paste0("0 (", sizes[[1]], ")"))
+  layers <- draw(plot)$data # all cells, then the rare ones in front of an outline
+  expect_identical(vapply(layers[2:3], nrow, 1L), rep(sum(sizes[rare]), 2))
+  expect_gt(layers[[2]]$size[1], layers[[3]]$size[1])
+  expect_setequal(layers[[3]]$colour, layers[[1]]$colour[utils::tail(seq_along(fit$clusters),
+                                                                     sum(sizes[rare]))])
+})
+
+test_that("known types have the colours of the clusters that they share most cells with", {
+  typed <- object
+  typed$known <- c("T", "B", "other")[as.integer(typed$bgformer_clusters)]
+  typed$known[1:5] <- "few"
+  own <- setNames(Seurat::Tool(typed, "RunBGFormer")$colours, c("T", "B", "other"))
+  plot <- BGFormerPlot(typed, color.by = "known")
+  drawn <- plot$scales$get_scales("colour")$palette(4)
+  expect_identical(drawn[names(own)], own)
+  expect_false(drawn[["few"]] %in% own)
+})
+
+test_that("the label of a group in several parts is on one of them", {
+  at <- data.frame(x = c(seq(0, 1, 0.1), seq(9, 10, 0.2)), y = 0)
+  place <- bgformer:::label_places(at, factor(rep("a", nrow(at))))
+  expect_identical(place$x, 0.5)
 })
 
 test_that("a cluster keeps its colour when the resolution changes", {
@@ -127,7 +149,8 @@ test_that("anchors are drawn by their mass, in their clusters' colours, and link
   anchors <- points[[length(points)]]
   mass <- Matrix::colSums(kept$weights)
   expect_identical(nrow(anchors), sum(mass > 0))
-  expect_identical(order(anchors$size), order(mass[mass > 0]))
+  shares <- pmax(mass[mass > 0] / max(mass), 0.05) # the smallest are still seen
+  expect_equal(anchors$size / max(anchors$size), unname(sqrt(shares)))
   expect_length(unique(anchors$fill), 3)
   umap <- Seurat::Embeddings(with_umap, "umap")
   cell <- match(anchors$x, umap[, 1]) # each anchor is at a cell of its own
@@ -163,15 +186,22 @@ test_that("clusters and stability are drawn over the resolutions", {
 test_that("the evidence for each cluster is drawn, of every kind of object", {
   fine <- ReclusterBGFormer(object, resolution = 3)
   table <- Seurat::Tool(fine, "RunBGFormer")$evidence
+  table <- table[order(-table$n_cells), ]
   built <- draw(EvidencePlot(fine))
   points <- layers_with(built, "stroke")
   points <- points[[length(points)]]
   expect_equal(points$x, table$links)
   expect_equal(points$y, sqrt(table$n_markers))
-  expect_identical(order(points$size), order(table$n_cells))
+  expect_equal(points$size / max(points$size),
+               sqrt(pmax(table$n_cells / max(table$n_cells), 0.05)))
   expect_length(unique(points$fill), length(unique(table$gap)))
-  labels <- Filter(function(data) nrow(data) == nrow(table), layers_with(built, "label"))[[1]]
-  expect_setequal(labels$label, paste(table$cluster, ">", table$nearest))
+  labels <- Filter(function(data) nrow(data) == nrow(table), layers_with(built, "label"))[[1]]$label
+  nearest <- setNames(table$nearest, table$cluster)
+  mutual <- nearest[as.character(nearest)] == names(nearest)
+  expect_setequal(labels[!mutual], paste(names(nearest), ">", nearest)[!mutual])
+  both <- strsplit(setdiff(labels[mutual], ""), " <> ") # named once
+  expect_setequal(unlist(both), names(nearest)[mutual])
+  expect_length(both, sum(mutual) / 2)
   expect_identical(layers_with(built, "xintercept")[[1]]$xintercept, c(0.08, 0.16))
 
   named <- object
@@ -181,6 +211,32 @@ test_that("the evidence for each cluster is drawn, of every kind of object", {
   draw(EvidencePlot(PredictBGFormer(counts[, 1:50], object)))
   expect_match(error_of(EvidencePlot(ReclusterBGFormer(object, n.clusters = 1))),
                "there is only one cluster")
+})
+
+test_that("of a subset, its own clusters are drawn", {
+  some <- object[, object$bgformer_clusters != "1"]
+  drawn <- EvidencePlot(some)$data
+  sizes <- table(some$bgformer_clusters)
+  expect_setequal(as.character(drawn$cluster), c("0", "2"))
+  expect_identical(drawn$n_cells, as.vector(sizes[as.character(drawn$cluster)]))
+})
+
+test_that("the evidence of subclusters is drawn", {
+  divided <- SubclusterBGFormer(object, cluster = "0", n.clusters = 3, verbose = FALSE)
+  divided <- SubclusterBGFormer(divided, cluster = "1", n.clusters = 2, verbose = FALSE)
+  plot <- EvidencePlot(divided, cluster.name = "bgformer_subclusters")
+  draw(plot)
+  expect_setequal(as.character(plot$data$cluster), c("0.0", "0.1", "0.2", "1.0", "1.1"))
+  sizes <- table(divided$bgformer_subclusters)
+  expect_identical(plot$data$n_cells, as.vector(sizes[as.character(plot$data$cluster)]))
+  part <- divided[, divided$bgformer_subclusters == "0.1"]
+  expect_identical(nrow(EvidencePlot(part, cluster.name = "bgformer_subclusters")$data), 1L)
+  expect_match(error_of(EvidencePlot(divided, cluster.name = "donor")),
+               "'donor' is not a column of subclusters \\(there: 'bgformer_subclusters'\\)")
+  whole <- suppressWarnings(SubclusterBGFormer(object, cluster = "0", n.clusters = 1,
+                                               verbose = FALSE))
+  expect_match(error_of(EvidencePlot(whole, cluster.name = "bgformer_subclusters")),
+               "has no evidence, because no cluster was divided")
 })
 
 test_that("the colours are told apart by colour-blind eyes", {
