@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME
 R_SOURCES := DESCRIPTION $(wildcard vignettes/*.Rmd) $(shell find r-package/NAMESPACE r-package/R r-package/man r-package/inst \
 	python/bgformer -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: help setup vignettes demo test campaign dependencies coverage lint format build help-pages docs clean
+.PHONY: help setup vignettes demo picture test campaign dependencies coverage lint format build help-pages docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ vignettes: setup  ## run the vignettes, so that vignette() shows results in .Rli
 
 demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]
 	@Rscript demo/demo.R $(if $(DATA),"$(DATA)") $(if $(LABELS),"$(LABELS)")
+
+picture: demo  ## renew the picture of the demo that the README shows
+	@.venv/bin/python -c 'from PIL import Image; picture = Image.open("demo/output/umap.png").convert("RGB"); \
+		picture.resize((1200, 460)).quantize(256, method=1).save("docs/images/demo-umap.png", optimize=True)'
 
 test: setup  ## run all tests, Python's and R's
 	@tools/test.sh

@@ -96,35 +96,16 @@ save_picture <- function(file, plot, width, height) {
   file
 }
 
-look <- theme(
-  text = element_text(size = 13), plot.title = element_text(size = 15, hjust = 0),
-  axis.text = element_blank(), axis.ticks = element_blank(), legend.text = element_text(size = 11)
-)
-# Neighbouring colours must differ: Tableau's palette, or Seurat's longest one for many clusters.
-colours <- function(n) {
-  tableau <- c(
-    "#4E79A7", "#F28E2B", "#59A14F", "#E15759", "#76B7B2", "#EDC948", "#B07AA1", "#9C755F",
-    "#FF9DA7", "#8CD17D"
-  )
-  if (n <= length(tableau)) tableau[seq_len(n)] else rep_len(DiscretePalette(36, "polychrome"), n)
-}
-umap <- function(by, title, ...) {
-  size <- max(0.1, min(1.2, 2000 / ncol(cells)))
-  palette <- colours(length(unique(cells[[by]][[1]])))
-  DimPlot(cells, group.by = by, pt.size = size, cols = palette, ...) +
-    labs(title = title, x = "UMAP 1", y = "UMAP 2") + look
-}
 n_clusters <- nlevels(cells$bgformer_clusters)
-left <- umap("bgformer_clusters", sprintf("bgformer: %d clusters", n_clusters),
-             label = TRUE, label.size = 6, repel = n_clusters > 12) + NoLegend()
+left <- BGFormerPlot(cells) + ggtitle(sprintf("bgformer: %d clusters", n_clusters))
+# known labels have the colours of the clusters that they share most cells with
 right <- if (has_labels) {
-  umap("known", "known labels")
+  BGFormerPlot(cells, color.by = "known") + ggtitle("known labels")
 } else {
-  FeaturePlot(cells, "bgformer_confidence") +
-    labs(title = "confidence", x = "UMAP 1", y = "UMAP 2") + look
+  BGFormerPlot(cells, color.by = "confidence") + ggtitle("confidence")
 }
 pictures <- c(
-  save_picture("umap.png", patchwork::wrap_plots(left, right), 12, 5),
+  save_picture("umap.png", patchwork::wrap_plots(left, right), 12, 4.6),
   save_picture(
     "markers.png",
     # DotPlot() warns about fewer than five clusters, which is a possible result

@@ -51,7 +51,8 @@ expression_of <- function(object, results, gene) {
 }
 
 # The colour of each level: a cluster's own, wherever its name appears. Other groups have the colour
-# of the cluster that they share most cells with, if these are half of either.
+# of the cluster that they share most cells with, if these are half of either, or one that no
+# cluster has.
 colours_of <- function(values, results, clusters = NULL) {
   own <- setNames(results$colours, results$names)
   own <- own[!duplicated(names(own))]
@@ -59,13 +60,15 @@ colours_of <- function(values, results, clusters = NULL) {
   if (all(levels %in% names(own))) {
     return(own[levels])
   }
+  taken <- character()
   if (!any(levels %in% names(own)) && !is.null(clusters)) {
     pairs <- resembled(table(values, clusters))
+    taken <- if (length(pairs) > 0) own
     own <- setNames(own[pairs], names(pairs))
   }
   own <- own[intersect(levels, names(own))]
   new <- setdiff(levels, names(own))
-  free <- c(setdiff(distant_colours, own), distant_colours)
+  free <- c(setdiff(distant_colours, c(own, taken)), setdiff(distant_colours, own), distant_colours)
   c(own, setNames(rep_len(free, length(new)), new))[levels]
 }
 

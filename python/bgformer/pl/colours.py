@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bgformer.store.looks import colours_name
-from bgformer.store.palette import added_colours
+from bgformer.store.palette import PALETTE, added_colours
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -18,7 +19,7 @@ def colours_of(adata: AnnData, name: str, key: str) -> list[str]:
     """Return a colour for each category of a column.
 
     These are the stored ones if there are enough. Otherwise a category has the colour of the
-    cluster with which it shares most cells, if that is half of either, and a new one else.
+    cluster with which it shares most cells, if that is half of either, or one that no cluster has.
 
     Parameters
     ----------
@@ -41,8 +42,14 @@ def colours_of(adata: AnnData, name: str, key: str) -> list[str]:
     shared = pd.crosstab(groups, clusters, dropna=False)
     shared = shared.reindex(index=groups.cat.categories, columns=clusters.cat.categories)
     pairs = _pairs(shared.fillna(0).to_numpy())
+    if not pairs:
+        return added_colours({}, list(categories))
     found = {categories[group]: str(of_clusters[cluster]) for group, cluster in pairs.items()}
-    return added_colours(found, list(categories))
+    # a colour of another cluster would seem to mean that cluster
+    free = [colour for colour in PALETTE if colour not in of_clusters] or list(PALETTE)
+    new = [name for name in categories if name not in found]
+    found |= dict(zip(new, itertools.cycle(free)))
+    return [found[name] for name in categories]
 
 
 def _pairs(shared: np.ndarray) -> dict[int, int]:

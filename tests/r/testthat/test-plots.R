@@ -111,7 +111,7 @@ test_that("known types have the colours of the clusters that they share most cel
   plot <- BGFormerPlot(typed, color.by = "known")
   drawn <- plot$scales$get_scales("colour")$palette(4)
   expect_identical(drawn[names(own)], own)
-  expect_false(drawn[["few"]] %in% own)
+  expect_false(drawn[["few"]] %in% own) # no cluster is mostly of these
 })
 
 test_that("the label of a group in several parts is on one of them", {
