@@ -10,7 +10,8 @@ trap 'exit 130' INT TERM
 cp -rL r-package "$work/bgformer"
 cp docs/index.md "$work/bgformer/index.md"
 cp -r docs/images "$work/bgformer/man/figures" # pkgdown takes pictures from nowhere else
-SITE="$work/site" PACKAGE="$work/bgformer" Rscript - <<'R'
+# the gallery takes its cells in Python from the demo
+SITE="$work/site" PACKAGE="$work/bgformer" PYTHONPATH="$PWD/demo" Rscript - <<'R'
 options(pkgdown.internet = FALSE)
 if (!bgformer::bgformer_available()) {
   stop("the vignettes need Python; see bgformer_sitrep().", call. = FALSE)

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS = 3
 """Maximum number of panels in a row."""
+_MARGIN = 0.05
+"""Margin of a page, in inches."""
 
 
 def check_output(ax: Axes | None, show: bool | None, save: str | Path | None) -> None:
@@ -87,6 +90,24 @@ def panels(
     for unused in axes.flat[n:]:
         unused.remove()
     return list(axes.flat[:n])
+
+
+def fit_page(figure: Figure) -> None:
+    """Give a figure without a layout engine the size of what is drawn and written in it."""
+    inches = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    left, bottom = _MARGIN - inches.x0, _MARGIN - inches.y0
+    right, top = inches.x1 - width + _MARGIN, inches.y1 - height + _MARGIN
+    at = figure.subplotpars
+    wide, high = width + left + right, height + bottom + top
+    sides = {
+        "left": (at.left * width + left) / wide,
+        "right": (at.right * width + left) / wide,
+        "bottom": (at.bottom * height + bottom) / high,
+        "top": (at.top * height + bottom) / high,
+    }
+    figure.set_size_inches(wide, high)
+    figure.subplots_adjust(**sides)
 
 
 def finish(axis: Axes, *, ax: Axes | None, show: bool | None, save: str | Path | None) -> bool:

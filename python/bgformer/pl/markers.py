@@ -11,7 +11,7 @@ import pandas as pd
 from bgformer.arguments import text_or_none
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
-from bgformer.pl.figure import check_output, finish, names_in
+from bgformer.pl.figure import check_output, finish, fit_page, names_in
 from bgformer.pl.origin import origin
 from bgformer.tl import results
 
@@ -85,6 +85,9 @@ def markers(
     drawn = sc.pl.dotplot(expression, known, key_added, ax=ax, show=False, **kwargs)
     axis: Axes = drawn["mainplot_ax"]
     axis.set(**{"xlabel" if kwargs.get("swap_axes") else "ylabel": key_added})
+    figure = axis.get_figure(root=True)
+    if ax is None and figure is not None:
+        fit_page(figure)
     return None if finish(axis, ax=ax, show=show, save=save) else axis
 
 

@@ -99,3 +99,17 @@ def test_markers_take_the_place_of_the_callers_axes(clustered, tmp_path):
     box = place.get_position()
     assert box.x0 <= axis.get_position().x0 < axis.get_position().x1 <= box.x1
     assert (tmp_path / "markers.png").stat().st_size > 5000
+
+
+def test_the_names_of_the_genes_are_on_the_page(clustered):
+    clustered.var_names = [
+        "a_gene_with_a_long_name" if n == "LYZ" else n for n in clustered.var_names
+    ]
+    axis = bgf.pl.markers(clustered, ["a_gene_with_a_long_name", "MS4A1"])
+    page = axis.figure.bbox
+    axis.figure.canvas.draw()
+    for text in [*axis.get_xticklabels(), *axis.get_yticklabels(), axis.yaxis.label]:
+        box = text.get_window_extent()
+        assert page.x0 <= box.x0
+        assert page.y0 <= box.y0
+        assert box.x1 <= page.x1
