@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 _RARE = 0.03
 """Groups with a smaller share of the cells are drawn last and outlined, so that they are seen."""
-_NEEDS_ALL = {"arrows", "components", "dimensions", "edges", "groups", "mask_obs", "projection"}
-"""scanpy's options for which the cells must stay as they are."""
+_AS_SCANPY = {
+    "add_outline", "arrows", "components", "dimensions", "edges", "groups", "marker", "mask_obs",
+    "projection", "scale_factor",
+}  # fmt: skip
+"""Options of scanpy's with which the cells are left to it: neither put in order nor outlined."""
 
 
 def embedding(
@@ -117,7 +120,7 @@ def embedding(
     axes = [ax] if ax is not None else panels(len(names), beside=beside)
     expressed = _with_expression(adata, _genes(adata, names, kwargs), key)
     for name, axis in zip(names, axes, strict=True):
-        style = _confidence_style(kwargs) if name == confidence else {}
+        style = _colour_style(name == confidence, kwargs)
         shown = expressed if name in expressed.var_names and name not in adata.obs else adata
         if name in said:
             _draw_groups(adata, name, key, axis, kwargs)
@@ -166,7 +169,7 @@ def _draw_groups(adata: AnnData, name: str, key: str, axis: Axes, given: dict[st
         adata.uns[colours_name(name)] = np.array(colours_of(adata, name, key), dtype=object)
     rare = _rare(groups)
     shown = adata
-    if not (_NEEDS_ALL & set(given) or np.ndim(given.get("size", 0))):
+    if not (_AS_SCANPY & set(given) or np.ndim(given.get("size", 0))):
         shown = _in_order(adata, name, key, rare)
     _scatter(shown, name, key, axis, {"legend_loc": None} | given)
     adata.uns[colours_name(name)] = shown.uns[colours_name(name)]
@@ -189,7 +192,7 @@ def _in_order(adata: AnnData, name: str, key: str, rare: np.ndarray) -> AnnData:
     mixed = np.arange(adata.n_obs) * 0.6180339887 % 1  # whatever the order of the cells
     order = np.lexsort((mixed, rare))
     shown = ad.AnnData(
-        obs=adata.obs[[name]].iloc[order],
+        obs=adata.obs[[name]].iloc[order].set_axis(np.arange(adata.n_obs).astype(str)),
         obsm={umap_name(key): np.asarray(adata.obsm[umap_name(key)])[order]},
     )
     if colours_name(name) in adata.uns:
@@ -208,10 +211,12 @@ def _outline(axis: Axes, n: int) -> None:
         axis.scatter(at[:, 0], at[:, 1], s=area, c=colour, marker=".", linewidths=0)
 
 
-def _confidence_style(given: dict[str, Any]) -> dict[str, Any]:
-    """Return scanpy's options for the confidence, with those that the user gave left out."""
-    style: dict[str, Any] = {"color_map": "viridis_r"}  # dark: confident
-    if not {"norm", "vmin", "vmax", "vcenter"} & set(given):
+def _colour_style(is_confidence: bool, given: dict[str, Any]) -> dict[str, Any]:
+    """Return scanpy's options for numbers, with those that the user gave left out."""
+    style: dict[str, Any] = {}
+    if not {"cmap", "color_map"} & set(given):
+        style["color_map"] = "viridis_r"  # dark: high, as in a print in grey
+    if is_confidence and not {"norm", "vmin", "vmax", "vcenter"} & set(given):
         # half of the colours are for values above .8, where most cells are
         style["norm"] = FuncNorm((_spread, _gathered), vmin=0, vmax=1)
     return style

@@ -74,8 +74,8 @@ def write_legend(
         handletextpad=0.2,
         columnspacing=0.8,
     )
-    figure = axis.get_figure(root=True)
-    if figure is not None and figure.get_layout_engine() is None:
+    figure = axis.figure.figure
+    if figure.get_layout_engine() is None:
         # no one else makes room
         width = legend.get_window_extent().width / figure.bbox.width
         box = axis.get_position()

@@ -85,9 +85,8 @@ def markers(
     drawn = sc.pl.dotplot(expression, known, key_added, ax=ax, show=False, **kwargs)
     axis: Axes = drawn["mainplot_ax"]
     axis.set(**{"xlabel" if kwargs.get("swap_axes") else "ylabel": key_added})
-    figure = axis.get_figure(root=True)
-    if ax is None and figure is not None:
-        fit_page(figure)
+    if ax is None:
+        fit_page(axis.figure.figure)
     return None if finish(axis, ax=ax, show=show, save=save) else axis
 
 

@@ -204,6 +204,21 @@ def test_the_confidence_can_have_limits_of_the_users_own(clustered):
     assert axis.collections[0].norm.vmin == 0.5
     axis = bgf.pl.embedding(clustered, color="confidence")
     assert axis.collections[0].norm(0.8) == pytest.approx(0.5)
+    axis = bgf.pl.embedding(clustered, color="confidence", cmap="magma")
+    assert axis.collections[0].cmap.name == "magma"
+
+
+def test_high_values_are_dark_in_all_panels(clustered):
+    for axis in bgf.pl.embedding(clustered, color=["confidence", "LYZ"]):
+        light, dark = axis.collections[0].cmap([0.0, 1.0])[:, :3].mean(axis=1)
+        assert dark < light
+
+
+def test_cells_with_the_same_name(clustered):
+    names = clustered.obs_names.to_numpy().copy()
+    names[1] = names[0]
+    clustered.obs_names = names
+    assert len(bgf.pl.embedding(clustered).collections[0].get_offsets()) == clustered.n_obs
 
 
 def test_names_of_the_users_own_are_drawn_in_the_clusters_colours(clustered):
