@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.prediction import NewCells
 from bgformer.pipeline.settings import Settings
-from bgformer.runtime.devices import pick_device
-from bgformer.store import persistence, state
+from bgformer.store.looks import Looks, new_looks
+from bgformer.store.models import read_model, write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ class _Found:
 
     def __get__(self, model: BGFormer | None, _: type) -> Any:
         """Return the fitted value; raise NotFittedError if there is none."""
-        return self if model is None else getattr(model._found(), self.name)
+        return self if model is None else attrgetter(self.name)(model._found())
 
 
 class BGFormer(BaseEstimator):  # type: ignore[misc]
@@ -137,6 +138,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
 
     partition_ = _Found("partition")
+    labels_ = _Found("partition.labels")
     weights_ = _Found("weights")
     links_ = _Found("links")
     latent_ = _Found("latent")
@@ -147,11 +149,6 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
     batches_ = _Found("batches")
     history_ = _Found("history")
     network_ = _Found("network")
-
-    @property
-    def labels_(self) -> np.ndarray:
-        """Cluster of each training cell, shape (n,): ``partition_.labels``."""
-        return self._found().partition.labels
 
     def __repr__(self) -> str:
         """Describe the model in one line."""
@@ -198,7 +195,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         what = {n: text_or_none(n, v) for n, v in (("layer", layer), ("batch_key", batch_key))}
         with opened(adata) as cells:
             fitted = fit_model(settings, cells, InMemoryPlaces(), **what, verbose=verbose)
-        self._fitted = fitted
+        self._fitted, self._looks = fitted, new_looks(fitted.partition.n_clusters)
         return self
 
     def recluster(
@@ -225,7 +222,8 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         fitted = self._found()
         if resolution is None and n_clusters is None:
             resolution, n_clusters = fitted.settings.resolution, fitted.settings.wanted_clusters
-        self._fitted = fitted.reclustered(resolution, n_clusters)
+        now = fitted.reclustered(resolution, n_clusters)
+        self._fitted, self._looks = now, self._looks.of_heirs(fitted, now)
         return self.partition_
 
     def embed(self, adata: AnnData | str | Path, *, layer: str | None = None) -> np.ndarray:
@@ -288,7 +286,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         FileExistsError
             If `directory` exists and is not a saved model, or is one and `overwrite` is False.
         """
-        persistence.write(directory, *state.to_state(self._found()), overwrite=overwrite)
+        write_model(directory, self._found(), self.looks, overwrite=overwrite)
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> BGFormer:
@@ -308,23 +306,26 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         ValueError
             If a file is damaged or from an incompatible version, or an argument cannot be used.
         """
-        pick_device(device)  # otherwise a bad device would be reported as a damaged file
-        tensors, description = persistence.read(directory)
-        with persistence.damage_reported(directory):
-            return cls.of(state.from_state(tensors, description, device=device))
+        return cls.of(*read_model(directory, device))
 
     @classmethod
-    def of(cls, fitted: Fitted) -> BGFormer:
+    def of(cls, fitted: Fitted, looks: Looks | None = None) -> BGFormer:
         """Return an estimator that wraps an already fitted model."""
         names = fitted.settings.__dataclass_fields__
         model = cls(**{name: getattr(fitted.settings, name) for name in names})
-        model._fitted = fitted
+        model._fitted, model._looks = fitted, looks or new_looks(fitted.partition.n_clusters)
         return model
 
     @property
     def fitted(self) -> Fitted:
         """The complete result of the fit as one object."""
         return self._found()
+
+    @property
+    def looks(self) -> Looks:
+        """Names and colours of the clusters, a `bgformer.store.looks.Looks`."""
+        self._found()
+        return self._looks
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that affect the result, checked, as a dictionary."""

@@ -108,7 +108,8 @@ def _stored(
 
 def check_names(cells: AnnData | StoredCells, options: argparse.Namespace) -> None:
     """Raise InputError unless results may have their name; a table alone covers nothing."""
-    from bgformer.store.results import check_key, check_name
+    from bgformer.store.naming import check_name
+    from bgformer.store.results import check_key
 
     if options.output is None:
         check_name(cells, options.key_added, "key_added", "the results")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+    from bgformer.pipeline.fitted import Fitted
+
 
 UNASSIGNED = "unassigned"
 """Name of new cells that are of no cluster."""
@@ -37,6 +39,11 @@ class Looks(NamedTuple):
 
     names: list[str]
     colours: list[str]
+
+    def of_heirs(self, before: Fitted, now: Fitted) -> Looks:
+        """Return the looks that clusters have `now` if these are those of `before`."""
+        partitions = before.partition.anchor_clusters, now.partition.anchor_clusters
+        return self.inherited(*partitions, np.asarray(now.weights.sum(axis=0)).ravel())
 
     def inherited(self, before: np.ndarray, now: np.ndarray, mass: np.ndarray) -> Looks:
         """Return the looks of another clustering of the same anchors.
@@ -116,10 +123,7 @@ def looks_of(
         If they are about to be overwritten, and cells of one cluster have several names.
     """
     column, n_clusters = adata.obs[key], int(stored["n_clusters"])
-    apart = unassigned_in(column, stored)
-    of_cells = column if apart is None else column[~apart]
-    weights = sparse.csr_matrix(weights if apart is None else weights[np.flatnonzero(~apart)])
-    names = _names(of_cells, n_clusters, np.asarray(stored["anchor_clusters"]), weights)
+    names = names_of(column, stored, weights)
     if names is None and overwritten:
         raise InputError(
             "changed-clusters",
@@ -157,26 +161,27 @@ def warn_of_lost_names(before: Looks, now: Looks) -> None:
         )
 
 
-def _names(
-    column: pd.Series, n_clusters: int, anchor_clusters: np.ndarray, weights: Any
-) -> list[str] | None:
-    """Return the names of the clusters; None if cells of one cluster have several.
+def names_of(column: pd.Series, stored: Mapping[str, Any], weights: Any) -> list[str] | None:
+    """Return the names that clusters have in a column; None if cells of one cluster have several.
 
-    A number is not a name, because numbers are by size.
+    A number is not a name, because numbers are by size. A cluster without cells has the name that
+    it was given by bgformer. Parameters are parts of those of `looks_of`.
     """
-    names = numbers(n_clusters)
-    if hasattr(column, "cat") and _are(
-        column.cat.categories.drop(UNASSIGNED, errors="ignore"), names
-    ):
-        return names
-    labels = vote_in_blocks(weights, anchor_clusters)[0]
+    apart = unassigned_in(column, stored)
+    column = column if apart is None else column[~apart]
+    weights = sparse.csr_matrix(weights if apart is None else weights[np.flatnonzero(~apart)])
+    known = list(map(str, stored.get("names", numbers(int(stored["n_clusters"])))))
+    if hasattr(column, "cat") and _are(column.cat.categories, [*known, UNASSIGNED]):
+        return known
+    names, own = list(known), numbers(len(known))
+    of_anchors = np.asarray(stored["anchor_clusters"])
+    labels = vote_in_blocks(weights, of_anchors)[0]
     pairs = pd.DataFrame({"cluster": labels, "name": column.astype(object).to_numpy()})
     pairs = pairs.drop_duplicates()
     if pairs["cluster"].duplicated().any() or pairs["name"].isna().any():
         return None
     for cluster, name in zip(pairs["cluster"], map(str, pairs["name"]), strict=True):
-        if not name.isdecimal():
-            names[cluster] = name
+        names[cluster] = own[cluster] if name.isdecimal() else name
     return names
 
 

@@ -41,44 +41,52 @@ def results(adata: AnnData, key: str = "bgformer") -> dict[str, Any]:
     """
     if not hasattr(adata, "uns"):
         raise TypeError(f"adata is a {type(adata).__name__}; give an AnnData.")
+    return results_of(adata, key, "adata")
+
+
+def results_of(adata: AnnData, key: str, name: str) -> dict[str, Any]:
+    """Return what `results` returns; `name` is the argument that is meant, for messages."""
+    called, again = f"{{name[{name}]}}", f"run {{name[bgformer.tl.cluster({name})]}}"
     if not isinstance(key, str) or key not in adata.uns:
         raise InputError(
             "no-results",
-            "adata has no results named {key!r}; run bgformer.tl.cluster(adata) first.",
+            f"{called} has no results named {{key!r}}; {again} first.",
             key=key,
         )
     stored = adata.uns[key]
     if isinstance(stored, Mapping) and "splits" in stored:
         raise InputError(
             "subclusters",
-            "adata.uns['{key}'] describes subclusters, which have no anchors of their own here; "
+            f"{called}.uns['{{key}}'] describes subclusters, which have no anchors of their own; "
             "give the name of the results that they are from.",
             key=key,
         )
     if not is_ours(stored):
         raise InputError(
             "foreign-results",
-            "adata.uns['{key}'] is not from bgformer, or from an earlier version; run "
-            "bgformer.tl.cluster(adata) with another {name[key_added]}.",
+            f"{called}.uns['{{key}}'] is not from bgformer, or from an earlier version; {again} "
+            "with another {name[key_added]}.",
             key=key,
         )
     for place, part in (("obs", key), ("obsm", latent_name(key)), ("obsm", weights_name(key))):
         if part not in getattr(adata, place):
             raise InputError(
                 "missing-results",
-                "adata.{place}['{part}'], part of the results named '{key}', is missing; run "
-                "bgformer.tl.cluster(adata) again.",
+                f"{called}.{{place}}['{{part}}'], part of the results named '{{key}}', is "
+                f"missing; {again} again.",
                 place=place,
                 part=part,
                 key=key,
             )
     if adata.n_obs == 0:
-        raise InputError("no-cells", "adata has no cells; choose some.")
-    _check_whole(f"adata.uns['{key}']", damage(stored))
+        raise InputError("no-cells", f"{called} has no cells; choose some.")
+    _check_whole(f"{called}.uns['{key}']", damage(stored), again)
     latent, weights = adata.obsm[latent_name(key)], adata.obsm[weights_name(key)]
-    _check_whole(f"adata.obsm['{latent_name(key)}']", _damage_of(_check_latent, latent))
-    _check_cells(adata, key, stored)
-    _check_whole(f"adata.obsm['{weights_name(key)}']", _damage_of(_check_weights, weights))
+    damaged = _damage_of(_check_latent, latent)
+    _check_whole(f"{called}.obsm['{latent_name(key)}']", damaged, again)
+    _check_cells(adata, key, stored, again)
+    damaged = _damage_of(_check_weights, weights)
+    _check_whole(f"{called}.obsm['{weights_name(key)}']", damaged, again)
     return stored
 
 
@@ -111,13 +119,12 @@ def _damage_of(check: Any, part: Any) -> str | None:
     return None
 
 
-def _check_whole(where: str, reason: str | None) -> None:
+def _check_whole(where: str, reason: str | None, again: str) -> None:
     """Raise if something is wrong with a part of the results."""
     if reason:
         raise InputError(
             "damaged-results",
-            "{where} is damaged ({reason}); run bgformer.tl.cluster(adata) again.",
-            where=where,
+            f"{where} is damaged ({{reason}}); {again} again.",
             reason=reason,
         )
 
@@ -142,6 +149,8 @@ def _check_parts(stored: Mapping[str, Any]) -> None:
     if whole("n_clusters", stored["n_clusters"]) != n_clusters:
         raise ValueError(f"'n_clusters' is {stored['n_clusters']}, but there are {n_clusters}")
     whole("n_considered", stored["n_considered"])
+    if len(stored.get("names", range(n_clusters))) != n_clusters:
+        raise ValueError(f"'names' are not those of {n_clusters} clusters")
     is_predicted(stored)
     if not sparse.issparse(stored["links"]) or stored["links"].shape != (m, m):
         raise ValueError(f"'links' is not a sparse matrix of {m} x {m} anchors")
@@ -171,7 +180,7 @@ def _check_weights(weights: Any) -> None:
         raise ValueError("the weights of a cell on the anchors do not sum to 1")
 
 
-def _check_cells(adata: AnnData, key: str, stored: dict[str, Any]) -> None:
+def _check_cells(adata: AnnData, key: str, stored: dict[str, Any], again: str) -> None:
     """Raise unless all cells are of the fit that the results are of."""
     foreign = adata.n_obs
     latent, weights = adata.obsm[latent_name(key)], adata.obsm[weights_name(key)]
@@ -183,7 +192,7 @@ def _check_cells(adata: AnnData, key: str, stored: dict[str, Any]) -> None:
         raise InputError(
             "other-cells",
             "{which} are of another fit than the results named '{key}', or there twice, as after "
-            "anndata.concat; run bgformer.tl.cluster(adata) again.",
+            f"anndata.concat; {again} again.",
             which=which,
             key=key,
         )

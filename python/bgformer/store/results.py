@@ -16,9 +16,11 @@ from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT
 from bgformer.store.identity import any_known, fingerprints
 from bgformer.store.looks import UNASSIGNED, Looks, colours_name, new_looks
+from bgformer.store.naming import check_name, foreign, renamed
+from bgformer.store.state import model_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bgformer.data.source import StoredCells
     from bgformer.graph.communities import Partition
@@ -28,8 +30,6 @@ _OF_ANY_VERSION = ("anchors", "anchor_clusters", "genes", "params", "seed", "ver
 """What ``uns`` has held of results in every version."""
 _ROUNDING = 1e-5
 """How far outside 0 to 1 rounding takes a confidence."""
-_LONGEST_NAME = 200
-"""Bytes. Most disks allow 255 for a file in a .zarr store, and endings are added to a name."""
 
 
 def confidence_name(key: str) -> str:
@@ -73,6 +73,7 @@ def described(
     layer: str | None = None,
     batch_key: str | None = None,
     predicted: bool = False,
+    looks: Looks | None = None,
 ) -> dict[str, Any]:
     """Return what goes into ``uns``; see :func:`bgformer.tl.cluster`.
 
@@ -84,6 +85,8 @@ def described(
         As given to the fit.
     predicted
         Whether the model was fitted to other cells, and then given these.
+    looks
+        What the clusters are called; None if nobody has named them.
     """
     params = fitted.settings.described() | {"layer": layer, "batch_key": batch_key}
     return {
@@ -98,14 +101,20 @@ def described(
         "cells": fingerprints(fitted.latent),
         "predicted": predicted,
         "profiles": fitted.profiles._asdict(),
-        **described_clusters(fitted.partition, fitted.evidence),
+        "model": model_bytes(fitted),
+        **described_clusters(fitted.partition, fitted.evidence, looks),
     }
 
 
-def described_clusters(found: Partition, table: pd.DataFrame) -> dict[str, Any]:
-    """Return what ``uns`` holds of the clusters."""
+def described_clusters(
+    found: Partition, table: pd.DataFrame, looks: Looks | None = None
+) -> dict[str, Any]:
+    """Return what ``uns`` holds of the clusters; names are those that bgformer gave them."""
+    names = found.names if looks is None else looks.names
     return {
+        "names": np.array(names, dtype=object),
         "anchor_clusters": np.asarray(found.anchor_clusters),
+        "anchor_support": np.asarray(found.anchor_support),
         "resolution": found.resolution,
         "n_clusters": found.n_clusters,
         "n_considered": found.n_considered,
@@ -121,14 +130,17 @@ def store(
     layer: str | None = None,
     batch_key: str | None = None,
     predicted: bool = False,
+    looks: Looks | None = None,
 ) -> None:
-    """Add the results of a model to its cells, in their order; see `described`."""
+    """Add the results of a model to its cells, in their order; see `described` and `columns`."""
     adata.obsm[latent_name(key)] = fitted.latent
     adata.obsm[weights_name(key)] = fitted.weights
     adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
     adata.obs = adata.obs.drop(columns=outlier_name(key), errors="ignore")
-    adata.uns[key] = described(fitted, layer=layer, batch_key=batch_key, predicted=predicted)
-    label(adata, key, fitted.partition, new_looks(fitted.partition.n_clusters))
+    adata.uns[key] = described(
+        fitted, layer=layer, batch_key=batch_key, predicted=predicted, looks=looks
+    )
+    label(adata, key, fitted.partition, looks or new_looks(fitted.partition.n_clusters))
 
 
 def store_clusters(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
@@ -138,7 +150,7 @@ def store_clusters(adata: AnnData, key: str, found: Partition, looks: Looks) -> 
     if adata.n_obs < stored["n_cells"]:
         held_out = of_some(held_out, sparse.csr_matrix(adata.obsm[weights_name(key)]))
     table = evidence(found, held_out, np.asarray(stored["genes"]))
-    stored.update(described_clusters(found, table))
+    stored.update(described_clusters(found, table))  # names are the user's own from now on
     label(adata, key, found, looks)
 
 
@@ -182,8 +194,9 @@ def check_key(cells: AnnData | StoredCells, key: str) -> None:
     check_name(cells, key, "key_added", "the results")
     uns = cells.uns
     stored = uns.get(key)
+    names = stored.get("names", ()) if isinstance(stored, Mapping) else ()
     looks_ours: dict[tuple[str, str], Callable[[Any], bool]] = {
-        ("obs", key): _are_clusters,
+        ("obs", key): lambda there: _are_clusters(there, names),
         ("obs", confidence_name(key)): _is_confidence,
         ("obsm", latent_name(key)): lambda there: _is_latent(there, stored),
         ("obsm", weights_name(key)): _are_weights,
@@ -199,7 +212,8 @@ def check_key(cells: AnnData | StoredCells, key: str) -> None:
             if not is_ours:
                 _refuse_if_reclustered(cells, key)
             if not (is_ours and looks(getattr(cells, place)[name])):
-                raise foreign(place, name, "key_added")
+                is_changed = is_ours and key in uns and (place, name) == ("obs", key)
+                raise renamed(key) if is_changed else foreign(place, name, "key_added")
     if key in uns and not is_ours:
         raise foreign("uns", key, "key_added")
 
@@ -240,11 +254,12 @@ def _is_pair(cells: AnnData | StoredCells, name: str) -> bool:
     )
 
 
-def _are_clusters(column: pd.Series) -> bool:
-    """Tell whether a column holds numbers of clusters as text; names are a user's own."""
+def _are_clusters(column: pd.Series, names: Iterable[str] = ()) -> bool:
+    """Tell whether a column holds numbers of clusters as text, or these names, not a user's."""
     is_categorical = isinstance(column.dtype, pd.CategoricalDtype)
-    names = set(column.cat.categories if is_categorical else column.dropna().unique())
-    return all(isinstance(name, str) and name.isdecimal() for name in names - {UNASSIGNED})
+    there = column.cat.categories if is_categorical else column.dropna().unique()
+    known = {*names, UNASSIGNED}
+    return all(isinstance(name, str) and (name.isdecimal() or name in known) for name in there)
 
 
 def _is_confidence(column: pd.Series) -> bool:
@@ -278,44 +293,6 @@ def _is_matrix(there: Any) -> bool:
     return len(getattr(there, "shape", ())) == 2 and getattr(dtype, "kind", None) == "f"
 
 
-def check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
-    """Raise InputError for a name under which AnnData could not store a column."""
-    if not isinstance(name, str) or not name:
-        raise InputError(
-            "wrong-value",
-            f"{{name[{argument}]}} is {{given!r}}; give the name of {what} as a string.",
-            given=name,
-        )
-    obs: Any = cells.obs
-    index = obs.index_name if hasattr(obs, "index_name") else obs.index.name
-    is_text = "\0" not in name and _as_bytes(name) is not None
-    # zarr keeps names that start with these for itself
-    is_of_zarr = name.startswith((".", "__")) or name == "zarr.json"
-    if "/" in name or is_of_zarr or not is_text or name in ("_index", index):
-        raise InputError(
-            "wrong-name",
-            f"{{name[{argument}]}} is {{given!r}}, which cannot name a column of "
-            "{name[adata.obs]} ('/', '_index', the name of its index, and what starts with '.' or "
-            "'__' cannot); choose another.",
-            given=name,
-        )
-    if len(_as_bytes(name) or b"") > _LONGEST_NAME:
-        raise InputError(
-            "long-name",
-            f"{{name[{argument}]}} has {{length}} characters; choose a name of at most {{most}}.",
-            length=len(name),
-            most=_LONGEST_NAME,
-        )
-
-
-def _as_bytes(name: str) -> bytes | None:
-    """Return a name as a file holds it; None if it is not Unicode, as from a shell."""
-    try:
-        return name.encode()
-    except UnicodeEncodeError:
-        return None
-
-
 def _is_of_any_version(stored: object) -> bool:
     """Tell whether an entry of ``uns`` holds results, be it of a version that is not read now."""
     return isinstance(stored, Mapping) and all(name in stored for name in _OF_ANY_VERSION)
@@ -334,14 +311,3 @@ def check_column(adata: AnnData, name: str) -> None:
     there = [column for column in (name, confidence_name(name)) if column in adata.obs]
     if there and not _is_pair(adata, name):
         raise foreign("obs", there[0], "cluster_name")
-
-
-def foreign(place: str, name: str, argument: str) -> InputError:
-    """Return the error that something is there that bgformer did not write."""
-    what = "a column" if place == "obs" else "an entry"
-    return InputError(
-        "not-ours",
-        f"adata.{place} has {what} '{{there}}' that is not from bgformer and would be "
-        f"overwritten; choose another {{name[{argument}]}}, or remove it.",
-        there=name,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,23 @@ from bgformer.network.network import Network
 from bgformer.pipeline.fitted import Fitted
 from bgformer.pipeline.settings import Settings
 from bgformer.runtime.devices import pick_device
-from bgformer.store.persistence import section
+from bgformer.store.looks import Looks, new_looks
+from bgformer.store.persistence import packed, section
 from bgformer.store.soundness import check_state
 
+_BESIDE = re.compile(
+    r"(latent|weights\.\w+|profiles\.\w+|history\.\w+|anchor_clusters|anchor_support|nearest|links)"
+)
+"""Names of the tensors that results hold beside the model: of the cells and of the clusters."""
 
-def to_state(fitted: Fitted) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return all that `from_state` makes a model from again: tensors, and a description."""
+
+def to_state(
+    fitted: Fitted, looks: Looks | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return all that `from_state` makes a model from again: tensors, and a description.
+
+    The description also holds names and colours of the clusters, if any are given.
+    """
     found = fitted.partition
     weights = fitted.weights if sparse.issparse(fitted.weights) else fitted.weights.to_memory()
     arrays = {
@@ -49,7 +61,32 @@ def to_state(fitted: Fitted) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         "genes": fitted.genes.tolist(),
         "batches": fitted.batches,
     }
+    if looks is not None:
+        description |= looks._asdict()
     return tensors, description
+
+
+def looks_in(description: dict[str, Any], n_clusters: int) -> Looks:
+    """Return names and colours of clusters from what `to_state` returned.
+
+    Raises
+    ------
+    ValueError
+        If there is not one of each for each cluster.
+    """
+    own = new_looks(n_clusters)
+    looks = Looks(description.get("names", own.names), description.get("colours", own.colours))
+    for name, given in looks._asdict().items():
+        if len(given) != n_clusters or not all(isinstance(one, str) for one in given):
+            raise ValueError(f"'{name}' are not {n_clusters} texts, one for each cluster")
+    return looks
+
+
+def model_bytes(fitted: Fitted) -> np.ndarray:
+    """Return what results do not hold of a model otherwise, as uint8: see `reference`."""
+    tensors, description = to_state(fitted)
+    tensors = {name: t for name, t in tensors.items() if not _BESIDE.fullmatch(name)}
+    return np.frombuffer(packed(tensors, description), dtype=np.uint8).copy()
 
 
 def from_state(

@@ -12,8 +12,9 @@ import pandas as pd
 from bgformer._version import __version__
 from bgformer.messages import InputError
 from bgformer.store.looks import colours_name
+from bgformer.store.naming import check_name, foreign
 from bgformer.store.palette import added_colours
-from bgformer.store.results import check_name, confidence_name, foreign
+from bgformer.store.results import confidence_name
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -3,7 +3,7 @@
 from bgformer.store.reading import results
 from bgformer.tl.clustering import cluster, recluster
 from bgformer.tl.marker_genes import markers
-from bgformer.tl.prediction import predict
+from bgformer.tl.prediction import model, predict
 from bgformer.tl.profiling import profiles
 from bgformer.tl.stability import resolutions
 from bgformer.tl.subclustering import subcluster
@@ -11,6 +11,7 @@ from bgformer.tl.subclustering import subcluster
 __all__ = [
     "cluster",
     "markers",
+    "model",
     "predict",
     "profiles",
     "recluster",

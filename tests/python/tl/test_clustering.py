@@ -481,6 +481,8 @@ def test_what_has_taken_the_place_of_results_is_not_overwritten(
     else:
         clustered.obsm[place] = np.ones((clustered.n_obs, 32), dtype=np.float32)
     message = "from bgformer and would be overwritten"
+    if place == "obs":
+        message = "'bgformer' in adata.obs have been renamed or changed since, and would be over"
     if on_disk:
         clustered.write_h5ad(tmp_path / "cells.h5ad")
         with opened(tmp_path / "cells.h5ad") as cells, pytest.raises(ValueError, match=message):

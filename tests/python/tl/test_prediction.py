@@ -113,7 +113,7 @@ def test_cells_on_disk_are_scored_as_in_memory(new, model, tmp_path, monkeypatch
 
 def test_what_cannot_be_predicted_changes_nothing(new, model, unchanged, tmp_path):
     cases = [
-        (new, 1, "reference is 1; it must be a fitted BGFormer, or the folder of a saved one"),
+        (new, 1, "reference is 1; it must be an AnnData with results, a fitted BGFormer, or"),
         (new, bgf.BGFormer(), "this model is not fitted yet"),
         (new[:, :100].copy(), model, "only .* of the model's .* genes"),
     ]

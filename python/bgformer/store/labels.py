@@ -1,0 +1,173 @@
+"""Labels that a user gave the cells of a reference, and what new cells get of them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from bgformer.arguments import is_several, wrong
+from bgformer.graph.labels import label_shares, vote_for_labels
+from bgformer.messages import InputError
+from bgformer.store.looks import colours_name
+from bgformer.store.naming import check_name, foreign
+from bgformer.store.results import confidence_name, weights_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anndata import AnnData
+
+    from bgformer.data.source import StoredCells
+
+_NOTE = "labels"
+"""Part of an entry of ``uns`` that names the columns with predicted labels."""
+
+
+class Labels(NamedTuple):
+    """A column of labels, as the anchors of a reference know it.
+
+    Attributes
+    ----------
+    column
+        Its name.
+    categories
+        The k labels.
+    colours
+        A colour for each; None if the reference has none.
+    shares
+        Share of each label at each anchor, m x k; see `graph.labels.label_shares`.
+    """
+
+    column: str
+    categories: list[str]
+    colours: np.ndarray | None
+    shares: np.ndarray
+
+    def columns(self, weights: Any) -> dict[str, Any]:
+        """Return what ``obs`` of new cells gets, given their weights on the anchors, n x m."""
+        codes, confidence = vote_for_labels(weights, self.shares)
+        if (codes < 0).any():
+            warnings.warn(
+                f"{np.count_nonzero(codes < 0)} of {len(codes)} cells get no label of "
+                f"'{self.column}', because no labelled cell of the reference is near.",
+                stacklevel=4,
+            )
+        labels = pd.Categorical.from_codes(codes, categories=self.categories)
+        return {self.column: labels, confidence_name(self.column): confidence}
+
+    def entries(self) -> dict[str, Any]:
+        """Return what ``uns`` of new cells gets."""
+        return {} if self.colours is None else {colours_name(self.column): self.colours}
+
+
+def labels_in(reference: AnnData, key: str, given: Any) -> list[Labels]:
+    """Return columns of a reference.
+
+    Parameters
+    ----------
+    reference
+        Cells with results named `key`.
+    key
+        Name of the results.
+    given
+        None, the name of a column of ``obs``, or several names.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or it holds no labels.
+    """
+    names = [] if given is None else list(given) if is_several(given) else [given]
+    if not all(isinstance(name, str) for name in names):
+        raise wrong("labels", given, "the name of a column of the reference, or a list of names")
+    return [_labels(reference, key, name) for name in dict.fromkeys(names)]
+
+
+def _labels(reference: AnnData, key: str, name: str) -> Labels:
+    """Return a column of a reference."""
+    if name in (key, confidence_name(key)):
+        raise InputError(
+            "name-of-results",
+            "{name[labels]} is '{given}', where new cells get their clusters; copy that column of "
+            "the reference to another name, and give that.",
+            given=name,
+        )
+    if name not in reference.obs:
+        raise InputError(
+            "no-such-column",
+            "{name[labels]} is '{given}', which is not a column of the reference (there: "
+            "{there}).",
+            given=name,
+            there=", ".join(f"'{column}'" for column in reference.obs) or "none",
+        )
+    column = reference.obs[name]
+    weights = sparse.csr_matrix(reference.obsm[weights_name(key)])
+    labels = _as_text(column)
+    k, problem = len(labels.categories), None
+    if pd.api.types.is_float_dtype(column.dtype):
+        problem = "holds numbers, not labels"
+    elif k == 0:
+        problem = "has no labels"
+    elif k > weights.shape[1]:
+        problem = f"has {k} different labels, which {weights.shape[1]} anchors cannot tell apart"
+    if problem is not None:
+        raise InputError(
+            "no-labels",
+            "{name[labels]} is '{given}', but this column of the reference {problem}; give one "
+            "with names of groups of cells.",
+            given=name,
+            problem=problem,
+        )
+    shares = label_shares(weights, np.asarray(labels.codes), k)
+    return Labels(name, list(labels.categories), _colours(reference, name, column, labels), shares)
+
+
+def _as_text(column: pd.Series) -> pd.Categorical:
+    """Return labels as text, those that cells have, in the order of the column's categories."""
+    labels = pd.Categorical(column).remove_unused_categories()
+    texts = np.array([*map(str, labels.categories)], dtype=object)
+    codes, names = pd.factorize(texts)  # 1 and "1" are one label
+    of_cells = np.append(codes, -1)[labels.codes]
+    return pd.Categorical.from_codes(of_cells, categories=names)
+
+
+def _colours(
+    reference: AnnData, name: str, column: pd.Series, labels: pd.Categorical
+) -> np.ndarray | None:
+    """Return the colours of the labels, which scanpy keeps by category."""
+    given = reference.uns.get(colours_name(name))
+    all_of_them = column.cat.categories if hasattr(column, "cat") else ()
+    if given is None or len(given) != len(all_of_them):
+        return None
+    of = dict(zip(map(str, all_of_them), map(str, given), strict=True))
+    return np.array([of[label] for label in labels.categories], dtype=object)
+
+
+def noted(labels: list[Labels]) -> dict[str, Any]:
+    """Return what an entry of ``uns`` holds of predicted labels."""
+    return {_NOTE: np.array([one.column for one in labels], dtype=object)} if labels else {}
+
+
+def check_labels(cells: AnnData | StoredCells, key: str, labels: list[Labels]) -> None:
+    """Raise unless new cells can take labels: what is there must be predicted labels.
+
+    Parameters
+    ----------
+    cells
+        Where they will be stored.
+    key
+        Name of the results that they will be stored with.
+    labels
+        What will be stored.
+    """
+    stored: Mapping[str, Any] = cells.uns.get(key) or {}
+    own = {str(name) for name in stored.get(_NOTE, ())}
+    for column in (one.column for one in labels):
+        check_name(cells, column, "labels", "a column of the reference")
+        for name in (column, confidence_name(column)):
+            if name in cells.obs and column not in own:
+                raise foreign("obs", name, "labels")
