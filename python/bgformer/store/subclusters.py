@@ -214,10 +214,20 @@ def _described(
     }
 
 
-def _without(table: pd.DataFrame, cluster: str) -> pd.DataFrame:
-    """Return the rows that are not of a cluster or its parts."""
-    names = table["cluster"].astype(str)
-    return table[(names != cluster) & ~names.str.startswith(cluster + _SIGN)]
+def _without(splits: pd.DataFrame, cluster: str) -> pd.DataFrame:
+    """Return the splits that are not of a cluster or its parts.
+
+    Names are a user's own, so a part cannot be told by how its name begins.
+    """
+    names, gone, waiting = splits["cluster"].astype(str), {cluster}, [cluster]
+    while waiting:
+        parent = waiting.pop()
+        for n_parts in splits["n_clusters"][names == parent]:
+            if n_parts > 1:
+                parts = {f"{parent}{_SIGN}{number}" for number in range(int(n_parts))}
+                waiting += parts & set(names) - gone
+                gone |= parts
+    return splits[~names.isin(gone)]
 
 
 def _categories(column: pd.Series) -> list[str]:

@@ -177,8 +177,11 @@ def test_evidence_of_other_clusters_stays(clustered):
     clustered.obs["bgformer"] = clustered.obs["bgformer"].cat.rename_categories(names)
     bgf.tl.subcluster(clustered, "B.cell", n_clusters=2, **QUIET)
     bgf.tl.subcluster(clustered, "B", n_clusters=2, **QUIET)
+    bgf.tl.subcluster(clustered, "B.0", n_clusters=2, **QUIET)
+    bgf.tl.subcluster(clustered, "B", n_clusters=2, **QUIET)
     table = clustered.uns["bgformer_sub"]["evidence"]
     assert set(table["cluster"]) == {"B.0", "B.1", "B.cell.0", "B.cell.1"}
+    assert list(clustered.uns["bgformer_sub"]["splits"]["cluster"]) == ["B.cell", "B"]
 
 
 def test_cells_that_were_divided_together_with_others_stay_together(divided, unchanged):
