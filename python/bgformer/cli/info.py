@@ -120,7 +120,7 @@ def _found(adata: AnnData | StoredCells, key: str, stored: Mapping[str, Any]) ->
     sizes = sizes[sizes > 0]
     kind = []
     if is_predicted(stored):
-        kind.append("predicted by a model of other cells")
+        kind.append("placed by a model of other cells")
     if adata.n_obs < stored["n_cells"]:
         kind.append(f"{adata.n_obs} of {stored['n_cells']} cells")
     if not kind and list(sizes.index) == [str(cluster) for cluster in range(n_clusters)]:

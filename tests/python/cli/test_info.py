@@ -40,7 +40,7 @@ def some(pbmc700, model):
 
 
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
-def test_predicted_cells_are_said_to_be_predicted(
+def test_predicted_cells_are_said_to_be_placed_by_a_model(
     some, saved, model, tmp_path, told, capsys, suffix
 ):
     if suffix == ".zarr":
@@ -52,7 +52,7 @@ def test_predicted_cells_are_said_to_be_predicted(
     k = model.partition_.n_clusters
     assert 1 < obs["bgformer"].nunique() < k
     assert told(out) == (
-        f"results 'bgformer' of bgformer {bgf.__version__}: predicted by a model of other cells, "
+        f"results 'bgformer' of bgformer {bgf.__version__}: placed by a model of other cells, "
         f"{obs['bgformer'].nunique()} of {k} clusters: {named(obs)} (resolution 0.8, seed 0)"
     )
 
@@ -64,10 +64,10 @@ def test_cells_in_all_clusters_of_a_model_are_not_said_to_be_fitted(
     pbmc700.write_h5ad(given)
     assert main(["predict", str(saved), str(given), "-o", str(out), "--quiet"]) == 0
     k = model.partition_.n_clusters
-    assert f": predicted by a model of other cells, {k} of {k} clusters: 0 (" in told(out)
+    assert f": placed by a model of other cells, {k} of {k} clusters: 0 (" in told(out)
     assert main(["recluster", str(out), "-o", str(out), "--force", "--n-clusters", "3"]) == 0
     line = told(out)
-    assert ": predicted by a model of other cells, 3 of 3 clusters: 0 (" in line
+    assert ": placed by a model of other cells, 3 of 3 clusters: 0 (" in line
     assert line.endswith("(number set, seed 0)")
 
 
