@@ -94,17 +94,26 @@ def _add_predict(parts: _Parts) -> None:
     """Add ``bgformer predict``."""
     predict = parts.add_parser(
         "predict",
-        help="label new cells with a saved model",
-        description="Give new cells the clusters of a saved model, by gene names.",
+        help="label new cells with a saved model or with clustered cells",
+        description="Give new cells the clusters of a saved model, or of cells that were "
+        "clustered, by gene names.",
     )
     predict.set_defaults(run=predicting.predict)
     predict.add_argument(
-        "model",
-        metavar="MODEL",
+        "reference",
+        metavar="REFERENCE",
         type=Path,
-        help="folder that `bgformer cluster --save-model` made",
+        help="an .h5ad file or a .zarr store with results of bgformer, or the folder that "
+        "`bgformer cluster --save-model` made",
     )
     predict.add_argument("input", metavar="IN", type=Path, help=_INPUT)
+    predict.add_argument(
+        "--labels",
+        metavar="COLUMN",
+        action="append",
+        help="column of obs of the reference, such as its cell types: new cells also get these "
+        "labels; may be given several times",
+    )
     _add_output(predict)
     _add_counts(predict)
 

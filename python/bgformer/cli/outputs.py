@@ -12,15 +12,16 @@ from bgformer.messages import InputError
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from anndata import AnnData
 
     from bgformer.data.source import StoredCells
     from bgformer.pipeline.fitted import Fitted
     from bgformer.pipeline.places import Places
+    from bgformer.store.labels import Labels, Predicted
 
-    _Write: TypeAlias = Callable[[Fitted, dict[str, Any]], None]
+    _Store: TypeAlias = Callable[[Fitted, dict[str, Any], Predicted], None]
 
 _OF_CELLS = "cell"
 """The column of the table that holds the names of the cells."""
@@ -56,17 +57,24 @@ def opened(
 @contextmanager
 def results_written(
     options: argparse.Namespace,
-) -> Iterator[tuple[AnnData | StoredCells, Places, _Write]]:
-    """Open the input; give its cells, where latent and weights go, and what writes the rest."""
+) -> Iterator[tuple[AnnData | StoredCells, Places, Callable[..., None]]]:
+    """Open the input; give its cells, where latent and weights go, and what writes the rest.
+
+    That is given the model with these cells, what `store.results.store` takes, and labels that
+    they get.
+    """
     from bgformer.store import results
+    from bgformer.store.labels import predicted
 
     with opened(options) as (cells, partial, write_table):
         check_names(cells, options)
         with _stored(cells, options, partial) as (places, store):
 
-            def write(fitted: Fitted, what: dict[str, Any]) -> None:
-                store(fitted, what)
-                write_table(results.columns(options.key_added, fitted.partition))
+            def write(fitted: Fitted, what: dict[str, Any], labels: Sequence[Labels] = ()) -> None:
+                more = predicted(labels, fitted.weights)
+                store(fitted, what, more)
+                found = results.columns(options.key_added, fitted.partition, what.get("looks"))
+                write_table(found | more.columns)
 
             yield cells, places, write
 
@@ -74,7 +82,7 @@ def results_written(
 @contextmanager
 def _stored(
     cells: AnnData | StoredCells, options: argparse.Namespace, partial: Path | None
-) -> Iterator[tuple[Places, _Write]]:
+) -> Iterator[tuple[Places, _Store]]:
     """Give where latent and weights go, and what writes all results into the output."""
     from bgformer.data import parts
     from bgformer.data.source import StoredCells
@@ -84,23 +92,25 @@ def _stored(
 
     key = options.key_added
     if partial is None:
-        yield InMemoryPlaces(), lambda fitted, what: None
+        yield InMemoryPlaces(), lambda fitted, what, more: None
     elif isinstance(cells, StoredCells):
         counts = "X" if options.layer is None else f"layers/{options.layer}"
         parts.check_parts(options.input, read_later=counts)
         with files.StoredResults(options.input, partial, key, options.output) as stored:
 
-            def write_into_copy(fitted: Fitted, what: dict[str, Any]) -> None:
-                columns = results.columns(key, fitted.partition)
-                looks = new_looks(fitted.partition.n_clusters)
-                entries = {colours_name(key): looks.colours_of(columns[key])}
-                stored.describe(columns, {key: results.described(fitted, **what), **entries})
+            def write_into_copy(fitted: Fitted, what: dict[str, Any], more: Predicted) -> None:
+                looks = what.get("looks") or new_looks(fitted.partition.n_clusters)
+                columns = results.columns(key, fitted.partition, looks) | more.columns
+                entries = {colours_name(key): looks.colours_of(columns[key])} | more.entries
+                described = results.described(fitted, **what) | more.note
+                stored.describe(columns, {key: described, **entries})
 
             yield stored, write_into_copy
     else:
 
-        def write_file(fitted: Fitted, what: dict[str, Any]) -> None:
+        def write_file(fitted: Fitted, what: dict[str, Any], more: Predicted) -> None:
             results.store(cells, fitted, key, **what)
+            more.add_to(cells, key)
             files.write_cells(cells, partial, options.output)
 
         yield InMemoryPlaces(), write_file
@@ -165,9 +175,11 @@ def check_table(options: argparse.Namespace, *, force: bool) -> None:
 
 
 def _check_column(options: argparse.Namespace) -> None:
-    """Raise unless the clusters of the table have another name than the cells' column."""
-    argument = "key_added" if getattr(options, "cluster_name", None) is None else "cluster_name"
-    if getattr(options, argument) == _OF_CELLS:
+    """Raise unless the columns of the table have other names than the cells' column."""
+    named = {"key_added": [options.key_added], "labels": getattr(options, "labels", None) or []}
+    if getattr(options, "cluster_name", None) is not None:
+        named = {"cluster_name": [options.cluster_name]}
+    for argument in (argument for argument, names in named.items() if _OF_CELLS in names):
         raise InputError(
             "wrong-name",
             f"{{name[{argument}]}} is '{{given}}', the column of the table with the names of the "

@@ -61,8 +61,17 @@ class _Options(Names):
     """Arguments as they are written in the shell; one word is understood without dashes."""
 
     def __missing__(self, python: str) -> str:
-        """Return the name of an option."""
+        """Return the name of an option, of a file's part, or of the command for a function."""
+        if python.startswith("bgformer.tl."):
+            return "bgformer " + python.removeprefix("bgformer.tl.").split("(")[0]
+        argument, _, part = python.partition(".")
+        if argument in _FILES:
+            return f"{_FILES[argument]}'s {part}" if part else _FILES[argument]
         return f"--{python.replace('_', '-')}" if "_" in python else python
+
+
+_FILES = {"adata": "the input", "reference": "the reference"}
+"""What Python takes as arguments and the command reads from files."""
 
 
 def _line(message: Exception | str) -> str:

@@ -20,7 +20,7 @@ from bgformer.store.looks import colours_name
 from bgformer.store.results import latent_name, outlier_name, umap_name, weights_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from bgformer.data.source import StoredCells
@@ -158,7 +158,7 @@ def _set_order(obs: Any, order: list[str]) -> None:
     obs.attrs["column-order"] = np.array(order, h5py.string_dtype()) if in_hdf5 else order
 
 
-def read_results(cells: StoredCells, key: str) -> AnnData:
+def read_results(cells: StoredCells, key: str, columns: Iterable[str] = ()) -> AnnData:
     """Read the table of cells, and their results of one name, but no counts.
 
     What is missing is left out, for `reading.results` to name it.
@@ -169,6 +169,8 @@ def read_results(cells: StoredCells, key: str) -> AnnData:
         The open file.
     key
         Name of the results.
+    columns
+        Other columns of ``obs`` whose colours are read.
 
     Raises
     ------
@@ -185,8 +187,8 @@ def read_results(cells: StoredCells, key: str) -> AnnData:
                 obsm[name] = read_elem(cells.obsm[name])
             if sparse.issparse(obsm[name]):
                 as_csr(obsm[name], where)  # checks the indices, which SciPy does not
-    colours = colours_name(key)
-    return AnnData(obs=obs, obsm=obsm, uns=cells.uns | {colours: cells.read_uns(colours)})
+    colours = {name: cells.read_uns(name) for name in map(colours_name, (key, *columns))}
+    return AnnData(obs=obs, obsm=obsm, uns=cells.uns | colours)
 
 
 def write_cells(cells: AnnData, path: Path, output: Path) -> None:

@@ -17,7 +17,7 @@ from bgformer.store.naming import check_name, foreign
 from bgformer.store.results import confidence_name, weights_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from anndata import AnnData
 
@@ -47,21 +47,17 @@ class Labels(NamedTuple):
     colours: np.ndarray | None
     shares: np.ndarray
 
-    def columns(self, weights: Any) -> dict[str, Any]:
+    def of_cells(self, weights: Any) -> dict[str, Any]:
         """Return what ``obs`` of new cells gets, given their weights on the anchors, n x m."""
         codes, confidence = vote_for_labels(weights, self.shares)
         if (codes < 0).any():
             warnings.warn(
                 f"{np.count_nonzero(codes < 0)} of {len(codes)} cells get no label of "
                 f"'{self.column}', because no labelled cell of the reference is near.",
-                stacklevel=4,
+                stacklevel=5,
             )
         labels = pd.Categorical.from_codes(codes, categories=self.categories)
         return {self.column: labels, confidence_name(self.column): confidence}
-
-    def entries(self) -> dict[str, Any]:
-        """Return what ``uns`` of new cells gets."""
-        return {} if self.colours is None else {colours_name(self.column): self.colours}
 
 
 def labels_in(reference: AnnData, key: str, given: Any) -> list[Labels]:
@@ -147,9 +143,39 @@ def _colours(
     return np.array([of[label] for label in labels.categories], dtype=object)
 
 
-def noted(labels: list[Labels]) -> dict[str, Any]:
-    """Return what an entry of ``uns`` holds of predicted labels."""
-    return {_NOTE: np.array([one.column for one in labels], dtype=object)} if labels else {}
+class Predicted(NamedTuple):
+    """What new cells get of labels.
+
+    Attributes
+    ----------
+    columns
+        Columns of ``obs``.
+    entries
+        Entries of ``uns``: colours.
+    note
+        Parts of the entry of ``uns`` with the results.
+    """
+
+    columns: dict[str, Any]
+    entries: dict[str, Any]
+    note: dict[str, Any]
+
+    def add_to(self, adata: AnnData, key: str) -> None:
+        """Store all of it with the results `key` of the new cells."""
+        for name, values in self.columns.items():
+            adata.obs[name] = values
+        adata.uns.update(self.entries)
+        adata.uns[key].update(self.note)
+
+
+def predicted(labels: Sequence[Labels], weights: Any) -> Predicted:
+    """Return what new cells get of labels, given their weights on the anchors, n x m."""
+    columns: dict[str, Any] = {}
+    for one in labels:
+        columns |= one.of_cells(weights)
+    colours = {colours_name(one.column): one.colours for one in labels if one.colours is not None}
+    note = {_NOTE: np.array([one.column for one in labels], dtype=object)} if labels else {}
+    return Predicted(columns, colours, note)
 
 
 def check_labels(cells: AnnData | StoredCells, key: str, labels: list[Labels]) -> None:

@@ -58,7 +58,7 @@ def foreign(place: str, name: str, argument: str) -> InputError:
     what = "a column" if place == "obs" else "an entry"
     return InputError(
         "not-ours",
-        f"adata.{place} has {what} '{{there}}' that is not from bgformer and would be "
+        f"{{name[adata.{place}]}} has {what} '{{there}}' that is not from bgformer and would be "
         f"overwritten; choose another {{name[{argument}]}}, or remove it.",
         there=name,
     )

@@ -57,36 +57,35 @@ def results_of(adata: AnnData, key: str, name: str) -> dict[str, Any]:
     if isinstance(stored, Mapping) and "splits" in stored:
         raise InputError(
             "subclusters",
-            f"{called}.uns['{{key}}'] describes subclusters, which have no anchors of their own; "
-            "give the name of the results that they are from.",
+            f"{{name[{name}.uns]}}['{{key}}'] describes subclusters, which have no anchors of "
+            "their own; give the name of the results that they are from.",
             key=key,
         )
     if not is_ours(stored):
         raise InputError(
             "foreign-results",
-            f"{called}.uns['{{key}}'] is not from bgformer, or from an earlier version; {again} "
-            "with another {name[key_added]}.",
+            f"{{name[{name}.uns]}}['{{key}}'] is not from bgformer, or from an earlier version; "
+            f"{again} with another {{name[key_added]}}.",
             key=key,
         )
     for place, part in (("obs", key), ("obsm", latent_name(key)), ("obsm", weights_name(key))):
         if part not in getattr(adata, place):
             raise InputError(
                 "missing-results",
-                f"{called}.{{place}}['{{part}}'], part of the results named '{{key}}', is "
+                f"{{name[{name}.{place}]}}['{{part}}'], part of the results named '{{key}}', is "
                 f"missing; {again} again.",
-                place=place,
                 part=part,
                 key=key,
             )
     if adata.n_obs == 0:
         raise InputError("no-cells", f"{called} has no cells; choose some.")
-    _check_whole(f"{called}.uns['{key}']", damage(stored), again)
+    _check_whole(f"{{name[{name}.uns]}}['{key}']", damage(stored), again)
     latent, weights = adata.obsm[latent_name(key)], adata.obsm[weights_name(key)]
     damaged = _damage_of(_check_latent, latent)
-    _check_whole(f"{called}.obsm['{latent_name(key)}']", damaged, again)
+    _check_whole(f"{{name[{name}.obsm]}}['{latent_name(key)}']", damaged, again)
     _check_cells(adata, key, stored, again)
     damaged = _damage_of(_check_weights, weights)
-    _check_whole(f"{called}.obsm['{weights_name(key)}']", damaged, again)
+    _check_whole(f"{{name[{name}.obsm]}}['{weights_name(key)}']", damaged, again)
     return stored
 
 

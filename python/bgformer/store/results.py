@@ -223,9 +223,9 @@ def _refuse_if_reclustered(cells: AnnData | StoredCells, name: str) -> None:
     if name not in cells.uns and _is_pair(cells, name):
         raise InputError(
             "name-of-clusters",
-            "{name[key_added]} is '{given}', which names clusters that bgformer.tl.recluster "
-            "added; choose another, or remove the columns '{given}' and '{confidence}' of "
-            "{name[adata.obs]}.",
+            "{name[key_added]} is '{given}', which names clusters that "
+            "{name[bgformer.tl.recluster]} added; choose another, or remove the columns "
+            "'{given}' and '{confidence}' of {name[adata.obs]}.",
             given=name,
             confidence=confidence_name(name),
         )

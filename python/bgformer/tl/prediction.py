@@ -11,7 +11,7 @@ from anndata import AnnData
 from bgformer.arguments import flag, text_or_none, wrong
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
-from bgformer.store.labels import check_labels, labels_in, noted
+from bgformer.store.labels import check_labels, labels_in, predicted
 from bgformer.store.reference import reference_in, with_own_cells
 from bgformer.store.results import check_key, check_storable, copy_of, store
 
@@ -121,11 +121,7 @@ def predict(
     found = fitted.placed(adata, layer=layer)
     adata = copy_of(adata) if copy else adata
     store(adata, found, key_added, layer=layer, predicted=True, looks=looks)
-    for one in known:
-        for name, values in one.columns(found.weights).items():
-            adata.obs[name] = values
-        adata.uns.update(one.entries())
-    adata.uns[key_added] |= noted(known)
+    predicted(known, found.weights).add_to(adata, key_added)
     return adata if copy else None
 
 

@@ -143,8 +143,11 @@ def test_what_cannot_be_done_is_one_line_and_leaves_the_file(given, tmp_path, ca
         (["-o", out, "--n-clusters", "0"], "--n-clusters is 0; it must be"),
         (["-o", out, "--n-clusters", "9999"], "--n-clusters is 9999, but"),
         (["-o", out, "--n-clusters", "3", "--resolution", "1"], "not both"),
-        (["-o", out, "--key-added", "leiden"], "has no results named 'leiden'"),
-        (["-o", out, "--key-added", "note"], "adata.uns['note'] is not from bgformer"),
+        (
+            ["-o", out, "--key-added", "leiden"],
+            "the input has no results named 'leiden'; run bgformer cluster first",
+        ),
+        (["-o", out, "--key-added", "note"], "the input's uns['note'] is not from bgformer"),
         (["-o", out, "--cluster-name", "batch"], "a column 'batch' that is not from bgformer"),
         (["-o", out, "--cluster-name", "a/b"], "--cluster-name is 'a/b', which cannot name"),
         (["-o", given], "exists; give another name, or --force"),
@@ -167,7 +170,7 @@ def test_a_file_without_results_is_refused(cells, tmp_path, capsys):
     [
         ("obsm/bgformer_anchors/indices", "obsm/bgformer_anchors of "),
         ("obsm/X_bgformer", "are of another fit than the results"),
-        ("uns/bgformer/anchor_clusters", "adata.uns['bgformer'] is damaged"),
+        ("uns/bgformer/anchor_clusters", "the input's uns['bgformer'] is damaged"),
         ("layers/log/indptr", "layers"),
         ("X/indptr", "X of "),
     ],
