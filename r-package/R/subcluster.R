@@ -70,7 +70,7 @@ SubclusterBGFormer.Seurat <- function(object, cluster, n.clusters = NULL, resolu
   object[[confidence_name(cluster.name)]] <- setNames(parts$confidence, colnames(object))
   SeuratObject::Idents(object) <- setNames(parts$clusters, colnames(object))
   slot(object, "tools")[[tool_name]] <- with_parts(kept_seurat(object), results, which, fitted,
-                                                   cluster.name)
+                                                   cluster.name, levels(parts$clusters))
   object
 }
 
@@ -96,7 +96,7 @@ SubclusterBGFormer.SingleCellExperiment <- function(object, cluster, n.clusters 
   cells[[confidence_name(cluster.name)]] <- parts$confidence
   SummarizedExperiment::colData(object) <- cells
   S4Vectors::metadata(object)$bgformer <- with_parts(kept_sce(object), results, which, fitted,
-                                                     cluster.name)
+                                                     cluster.name, levels(parts$clusters))
   object
 }
 
@@ -234,12 +234,15 @@ divided <- function(which, fitted) {
   list(clusters = factor(clusters, intersect(order, clusters)), confidence = confidence)
 }
 
-# What is kept of the model, with the evidence for the parts.
-with_parts <- function(kept, results, which, fitted, cluster.name) {
-  of_others <- function(table) {
-    start <- paste0(which$name, ".")
-    table[table$cluster != which$name & !startsWith(as.character(table$cluster), start), ]
-  }
+# A cluster and all parts that a table of splits knows of it.
+parts_in <- function(splits, cluster) {
+  n <- sum(splits$n_clusters[splits$cluster == cluster & splits$n_clusters > 1])
+  parts <- paste0(cluster, ".", seq_len(n) - 1, recycle0 = TRUE)
+  c(cluster, unlist(lapply(parts, parts_in, splits = splits)))
+}
+
+# What is kept of the model, with the evidence for the parts; `there` are all clusters and parts.
+with_parts <- function(kept, results, which, fitted, cluster.name, there) {
   evidence <- fitted$evidence
   for (column in c("cluster", "nearest")) {
     evidence[[column]] <- paste0(which$name, ".", evidence[[column]])
@@ -252,8 +255,10 @@ with_parts <- function(kept, results, which, fitted, cluster.name) {
                       n_considered = fitted$n.considered, resolution = fitted$resolution)
   earlier <- which$earlier
   if (!is.null(earlier)) {
-    split <- rbind(of_others(earlier$splits), split)
-    evidence <- rbind(of_others(earlier$evidence), evidence)
+    divided <- parts_in(earlier$splits, which$name)
+    split <- rbind(earlier$splits[!earlier$splits$cluster %in% divided, ], split)
+    others <- earlier$evidence[!earlier$evidence$cluster %in% evidence$cluster, ]
+    evidence <- rbind(others[others$cluster %in% there, ], evidence)
   }
   rownames(split) <- rownames(evidence) <- NULL
   kept$subclusters[[cluster.name]] <- list(anchor.clusters = results$anchor.clusters,

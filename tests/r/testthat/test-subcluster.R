@@ -61,6 +61,16 @@ test_that("a part is told by its cells, and not by its name", {
   expect_identical(levels(ReclusterBGFormer(named)$bgformer_clusters)[1:2], c("B", "B.cell"))
 })
 
+test_that("splits and evidence of clusters whose names begin alike stay", {
+  named <- Seurat::RenameIdents(fit, `0` = "B", `1` = "B.cell")
+  for (cluster in c("B.cell", "B", "B.0", "B")) {
+    named <- SubclusterBGFormer(named, cluster, n.clusters = 2, verbose = FALSE)
+  }
+  made <- kept(named)$subclusters$bgformer_subclusters
+  expect_identical(made$splits$cluster, c("B.cell", "B"))
+  expect_setequal(made$evidence$cluster, c("B.0", "B.1", "B.cell.0", "B.cell.1"))
+})
+
 test_that("parts that were renamed are parts of their cluster", {
   renamed <- Seurat::RenameIdents(parts, `0.0` = "naive")
   further <- SubclusterBGFormer(renamed, "naive", n.clusters = 2, verbose = FALSE)
