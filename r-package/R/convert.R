@@ -85,6 +85,7 @@ predict_counts <- function(found, reference, device, key) {
   result$clusters <- setNames(named_clusters(result$labels, reference$names),
                               names(result$clusters))
   result$colours <- reference$colours
+  result$predicted <- predicted_labels(reference, result$weights)
   result
 }
 
@@ -158,7 +159,8 @@ for_python <- function(fitted) {
   list(model = fitted$model, anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
        anchor_support = array(fitted$anchor.support), resolution = fitted$resolution,
        nearest = array(as.integer(fitted$evidence$nearest)),
-       links = array(fitted$evidence$links), n_considered = fitted$n.considered)
+       links = array(fitted$evidence$links), n_considered = fitted$n.considered,
+       names = array(fitted$names), colours = array(fitted$colours))
 }
 
 weights_for_python <- function(weights) {

@@ -74,6 +74,22 @@ check_unchanged <- function(fitted, object, cluster.name) {
   }
 }
 
+# Names that the user gave to clusters that are about to be overwritten, by a new run or by other
+# cells' clusters. R's objects are overwritten when asked to, so it is said and not refused.
+warn_of_lost_names <- function(object, cluster.name, now) {
+  kept <- if (inherits(object, "Seurat")) kept_seurat(object) else kept_sce(object)
+  before <- as.character(unique(cells_of(object)[[cluster.name]]))
+  if (is_ours(kept) && identical(kept$cluster.name, cluster.name)) {
+    before <- union(before, tryCatch(with_names(fitted_for(kept, object), object)$names,
+                                     error = function(e) NULL))
+  }
+  lost <- setdiff(before[!is.na(before) & !grepl("^[0-9]+$", before)], now)
+  if (length(lost) > 0) {
+    warning("the clusters in '", cluster.name, "' are overwritten, and with them the names ",
+            listed(lost), ".", call. = FALSE)
+  }
+}
+
 # The table of the cells' columns.
 cells_of <- function(object) {
   if (inherits(object, "Seurat")) object[[]] else SummarizedExperiment::colData(object)

@@ -8,13 +8,20 @@
 #' measured, with a warning; more than half missing is an error. The reference no longer needs its
 #' cells: any subset works, but a cluster of which no cell is left has its number and no longer the
 #' name that you gave it. So does an object saved with `saveRDS()` and read in another session.
-#' `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model. Gene names that
-#' differ only in `_` and `-` are the same, because Seurat writes every name with `-`.
+#' Gene names that differ only in `_` and `-` are the same, because Seurat writes every name with
+#' `-`.
+#'
+#' `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model and keep the columns.
+#' To get it back, call `PredictBGFormer()` with the new object as query and the object from before
+#' as reference: cells of the reference get their own clusters.
 #'
 #' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
 #'   genes x cells.
 #' @param reference What holds the model: a Seurat object, a SingleCellExperiment or a list of class
 #'   `bgformer` from [RunBGFormer()], or from [LoadBGFormer()]. It need not be of the query's kind.
+#' @param labels Columns of the reference's cells, such as `"cell_type"` or the
+#'   `"bgformer_subclusters"` of [SubclusterBGFormer()]: new cells also get the label that has most
+#'   of their weight on the anchors. Cells of the reference without a label are ignored.
 #' @inheritParams RunBGFormer
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` takes the name of the
 #'   reference's own, which [ReclusterBGFormer()] may have changed. The confidence has a column
@@ -28,6 +35,12 @@
 #'   model with the weights of the new cells on its anchors. [ReclusterBGFormer()],
 #'   [SaveBGFormer()] and the plots also take the query. A model that the query had before is
 #'   overwritten.
+#'
+#'   Each of the `labels` is in the column that has it in the reference, a factor (`NA` if no
+#'   labelled cell of the reference has weight on the cell's anchors). The column with
+#'   `_confidence` at the end of the name has the share of the cell's weight that the label has,
+#'   from 0 to 1: an anchor's weight is divided among labels as the weight of the reference's
+#'   labelled cells on it is. For a matrix, both are columns of the data frame `predicted`.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
@@ -45,12 +58,13 @@ PredictBGFormer <- function(query, reference, ...) {
 
 #' @rdname PredictBGFormer
 #' @export
-PredictBGFormer.Seurat <- function(query, reference, assay = NULL, layer = "counts",
+PredictBGFormer.Seurat <- function(query, reference, labels = NULL, assay = NULL, layer = "counts",
                                    reduction.name = "bgformer", reduction.key = "BGF_",
                                    cluster.name = NULL, device = "auto", verbose = TRUE, ...) {
-  fitted <- model_for_query(reference, device, verbose, ...)
+  fitted <- model_for_query(reference, labels, device, verbose, ...)
   cluster.name <- name_in_query(cluster.name, fitted)
   check_places_seurat(query, reduction.name, reduction.key, cluster.name)
+  check_label_columns(labels, cluster.name, query)
   found <- counts_of_seurat(query, assay, layer, verbose)
   result <- predict_counts(found, fitted, device, reduction.key)
   query <- store_all_seurat(query, result, found$assay, cluster.name, reduction.name,
@@ -62,14 +76,15 @@ PredictBGFormer.Seurat <- function(query, reference, assay = NULL, layer = "coun
 
 #' @rdname PredictBGFormer
 #' @export
-PredictBGFormer.SingleCellExperiment <- function(query, reference, assay = NULL,
+PredictBGFormer.SingleCellExperiment <- function(query, reference, labels = NULL, assay = NULL,
                                                  layer = "counts", reduction.name = "BGFORMER",
                                                  reduction.key = "BGF_",
                                                  cluster.name = NULL, device = "auto",
                                                  verbose = TRUE, ...) {
-  fitted <- model_for_query(reference, device, verbose, ...)
+  fitted <- model_for_query(reference, labels, device, verbose, ...)
   cluster.name <- name_in_query(cluster.name, fitted)
   check_places_sce(query, reduction.name, reduction.key, cluster.name)
+  check_label_columns(labels, cluster.name, query)
   found <- counts_of_sce(query, assay, layer)
   result <- predict_counts(found, fitted, device, reduction.key)
   store_all_sce(query, result, cluster.name, reduction.name)
@@ -77,14 +92,14 @@ PredictBGFormer.SingleCellExperiment <- function(query, reference, assay = NULL,
 
 #' @rdname PredictBGFormer
 #' @export
-PredictBGFormer.default <- function(query, reference, reduction.key = "BGF_", device = "auto",
-                                    verbose = TRUE, ...) {
+PredictBGFormer.default <- function(query, reference, labels = NULL, reduction.key = "BGF_",
+                                    device = "auto", verbose = TRUE, ...) {
   if (!is_matrix(query)) {
     stop("PredictBGFormer() takes new cells as a Seurat object, a SingleCellExperiment or a ",
          "matrix of counts, genes x cells; this is of class '", class(query)[1], "'.",
          call. = FALSE)
   }
-  fitted <- model_for_query(reference, device, verbose, ...)
+  fitted <- model_for_query(reference, labels, device, verbose, ...)
   check_names(reduction.key = reduction.key)
   predict_counts(counts_of_matrix(query), fitted, device, reduction.key)
 }
@@ -97,15 +112,34 @@ name_in_query <- function(cluster.name, fitted) {
   if (is.null(fitted$cluster.name)) "bgformer_clusters" else fitted$cluster.name
 }
 
-# What is asked for is checked, and the model taken out of the reference.
-model_for_query <- function(reference, device, verbose, ...) {
+# What is asked for is checked, and the model taken out of the reference, with its labels.
+model_for_query <- function(reference, labels, device, verbose, ...) {
   check_dots(...)
   check_flag(verbose, "verbose")
   check_device(device)
   kept <- kept_in(reference, "PredictBGFormer", "reference")
-  # without the cells, whose latent space may have been removed, clusters have their numbers
-  tryCatch(with_names(fitted_for(kept, reference), reference), error = function(e) {
-    kept$names <- levels(kept$anchor.clusters)
+  fitted <- tryCatch(with_names(fitted_for(kept, reference), reference), error = function(e) {
+    if (!is.null(labels)) { # they are of cells, which cannot be found
+      stop(e)
+    }
+    kept$names <- levels(kept$anchor.clusters) # without the cells, clusters have their numbers
     kept
   })
+  warn_of_mixed_names(fitted, reference)
+  fitted$given <- labels_in(reference, labels, fitted)
+  fitted
+}
+
+# Clusters whose cells have several names have their numbers in the query.
+warn_of_mixed_names <- function(fitted, reference) {
+  numbers <- levels(fitted$anchor.clusters)
+  if (inherits(reference, "bgformer") || !identical(fitted$names, numbers)) {
+    return(invisible())
+  }
+  column <- cells_of(reference)[[fitted$cluster.name]]
+  there <- is.atomic(column) && length(column) == length(fitted$labels) && !all(is.na(column))
+  if (there && is.null(names_of_clusters(fitted$labels, column, numbers))) {
+    warning("cells of one cluster have different names in '", fitted$cluster.name, "' of the ",
+            "reference, so the clusters have their numbers.", call. = FALSE)
+  }
 }

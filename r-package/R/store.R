@@ -6,13 +6,14 @@ tool_name <- "RunBGFormer"
 # columns and reductions that a run wrote, so that a later one writes over nobody else's.
 kept <- function(result, cluster.name, reduction.name, earlier) {
   result <- unclass(result)
-  result[c("clusters", "confidence", "embedding", "names")] <- NULL
+  columns <- c(column_names(cluster.name), names(result$predicted))
+  result[c("clusters", "confidence", "embedding", "names", "predicted")] <- NULL
   result$cluster.name <- cluster.name
   if (is.null(result$run.name)) { # a new run; ReclusterBGFormer() goes back there
     result$run.name <- cluster.name
   }
   result$reduction.name <- reduction.name
-  result$columns <- union(earlier$columns, column_names(cluster.name))
+  result$columns <- union(earlier$columns, columns)
   result$reductions <- union(earlier$reductions, reduction.name)
   result
 }
@@ -126,12 +127,28 @@ kept_in <- function(object, caller, what = "this object") {
          "'.", call. = FALSE)
   }
   if (is.null(kept) || !is_ours(kept)) {
-    several <- "several bgformer models, as after cbind()"
-    has <- if (has_several(object)) several else "no bgformer model"
-    stop(what, " has ", has, "; call RunBGFormer() first.", call. = FALSE)
+    stop_without_model(object, what)
   }
   check_whole(kept, what)
   kept
+}
+
+stop_without_model <- function(object, what) {
+  if (has_several(object)) {
+    stop(what, " has several bgformer models, as after cbind(); call RunBGFormer() first.",
+         call. = FALSE)
+  }
+  if (!inherits(object, "bgformer") && left_by_merge(cells_of(object))) {
+    remedy <- if (what == "reference") {
+      "give the object from before as reference"
+    } else {
+      paste("to put it back, call PredictBGFormer() with this object as query and the one from",
+            "before as reference, or call RunBGFormer()")
+    }
+    stop(what, " has the clusters 'bgformer_clusters' but no bgformer model, which merge() and ",
+         "as.SingleCellExperiment() drop; ", remedy, ".", call. = FALSE)
+  }
+  stop(what, " has no bgformer model; call RunBGFormer() first.", call. = FALSE)
 }
 
 # The same list as of a matrix from an object of any kind, of the cells that it has now.
@@ -195,15 +212,23 @@ reduction_of <- function(object, name) {
 
 # All results of new cells; store_seurat() alone, and store_sce(), after clustering again.
 store_all_seurat <- function(object, result, assay, cluster.name, reduction.name, reduction.key) {
+  warn_of_lost_names(object, cluster.name, levels(result$clusters))
   object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
     embeddings = result$embedding, key = reduction.key, assay = assay
   )
+  for (column in names(result$predicted)) {
+    object[[column]] <- setNames(result$predicted[[column]], colnames(object))
+  }
   result$assay <- assay
   store_seurat(object, result, cluster.name, reduction.name)
 }
 
 store_all_sce <- function(object, result, cluster.name, reduction.name) {
+  warn_of_lost_names(object, cluster.name, levels(result$clusters))
   SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
+  for (column in names(result$predicted)) {
+    SummarizedExperiment::colData(object)[[column]] <- result$predicted[[column]]
+  }
   store_sce(object, result, cluster.name, reduction.name)
 }
 

@@ -19,6 +19,7 @@ from bgformer.arguments import whole
 from bgformer.graph import communities
 from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
 from bgformer.graph.evidence import Profiles, evidence
+from bgformer.graph.labels import label_shares, vote_for_labels
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
@@ -26,14 +27,14 @@ from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.r.answers import answering
-from bgformer.r.plain import HELD, clusters, model_of, results, unpacked, weights_of
+from bgformer.r.plain import HELD, clusters, looks_of, model_of, results, unpacked, weights_of
 from bgformer.r.resumable import fitted_with_checkpoint
 from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
 from bgformer.runtime.threads import one_thread
 from bgformer.store import persistence
-from bgformer.store.looks import Looks, warn_of_lost_names
-from bgformer.store.state import to_state
+from bgformer.store.looks import warn_of_lost_names
+from bgformer.store.models import write_model
 from bgformer.tl.marker_genes import table_of, tests_in
 from bgformer.tl.profiling import profiles_of
 
@@ -140,7 +141,7 @@ def save(
     Parameters
     ----------
     fitted
-        As in :func:`predict`.
+        As in :func:`predict`, with ``names`` and ``colours`` of the clusters.
     latent
         Of the cells, n x n_latent.
     weights
@@ -152,14 +153,38 @@ def save(
     """
     rows = np.ascontiguousarray(latent, dtype=np.float32)
     model = model_of(fitted).with_cells(rows, weights_of(weights))
-    persistence.write(path, *to_state(model), overwrite=overwrite)
+    write_model(path, model, looks_of(fitted), overwrite=overwrite)
     return {}
 
 
 @answering
 def load(path: str) -> dict[str, Any]:
     """Return what `plain.results` returns of a saved model."""
-    return results(BGFormer.load(path).fitted)
+    model = BGFormer.load(path)
+    return results(model.fitted, looks=model.looks)
+
+
+@answering
+def labels(
+    reference: dict[str, Any], codes: np.ndarray, n_labels: int, weights: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the labels that new cells get of those that a reference's cells have.
+
+    Parameters
+    ----------
+    reference, weights
+        Weights of the reference's cells and of new cells on the same anchors, as in
+        :func:`recluster`.
+    codes, n_labels
+        Label of each cell of the reference, from 0, or -1, and the number of labels.
+
+    Returns
+    -------
+    ``codes`` and ``confidence`` of the new cells; see `bgformer.graph.labels`.
+    """
+    shares = label_shares(weights_of(reference), np.atleast_1d(codes), n_labels)
+    found, confidence = vote_for_labels(weights_of(weights), shares)
+    return {"codes": found, "confidence": confidence.astype(np.float64)}
 
 
 @answering
@@ -202,7 +227,7 @@ def recluster(
     of_cells = weights_of(weights)
     found = communities.partition(of_cells, resolution, n_clusters, seed, min_cells=min_cells)
     communities.warn_of_one(found)
-    looks = Looks(list(np.atleast_1d(before["names"])), list(np.atleast_1d(before["colours"])))
+    looks = looks_of(before)
     now = looks.inherited(
         np.array(before["anchor_clusters"], dtype=np.int64),
         found.anchor_clusters,

@@ -31,7 +31,9 @@ _SET_BY_R = ("anchor_clusters", "anchor_support", "nearest", "links")
 """... as are these, which change when R clusters again."""
 
 
-def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
+def results(
+    model: Fitted, *, batch_key: str | None = None, looks: Looks | None = None
+) -> dict[str, Any]:
     """Return all that R keeps of a fitted model, as plain things.
 
     Parameters
@@ -40,6 +42,8 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
         Fitted.
     batch_key
         As given to the fit; noted among the parameters.
+    looks
+        Names and colours of the clusters; None if nobody has chosen any.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def results(model: Fitted, *, batch_key: str | None = None) -> dict[str, Any]:
         "seed": model.settings.seed,
         # reticulate makes R's bytes of a bytearray alone
         "model": bytearray(persistence.packed(tensors, description)),
-        **clusters(model.partition, model.evidence),
+        **clusters(model.partition, model.evidence, looks),
     }
 
 
@@ -89,6 +93,11 @@ def clusters(found: Partition, table: pd.DataFrame, looks: Looks | None = None) 
         "n_considered": int(found.n_considered),
         "evidence": {name: _column(table[name]) for name in table},
     }
+
+
+def looks_of(given: dict[str, Any]) -> Looks:
+    """Return the looks that R holds, as arrays or, of one cluster, as single strings."""
+    return Looks(*(list(map(str, np.atleast_1d(given[name]))) for name in Looks._fields))
 
 
 def _column(values: pd.Series) -> list[str] | np.ndarray:

@@ -45,6 +45,30 @@ test_that("identities that have nothing to do with the clusters are not their na
                    levels(fit$bgformer_clusters))
 })
 
+test_that("names that a new run overwrites are named in a warning", {
+  for (object in list(fit, run(sce_object(), max_steps = 20))) {
+    levels(object$bgformer_clusters)[1] <- "large"
+    expect_warning(again <- run(object), "'bgformer_clusters' are overwritten, .* names 'large'\\.")
+    expect_identical(levels(again$bgformer_clusters)[1], "0")
+    expect_no_warning(run(object, cluster.name = "other"))
+  }
+  named <- Seurat::RenameIdents(fit, `0` = "large")
+  expect_warning(run(named), "and with them the names 'large'\\.")
+  expect_no_warning(run(fit))
+  query <- PredictBGFormer(seurat_object(), named)
+  expect_no_warning(PredictBGFormer(query, named))
+  expect_warning(PredictBGFormer(query, fit), "names 'large'")
+})
+
+test_that("names of cells are no names of clusters for prediction, which is said", {
+  changed <- fit
+  changed$bgformer_clusters <- as.character(changed$bgformer_clusters)
+  changed$bgformer_clusters[1] <- "doublet"
+  expect_warning(query <- PredictBGFormer(counts, changed),
+                 "different names in 'bgformer_clusters' of the reference")
+  expect_identical(query$clusters, fit$bgformer_clusters)
+})
+
 test_that("clusters that were changed cell by cell are not overwritten", {
   changed <- fit
   changed$bgformer_clusters <- as.character(changed$bgformer_clusters)

@@ -107,7 +107,29 @@ test_that("a subset of the reference gives the same, a merged one has no model",
   few <- reference[, c(5, 2, 30)]
   expect_identical(PredictBGFormer(new, few)$clusters, query$bgformer_clusters)
   merged <- suppressWarnings(merge(reference, query))
-  expect_match(error_of(PredictBGFormer(new, merged)), "reference has no bgformer model")
+  expect_match(error_of(PredictBGFormer(new, merged)), "give the object from before as reference")
+})
+
+test_that("what merge() and as.SingleCellExperiment() drop is put back by prediction", {
+  named <- Seurat::RenameIdents(reference, `0` = "large")
+  named <- ReclusterBGFormer(named) # which writes the name into the column
+  merged <- suppressWarnings(merge(named, seurat_object(new)))
+  lost <- "has the clusters 'bgformer_clusters' but no bgformer model, which merge\\(\\) and"
+  expect_match(error_of(ReclusterBGFormer(merged)), lost)
+  expect_match(error_of(BGFormerPlot(merged)), lost)
+  expect_no_warning(back <- PredictBGFormer(merged, named, verbose = FALSE))
+  expect_identical(as.character(back$bgformer_clusters[colnames(named)]),
+                   as.character(named$bgformer_clusters))
+  expect_identical(as.character(back$bgformer_clusters[colnames(new)] == "large"),
+                   as.character(unname(query$bgformer_clusters) == "0"))
+  expect_identical(nlevels(ReclusterBGFormer(back, n.clusters = 3)$bgformer_clusters), 3L)
+
+  converted <- Seurat::as.SingleCellExperiment(named)
+  expect_match(error_of(ReclusterBGFormer(converted)), lost)
+  back <- PredictBGFormer(converted, named)
+  expect_identical(as.character(back$bgformer_clusters), as.character(converted$bgformer_clusters))
+  expect_identical(SingleCellExperiment::reducedDimNames(back), "BGFORMER")
+  expect_identical(nlevels(ReclusterBGFormer(back, n.clusters = 3)$bgformer_clusters), 3L)
 })
 
 test_that("missing genes are said, and too few are refused", {

@@ -70,6 +70,21 @@ test_that("what is saved has the clusters and the cells that the object has now"
   expect_identical(list.files(dirname(there), all.files = TRUE, no.. = TRUE), "part")
 })
 
+test_that("names and colours of clusters are saved, for R and for Python", {
+  named <- fit
+  levels(named$bgformer_clusters)[2] <- "next"
+  there <- file.path(tempfile("named-"), "model")
+  SaveBGFormer(named, there)
+  loaded <- LoadBGFormer(there)
+  expect_identical(levels(loaded$clusters), levels(named$bgformer_clusters))
+  expect_identical(loaded$colours, Seurat::Tool(fit, "RunBGFormer")$colours)
+  query <- PredictBGFormer(counts, loaded)
+  expect_identical(as.character(query$clusters), unname(as.character(named$bgformer_clusters)))
+  said <- python_says(counts, args = there, "bgf.tl.predict(adata, folder)",
+                      "print(*adata.obs['bgformer'])")
+  expect_identical(said, as.character(query$clusters))
+})
+
 test_that("nothing that is there is replaced unasked, and nothing but a model at all", {
   expect_match(error_of(SaveBGFormer(fit, folder)), "exists; choose another name, or replace")
   notes <- tempfile("notes-")

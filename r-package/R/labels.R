@@ -1,0 +1,84 @@
+# Labels that the user gave the cells of a reference, such as cell types, for new cells.
+
+# The columns `labels` of a reference as factors, for its cells in the order of fitted$weights.
+labels_in <- function(reference, labels, fitted) {
+  if (is.null(labels)) {
+    return(NULL)
+  }
+  if (!is.character(labels) || length(labels) == 0 || !all(vapply(labels, is_name, TRUE))) {
+    stop_for("labels", labels, "the name of a column of the reference's cells, or several names")
+  }
+  if (inherits(reference, "bgformer")) {
+    stop("labels needs cells that have them as reference: a Seurat object or a ",
+         "SingleCellExperiment; a list of class 'bgformer' has none.", call. = FALSE)
+  }
+  cells <- cells_of(reference)
+  labels <- unique(labels)
+  setNames(lapply(labels, label_column, cells = cells, n.anchors = ncol(fitted$weights)), labels)
+}
+
+label_column <- function(label, cells, n.anchors) {
+  if (!label %in% colnames(cells)) {
+    stop("labels = '", shown(label), "' is not a column of the reference's cells (there: ",
+         listed(colnames(cells)), ").", call. = FALSE)
+  }
+  column <- cells[[label]]
+  is_label <- is.factor(column) || (is.atomic(column) && is.null(dim(column)))
+  if (is.numeric(column)) {
+    is_label <- all(is.na(column) | column == round(column))
+  }
+  column <- if (is_label) droplevels(as.factor(column))
+  problem <- if (!is_label) {
+    "holds no labels, such as names of cell types"
+  } else if (nlevels(column) == 0) {
+    "has no labels"
+  } else if (nlevels(column) > n.anchors) {
+    paste("has", nlevels(column), "different labels, which", n.anchors, "anchors cannot tell apart")
+  }
+  if (!is.null(problem)) {
+    stop("labels = '", shown(label), "': this column of the reference ", problem,
+         "; give one with names of groups of cells.", call. = FALSE)
+  }
+  column
+}
+
+# Columns of the query that labels would be written over: bgformer must have written them.
+check_label_columns <- function(labels, cluster.name, query) {
+  earlier <- if (inherits(query, "Seurat")) earlier_seurat(query) else earlier_sce(query)
+  for (label in labels) {
+    if (label %in% column_names(cluster.name)) {
+      stop("labels = '", shown(label), "' is where new cells get their clusters; copy that column ",
+           "of the reference to another name, and give that.", call. = FALSE)
+    }
+    taken <- setdiff(intersect(column_names(label), colnames(cells_of(query))), earlier$columns)
+    if (length(taken) > 0) {
+      stop("labels = '", shown(label), "' would write over the column '", shown(taken[1]), "' of ",
+           "the query, which is not from bgformer; rename that column.", call. = FALSE)
+    }
+  }
+}
+
+# Labels and their confidence for new cells with these weights on the reference's anchors.
+predicted_labels <- function(reference, weights) {
+  found <- Map(function(known, label) {
+    codes <- as.integer(known) - 1L
+    codes[is.na(codes)] <- -1L
+    answer <- ask_python(function(python) {
+      python$labels(
+        reference = weights_for_python(reference$weights), codes = array(codes),
+        n_labels = nlevels(known), weights = weights_for_python(weights)
+      )
+    })
+    codes <- as.vector(answer$codes) + 1L
+    codes[codes == 0L] <- NA
+    if (anyNA(codes)) {
+      warning(sum(is.na(codes)), " of ", length(codes), " cells get no label of '", label,
+              "', because no labelled cell of the reference is near.", call. = FALSE)
+    }
+    setNames(list(factor(levels(known)[codes], levels(known)), as.vector(answer$confidence)),
+             column_names(label))
+  }, reference$given, names(reference$given))
+  if (length(found) > 0) {
+    data.frame(do.call(c, unname(found)), check.names = FALSE)
+  }
+}
