@@ -268,7 +268,7 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
         return self._found().assign(self.embed(adata, layer=layer))[1]
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Save the model to a folder: tensors as safetensors, the rest as JSON.
+        """Save the model, with the names of its clusters, as a folder of safetensors and JSON.
 
         The folder is written completely or not at all.
 

@@ -5,7 +5,8 @@
 #' R, `saveRDS()` of the object is enough: it holds the model.
 #'
 #' The folder appears complete or not at all. It holds the trained network, the anchors, and the
-#' latent space and weights of the cells, but neither counts nor names of cells.
+#' latent space and weights of the cells, and the names and colours of the clusters, but neither
+#' counts nor names of cells.
 #'
 #' @param object What [RunBGFormer()] returned: a Seurat object, a SingleCellExperiment or a list of
 #'   class `bgformer`. Of a subset, the cells that it has are saved.
