@@ -50,11 +50,14 @@ expression_of <- function(object, results, gene) {
   log1p(of_gene / pmax(totals, 1) * stats::median(totals))
 }
 
+# The colour of cells of no cluster.
+grey <- "#999999"
+
 # The colour of each level: a cluster's own, wherever its name appears. Other groups have the colour
 # of the cluster that they share most cells with, if these are half of either, or one that no
 # cluster has.
 colours_of <- function(values, results, clusters = NULL) {
-  own <- setNames(results$colours, results$names)
+  own <- c(setNames(results$colours, results$names), setNames(grey, unassigned))
   own <- own[!duplicated(names(own))]
   levels <- levels(values)
   if (all(levels %in% names(own))) {

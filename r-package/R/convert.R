@@ -85,7 +85,7 @@ predict_counts <- function(found, reference, device, key) {
   result$clusters <- setNames(named_clusters(result$labels, reference$names),
                               names(result$clusters))
   result$colours <- reference$colours
-  result$predicted <- predicted_labels(reference, result$weights)
+  result$predicted <- predicted_labels(reference, result)
   result
 }
 
@@ -205,16 +205,18 @@ as_evidence <- function(columns) {
   table
 }
 
-# `labels` are the numbers of the clusters from 1, `clusters` their names.
+# `labels` are the numbers of the clusters from 1, `clusters` their names. New cells also have an
+# outlier score.
 as_result <- function(answer, cells, key) {
   dimensions <- paste0(key, seq_len(ncol(answer$embedding)))
-  labels <- as.vector(answer$labels) + 1L
+  labels <- labels_of(answer)
   structure(
     list(
       clusters = setNames(named_clusters(labels, answer$names), cells),
       labels = labels,
       colours = as.vector(answer$colours),
       confidence = setNames(as.vector(answer$confidence), cells),
+      outlier = if (!is.null(answer$outlier)) setNames(as.vector(answer$outlier), cells),
       embedding = matrix(answer$embedding, ncol = length(dimensions),
                          dimnames = list(cells, dimensions)),
       params = answer$params,
@@ -236,4 +238,11 @@ as_result <- function(answer, cells, key) {
     ),
     class = "bgformer"
   )
+}
+
+# The number of each cell's cluster, from 1; NA for cells that are of none.
+labels_of <- function(answer) {
+  labels <- as.vector(answer$labels) + 1L
+  labels[as.logical(answer$unassigned)] <- NA
+  labels
 }

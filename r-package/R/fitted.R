@@ -113,7 +113,7 @@ parts_of_clusters <- list(
   },
   labels = function(kept) {
     is.integer(kept$labels) && length(kept$labels) == nrow(kept$weights) &&
-      all(kept$labels >= 1 & kept$labels <= nlevels(kept$anchor.clusters))
+      all(kept$labels >= 1 & kept$labels <= nlevels(kept$anchor.clusters), na.rm = TRUE)
   },
   colours = function(kept) {
     is.character(kept$colours) && length(kept$colours) == nlevels(kept$anchor.clusters)

@@ -58,25 +58,39 @@ check_label_columns <- function(labels, cluster.name, query) {
   }
 }
 
-# Labels and their confidence for new cells with these weights on the reference's anchors.
-predicted_labels <- function(reference, weights) {
+# The column of the outlier scores is bgformer's own, or not there.
+check_outlier_column <- function(cluster.name, query) {
+  earlier <- if (inherits(query, "Seurat")) earlier_seurat(query) else earlier_sce(query)
+  column <- outlier_name(cluster.name)
+  if (column %in% setdiff(colnames(cells_of(query)), earlier$columns)) {
+    stop("the query has a column '", column, "' that is not from bgformer and would be ",
+         "overwritten; rename it, or give another cluster.name.", call. = FALSE)
+  }
+}
+
+# Labels and their confidence for new cells, by their weights on the reference's anchors.
+predicted_labels <- function(reference, result) {
+  apart <- is.na(result$labels)
   found <- Map(function(known, label) {
     codes <- as.integer(known) - 1L
     codes[is.na(codes)] <- -1L
     answer <- ask_python(function(python) {
       python$labels(
         reference = weights_for_python(reference$weights), codes = array(codes),
-        n_labels = nlevels(known), weights = weights_for_python(weights)
+        n_labels = nlevels(known), weights = weights_for_python(result$weights)
       )
     })
     codes <- as.vector(answer$codes) + 1L
     codes[codes == 0L] <- NA
-    if (anyNA(codes)) {
-      warning(sum(is.na(codes)), " of ", length(codes), " cells get no label of '", label,
+    missing <- is.na(codes) & !apart
+    if (any(missing)) {
+      warning(sum(missing), " of ", length(codes), " cells get no label of '", label,
               "', because no labelled cell of the reference is near.", call. = FALSE)
     }
-    setNames(list(factor(levels(known)[codes], levels(known)), as.vector(answer$confidence)),
-             column_names(label))
+    found <- levels(known)[codes]
+    found[apart] <- unassigned
+    found <- factor(found, unique(c(levels(known), if (any(apart)) unassigned)))
+    setNames(list(found, as.vector(answer$confidence)), column_names(label))
   }, reference$given, names(reference$given))
   if (length(found) > 0) {
     data.frame(do.call(c, unname(found)), check.names = FALSE)

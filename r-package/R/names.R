@@ -29,12 +29,15 @@ given_names <- function(fitted, object) {
   list(if (length(unique(identities)) > 1) identities, column)
 }
 
-# A name for each cluster; NULL if cells of one cluster have several.
+# What cells are called that are of no cluster.
+unassigned <- "unassigned"
+
+# A name for each cluster; NULL if cells of one cluster have several. Cells of none count for none.
 names_of_clusters <- function(labels, given, numbers) {
   if (length(given) != length(labels)) {
     return(NULL)
   }
-  pairs <- unique(data.frame(label = labels, name = as.character(given)))
+  pairs <- unique(data.frame(label = labels, name = as.character(given))[!is.na(labels), ])
   if (anyNA(pairs$name) || anyDuplicated(pairs$label)) {
     return(NULL)
   }
@@ -57,9 +60,11 @@ keep_names <- function(object, fitted) {
   object
 }
 
-# The clusters of cells by their names, given their numbers from 1.
+# The clusters of cells by their names, given their numbers from 1, or NA for cells of none.
 named_clusters <- function(labels, names) {
-  factor(names[labels], levels = unique(names))
+  found <- names[labels]
+  found[is.na(labels)] <- unassigned
+  factor(found, levels = unique(c(names, if (anyNA(labels)) unassigned)))
 }
 
 # Clusters that the user has changed cell by cell are not overwritten.
@@ -83,7 +88,7 @@ warn_of_lost_names <- function(object, cluster.name, now) {
     before <- union(before, tryCatch(with_names(fitted_for(kept, object), object)$names,
                                      error = function(e) NULL))
   }
-  lost <- setdiff(before[!is.na(before) & !grepl("^[0-9]+$", before)], now)
+  lost <- setdiff(before[!is.na(before) & !grepl("^[0-9]+$", before)], c(now, unassigned))
   if (length(lost) > 0) {
     warning("the clusters in '", cluster.name, "' are overwritten, and with them the names ",
             listed(lost), ".", call. = FALSE)

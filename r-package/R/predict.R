@@ -65,6 +65,7 @@ PredictBGFormer.Seurat <- function(query, reference, labels = NULL, assay = NULL
   cluster.name <- name_in_query(cluster.name, fitted)
   check_places_seurat(query, reduction.name, reduction.key, cluster.name)
   check_label_columns(labels, cluster.name, query)
+  check_outlier_column(cluster.name, query)
   found <- counts_of_seurat(query, assay, layer, verbose)
   result <- predict_counts(found, fitted, device, reduction.key)
   query <- store_all_seurat(query, result, found$assay, cluster.name, reduction.name,
@@ -85,6 +86,7 @@ PredictBGFormer.SingleCellExperiment <- function(query, reference, labels = NULL
   cluster.name <- name_in_query(cluster.name, fitted)
   check_places_sce(query, reduction.name, reduction.key, cluster.name)
   check_label_columns(labels, cluster.name, query)
+  check_outlier_column(cluster.name, query)
   found <- counts_of_sce(query, assay, layer)
   result <- predict_counts(found, fitted, device, reduction.key)
   store_all_sce(query, result, cluster.name, reduction.name)

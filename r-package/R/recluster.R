@@ -99,10 +99,11 @@ partition <- function(fitted, resolution, n.clusters) {
       weights = weights_for_python(weights), resolution = resolution, n_clusters = n.clusters,
       seed = fitted$seed, model = fitted$model,
       before = list(anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
-                    names = array(fitted$names), colours = array(fitted$colours))
+                    names = array(fitted$names), colours = array(fitted$colours),
+                    unassigned = array(is.na(fitted$labels)))
     )
   })
-  fitted$labels <- as.vector(answer$labels) + 1L
+  fitted$labels <- labels_of(answer)
   fitted$names <- as.vector(answer$names)
   fitted$colours <- as.vector(answer$colours)
   fitted$clusters <- setNames(named_clusters(fitted$labels, fitted$names), rownames(weights))

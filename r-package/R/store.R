@@ -6,8 +6,9 @@ tool_name <- "RunBGFormer"
 # columns and reductions that a run wrote, so that a later one writes over nobody else's.
 kept <- function(result, cluster.name, reduction.name, earlier) {
   result <- unclass(result)
-  columns <- c(column_names(cluster.name), names(result$predicted))
-  result[c("clusters", "confidence", "embedding", "names", "predicted")] <- NULL
+  columns <- c(column_names(cluster.name), names(result$predicted),
+               if (!is.null(result$outlier)) outlier_name(cluster.name))
+  result[c("clusters", "confidence", "outlier", "embedding", "names", "predicted")] <- NULL
   result$cluster.name <- cluster.name
   if (is.null(result$run.name)) { # a new run; ReclusterBGFormer() goes back there
     result$run.name <- cluster.name
@@ -75,6 +76,10 @@ check_places_sce <- function(object, reduction.name, reduction.key, cluster.name
 
 confidence_name <- function(cluster.name) {
   paste0(sub("_clusters$", "", cluster.name), "_confidence")
+}
+
+outlier_name <- function(cluster.name) {
+  paste0(sub("_clusters$", "", cluster.name), "_outlier")
 }
 
 kept_seurat <- function(object) {
@@ -213,6 +218,10 @@ reduction_of <- function(object, name) {
 # All results of new cells; store_seurat() alone, and store_sce(), after clustering again.
 store_all_seurat <- function(object, result, assay, cluster.name, reduction.name, reduction.key) {
   warn_of_lost_names(object, cluster.name, levels(result$clusters))
+  outlier <- outlier_name(cluster.name)
+  if (!is.null(result$outlier) || outlier %in% earlier_seurat(object)$columns) {
+    object[[outlier]] <- result$outlier # of a fit: none
+  }
   object[[reduction.name]] <- SeuratObject::CreateDimReducObject(
     embeddings = result$embedding, key = reduction.key, assay = assay
   )
@@ -225,6 +234,10 @@ store_all_seurat <- function(object, result, assay, cluster.name, reduction.name
 
 store_all_sce <- function(object, result, cluster.name, reduction.name) {
   warn_of_lost_names(object, cluster.name, levels(result$clusters))
+  outlier <- outlier_name(cluster.name)
+  if (!is.null(result$outlier) || outlier %in% earlier_sce(object)$columns) {
+    SummarizedExperiment::colData(object)[[outlier]] <- unname(result$outlier) # of a fit: none
+  }
   SingleCellExperiment::reducedDim(object, reduction.name) <- result$embedding
   for (column in names(result$predicted)) {
     SummarizedExperiment::colData(object)[[column]] <- result$predicted[[column]]

@@ -71,7 +71,7 @@ def results_written(
         with _stored(cells, options, partial) as (places, store):
 
             def write(fitted: Fitted, what: dict[str, Any], labels: Sequence[Labels] = ()) -> None:
-                more = predicted(labels, fitted.weights)
+                more = predicted(labels, fitted)
                 store(fitted, what, more)
                 found = results.columns(options.key_added, fitted.partition, what.get("looks"))
                 write_table(found | more.columns)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bgformer.graph.thinning import Half
 
-UNASSIGNED = 0.9
+UNASSIGNED = 0.93
 """Score above which a cell is unassigned. Chosen on three data sets; see docs/benchmarks.md."""
 _SCORED = 5000
 """Maximum number of the reference's cells that are scored."""

@@ -208,8 +208,8 @@ def recluster(
     model
         What :func:`run` returned under this name.
     before
-        The present clusters: ``anchor_clusters`` (m,), and their ``names`` and ``colours``, which
-        clusters that stay keep.
+        The present clusters: ``anchor_clusters`` (m,), their ``names`` and ``colours``, which
+        clusters that stay keep, and which cells are ``unassigned`` (n,), which stay so.
 
     Returns
     -------
@@ -226,6 +226,7 @@ def recluster(
         min_cells = description["settings"]["min_cells"]
     of_cells = weights_of(weights)
     found = communities.partition(of_cells, resolution, n_clusters, seed, min_cells=min_cells)
+    found = found._replace(unassigned=np.atleast_1d(before["unassigned"]).astype(bool))
     communities.warn_of_one(found)
     looks = looks_of(before)
     now = looks.inherited(

@@ -52,7 +52,8 @@ def results(
     matrix), ``anchors`` (m x n_latent), ``anchor_clusters`` (m,), ``anchor_support`` (m,),
     ``genes``, ``history``, ``params``, ``version``, ``seed``, ``resolution``, ``nearest`` (k,),
     ``links`` (k,), ``n_considered``, ``evidence`` (columns of a table, see
-    :func:`bgformer.graph.evidence.evidence`) and ``model`` (bytes: what `bridge.predict` and
+    :func:`bgformer.graph.evidence.evidence`), of new cells also ``outlier`` and ``unassigned``
+    (n,), and ``model`` (bytes: what `bridge.predict` and
     `bridge.save` need besides).
     """
     params = model.settings.described() | {"batch_key": batch_key}
@@ -91,6 +92,7 @@ def clusters(found: Partition, table: pd.DataFrame, looks: Looks | None = None) 
         "nearest": np.asarray(found.nearest, dtype=np.int32),
         "links": np.asarray(found.links, dtype=np.float64),
         "n_considered": int(found.n_considered),
+        **_new_cells(found),
         "evidence": {name: _column(table[name]) for name in table},
     }
 
@@ -98,6 +100,15 @@ def clusters(found: Partition, table: pd.DataFrame, looks: Looks | None = None) 
 def looks_of(given: dict[str, Any]) -> Looks:
     """Return the looks that R holds, as arrays or, of one cluster, as single strings."""
     return Looks(*(list(map(str, np.atleast_1d(given[name]))) for name in Looks._fields))
+
+
+def _new_cells(found: Partition) -> dict[str, Any]:
+    """Return what is known of new cells, and not of those of the fit."""
+    return {
+        name: np.asarray(values, dtype=np.float64)
+        for name, values in (("outlier", found.outlier), ("unassigned", found.unassigned))
+        if values is not None
+    }
 
 
 def _column(values: pd.Series) -> list[str] | np.ndarray:

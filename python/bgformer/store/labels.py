@@ -12,8 +12,9 @@ from scipy import sparse
 from bgformer.arguments import is_several, wrong
 from bgformer.graph.labels import label_shares, vote_for_labels
 from bgformer.messages import InputError
-from bgformer.store.looks import colours_name
+from bgformer.store.looks import UNASSIGNED, colours_name
 from bgformer.store.naming import check_name, foreign
+from bgformer.store.palette import GREY
 from bgformer.store.results import confidence_name, weights_name
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from bgformer.data.source import StoredCells
+    from bgformer.pipeline.fitted import Fitted
 
 _NOTE = "labels"
 """Part of an entry of ``uns`` that names the columns with predicted labels."""
@@ -47,16 +49,31 @@ class Labels(NamedTuple):
     colours: np.ndarray | None
     shares: np.ndarray
 
-    def of_cells(self, weights: Any) -> dict[str, Any]:
-        """Return what ``obs`` of new cells gets, given their weights on the anchors, n x m."""
+    def of_cells(self, weights: Any, unassigned: np.ndarray | None) -> dict[str, Any]:
+        """Return what ``obs`` of new cells gets.
+
+        Parameters
+        ----------
+        weights
+            Weights of the cells on the anchors, n x m.
+        unassigned
+            True for cells that are unlike the reference, shape (n,); None for no cell.
+        """
+        apart = np.zeros(weights.shape[0], dtype=bool) if unassigned is None else unassigned
         codes, confidence = vote_for_labels(weights, self.shares)
-        if (codes < 0).any():
+        n_without = np.count_nonzero((codes < 0) & ~apart)
+        if n_without:
             warnings.warn(
-                f"{np.count_nonzero(codes < 0)} of {len(codes)} cells get no label of "
+                f"{n_without} of {len(codes)} cells get no label of "
                 f"'{self.column}', because no labelled cell of the reference is near.",
                 stacklevel=5,
             )
-        labels = pd.Categorical.from_codes(codes, categories=self.categories)
+        categories = list(
+            dict.fromkeys([*self.categories, *([UNASSIGNED] if apart.any() else [])])
+        )
+        if apart.any():
+            codes = np.where(apart, categories.index(UNASSIGNED), codes)
+        labels = pd.Categorical.from_codes(codes, categories=categories)
         return {self.column: labels, confidence_name(self.column): confidence}
 
 
@@ -168,12 +185,15 @@ class Predicted(NamedTuple):
         adata.uns[key].update(self.note)
 
 
-def predicted(labels: Sequence[Labels], weights: Any) -> Predicted:
-    """Return what new cells get of labels, given their weights on the anchors, n x m."""
+def predicted(labels: Sequence[Labels], new: Fitted) -> Predicted:
+    """Return what new cells, placed among the anchors of the reference, get of labels."""
     columns: dict[str, Any] = {}
+    colours: dict[str, np.ndarray] = {}
     for one in labels:
-        columns |= one.of_cells(weights)
-    colours = {colours_name(one.column): one.colours for one in labels if one.colours is not None}
+        columns |= one.of_cells(new.weights, new.partition.unassigned)
+        if one.colours is not None:
+            n_more = len(columns[one.column].categories) - len(one.categories)
+            colours[colours_name(one.column)] = np.append(one.colours, n_more * [GREY])
     note = {_NOTE: np.array([one.column for one in labels], dtype=object)} if labels else {}
     return Predicted(columns, colours, note)
 

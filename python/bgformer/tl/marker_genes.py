@@ -12,7 +12,8 @@ from bgformer._version import __version__
 from bgformer.arguments import flag, text_or_none
 from bgformer.graph.marker_tests import Tests, tests_of
 from bgformer.messages import InputError
-from bgformer.store.results import check_name, check_storable, copy_of, foreign
+from bgformer.store.naming import check_name, foreign
+from bgformer.store.results import check_storable, copy_of
 from bgformer.tl.profiling import ENTRY, clusters_in, fingerprint, read_profiles
 
 if TYPE_CHECKING:

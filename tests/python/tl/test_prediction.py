@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import bgformer as bgf
+from bgformer.graph.outliers import UNASSIGNED
 from bgformer.pipeline import prediction
 from bgformer.runtime import block_sizes
 
@@ -23,10 +24,10 @@ def test_results_are_those_of_the_model(new, model, tmp_path):
         labels = adata.obs["bgformer"]
         score = adata.obs["bgformer_outlier"]
         assert score.between(0, 1).all()
-        assert ((labels == "unassigned") == (score > 0.9)).all()
+        assert ((labels == "unassigned") == (score > UNASSIGNED)).all()
         assert (labels != "unassigned").mean() > 0.9  # their types are in the reference
         nearest = model.predict(new).astype(str)
-        assert (labels[score <= 0.9] == nearest[score <= 0.9]).all()
+        assert (labels[score <= UNASSIGNED] == nearest[score <= UNASSIGNED]).all()
         numbers = [str(i) for i in range(model.partition_.n_clusters)]
         assert [name for name in labels.cat.categories if name != "unassigned"] == numbers
         np.testing.assert_array_equal(adata.obs["bgformer_confidence"], model.confidence(new))
@@ -108,7 +109,7 @@ def test_cells_on_disk_are_scored_as_in_memory(new, model, tmp_path, monkeypatch
     for adata in (on_disk, new):
         bgf.tl.predict(adata, model)
     assert (on_disk.obs["bgformer_outlier"] == new.obs["bgformer_outlier"]).all()
-    assert (new.obs["bgformer_outlier"] > 0.9).mean() < 0.15
+    assert (new.obs["bgformer_outlier"] > UNASSIGNED).mean() < 0.15
 
 
 def test_what_cannot_be_predicted_changes_nothing(new, model, unchanged, tmp_path):
