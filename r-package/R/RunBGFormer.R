@@ -213,8 +213,9 @@ RunBGFormer.default <- function(object, features = NULL, n.clusters = NULL, reso
 
 #' @export
 print.bgformer <- function(x, ...) {
+  n <- length(setdiff(levels(x$clusters), unassigned))
   cat(sprintf("bgformer: %d cells in %d cluster%s, %d anchors, %d latent dimensions\n",
-              length(x$clusters), nlevels(x$clusters), if (nlevels(x$clusters) == 1) "" else "s",
+              length(x$clusters), n, if (n == 1) "" else "s",
               nrow(x$anchors), ncol(x$embedding)))
   cat("cells per cluster:\n")
   print(table(x$clusters, dnn = NULL))

@@ -4,6 +4,12 @@
 #' cluster of the reference that holds most of its weight. Nothing is trained. After
 #' [ReclusterBGFormer()] on the reference, new cells get its new clusters.
 #'
+#' Cells of types that the reference lacks are `unassigned`. They are found together: the counts of
+#' such a cell look more like those of other new cells near it than like the reference's there. This
+#' needs some tens of cells of a type, and a profile that differs from all in the reference. What
+#' differs from the reference in most clusters is treated as a difference between batches. A warning
+#' says so if more than a tenth of the cells are unassigned: look at their marker genes.
+#'
 #' Genes are matched by name. Genes of the model that the new cells lack are treated as not
 #' measured, with a warning; more than half missing is an error. The reference no longer needs its
 #' cells: any subset works, but a cluster of which no cell is left has its number and no longer the
@@ -30,11 +36,16 @@
 #' @param ... Not used.
 #'
 #' @return The query with the same results in the same places as from [RunBGFormer()]: clusters (a
-#'   factor with the reference's levels, or the names that you gave these), confidence, the latent
+#'   factor with the reference's levels, or the names that you gave these, and `unassigned` if there
+#'   are such cells, which stay so in [ReclusterBGFormer()]), confidence, the latent
 #'   space (cells x dimensions, the reference's own, so cells of both can be compared), and the
 #'   model with the weights of the new cells on its anchors. [ReclusterBGFormer()],
 #'   [SaveBGFormer()] and the plots also take the query. A model that the query had before is
 #'   overwritten.
+#'
+#'   A further column, `bgformer_outlier` (for another `cluster.name`, its own name and `_outlier`;
+#'   for a matrix, `outlier` in the list), has the share of the reference's own cells that are less
+#'   unlike the others, from 0 to 1; above 0.93, cells are unassigned.
 #'
 #'   Each of the `labels` is in the column that has it in the reference, a factor (`NA` if no
 #'   labelled cell of the reference has weight on the cell's anchors). The column with

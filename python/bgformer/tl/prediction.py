@@ -73,8 +73,8 @@ def predict(
     ``obs[key_added]`` has all clusters of the reference as categories, and "unassigned" if there
     are such cells; these stay unassigned in :func:`bgformer.tl.recluster`.
     ``obs[key_added + "_outlier"]`` is the share of the reference's own cells that are less unlike
-    the others, float32 from 0 to 1; above 0.93, cells are unassigned. The confidence is that in the
-    nearest cluster, also of unassigned cells. ``obsm["X_" + key_added]`` is the reference's own
+    the others, float32 from 0 to 1; above 0.93, cells are unassigned. The confidence is that in
+    the nearest cluster, also of unassigned cells. ``obsm["X_" + key_added]`` is the reference's own
     latent space, so cells of both can be compared. With `labels`, these are also set:
 
     ``adata.obs[label]``

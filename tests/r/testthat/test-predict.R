@@ -170,3 +170,50 @@ test_that("scater and scran go on from a SingleCellExperiment", {
   expect_named(markers, c("0", "1", "2"))
   expect_identical(nrow(markers[["0"]]), nrow(sce))
 })
+
+type_b <- blood$cell_type == "CD19+ B"
+without_b <- !type_b & seq_along(type_b) %% 2 == 1
+of_b <- type_b[!without_b]
+lacking <- RunBGFormer(seurat_object(blood$counts[, without_b]), verbose = FALSE)
+
+test_that("cells of a type that the reference lacks are unassigned, and stay so", {
+  expect_warning(query <- PredictBGFormer(seurat_object(blood$counts[, !without_b]), lacking),
+                 "cells .* are unlike those of the reference and therefore unassigned")
+  apart <- query$bgformer_clusters == "unassigned"
+  expect_gt(mean(apart[of_b]), 0.7)
+  expect_lt(mean(apart[!of_b]), 0.2)
+  expect_identical(unname(apart), unname(query$bgformer_outlier > 0.93))
+  expect_identical(levels(query)[nlevels(query$bgformer_clusters)], "unassigned")
+  again <- ReclusterBGFormer(query, resolution = 3, cluster.name = "fine")
+  expect_identical(again$fine == "unassigned", apart)
+  expect_identical(again$bgformer_outlier, query$bgformer_outlier)
+  part <- ReclusterBGFormer(query[, 1:150])
+  expect_identical(part$bgformer_clusters == "unassigned", apart[1:150])
+  fitted <- run(query, max_steps = 20)
+  expect_false("bgformer_outlier" %in% colnames(fitted[[]]))
+  expect_false("unassigned" %in% levels(fitted$bgformer_clusters))
+})
+
+test_that("names, other objects and labels know unassigned cells", {
+  new <- blood$counts[, !without_b]
+  lacking$kind <- ifelse(lacking$bgformer_clusters == "0", "most", "others")
+  named <- SeuratObject::RenameIdents(lacking, "0" = "largest")
+  query <- suppressWarnings(PredictBGFormer(seurat_object(new), named, labels = "kind"))
+  expect_true(all(c("largest", "unassigned") %in% levels(query$bgformer_clusters)))
+  expect_identical(query$kind == "unassigned", query$bgformer_clusters == "unassigned")
+  again <- ReclusterBGFormer(query)
+  expect_identical(again$bgformer_clusters == "unassigned",
+                   query$bgformer_clusters == "unassigned")
+  expect_true("largest" %in% levels(again$bgformer_clusters))
+  sce <- suppressWarnings(PredictBGFormer(sce_object(new), named))
+  expect_identical(sce$bgformer_clusters, unname(query$bgformer_clusters))
+  expect_identical(sce$bgformer_outlier, unname(query$bgformer_outlier))
+  list <- suppressWarnings(PredictBGFormer(new, named))
+  expect_identical(unname(list$outlier), sce$bgformer_outlier)
+  expect_output(print(list), paste("cells in", length(lacking@tools$RunBGFormer$evidence$cluster)))
+  drawn <- BGFormerPlot(query)
+  expect_s3_class(drawn, "ggplot")
+  own <- seurat_object(new)
+  own$bgformer_outlier <- 1
+  expect_error(PredictBGFormer(own, lacking), "'bgformer_outlier' that is not from bgformer")
+})
