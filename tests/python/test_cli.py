@@ -265,7 +265,7 @@ def test_what_cannot_be_used_is_one_line_and_status_2(cells, cells_file, out, tm
         (["cluster", tmp_path / "folder", "-o", out], "has no matrix.mtx"),
         (
             ["cluster", cells_file, "-o", out, "--layer", "raw"],
-            "layer 'raw' is not in adata.layers",
+            "layer 'raw' is not in the input's layers",
         ),
         (["cluster", cells_file, "-o", out, "--batch-key", "donor"], "--batch-key 'donor' is not"),
         (["cluster", cells_file, "-o", out, "--n-clusters", "151"], "--n-clusters is 151, but"),
@@ -308,7 +308,7 @@ def test_options_are_named_as_they_are_given_and_names_of_the_user_stay(
     cells.obs["max_steps"] = 1
     cells.write_h5ad(cells_file)
     line = fails(capsys, *command, "--force", "--batch-key", "donor")
-    assert "--batch-key 'donor' is not a column of adata.obs" in line
+    assert "--batch-key 'donor' is not a column of the input's obs" in line
     assert "(there: 'cell_type', 'max_steps')" in line
 
 
@@ -324,7 +324,7 @@ def test_a_column_that_is_not_from_bgformer_is_never_overwritten(cells, out, cap
     cells.write_h5ad(out)
     before = out.read_bytes()
     line = fails(capsys, "cluster", out, "-o", out, "--force", "--max-steps", 3)
-    assert "adata.obs has a column 'bgformer' that is not from bgformer" in line
+    assert "the input's obs has a column 'bgformer' that is not from bgformer" in line
     assert "choose another --key-added, or remove it" in line
     assert out.read_bytes() == before
     assert (
@@ -353,7 +353,7 @@ def test_an_entry_of_uns_that_is_not_from_bgformer_is_never_overwritten(cells, o
     cells.uns["leiden"] = {"params": {"resolution": 1.0}}
     cells.write_h5ad(out)
     line = fails(capsys, "cluster", out, "-o", out, "--force", "--key-added", "leiden")
-    assert "adata.uns has an entry 'leiden' that is not from bgformer" in line
+    assert "the input's uns has an entry 'leiden' that is not from bgformer" in line
 
 
 @pytest.mark.parametrize("name", ["/", "a/b", ".", "..", "_index", "barcode"])
