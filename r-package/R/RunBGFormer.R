@@ -34,8 +34,9 @@
 #'   column of the cells' metadata; for a matrix, a vector with one value per cell, in the order of
 #'   the cells or named by them.
 #' @param reduction.name Name of the reduction that stores the latent space. Results of earlier runs
-#'   are overwritten; a reduction or column that bgformer did not write is never overwritten. Seurat
-#'   needs another `reduction.key` for a second reduction.
+#'   are overwritten, with a warning if you had named their clusters; a reduction or column that
+#'   bgformer did not write is never overwritten. Seurat needs another `reduction.key` for a second
+#'   reduction.
 #' @param reduction.key Letters and digits with a closing underscore: the latent dimensions are
 #'   named `BGF_1`, `BGF_2`, ...
 #' @param cluster.name Column of the cells' metadata for the clusters. The confidence has a column
