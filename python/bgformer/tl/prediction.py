@@ -73,9 +73,10 @@ def predict(
     ``obs[key_added]`` has all clusters of the reference as categories, and "unassigned" if there
     are such cells; these stay unassigned in :func:`bgformer.tl.recluster`.
     ``obs[key_added + "_outlier"]`` is the share of the reference's own cells that are less unlike
-    the others, float32 from 0 to 1; above 0.93, cells are unassigned. The confidence is that in
-    the nearest cluster, also of unassigned cells. ``obsm["X_" + key_added]`` is the reference's own
-    latent space, so cells of both can be compared. With `labels`, these are also set:
+    the others, float32 from 0 to 1; above 0.93, cells are unassigned, so up to 7 % of the cells of
+    known types are. The confidence is that in the nearest cluster, also of unassigned cells.
+    ``obsm["X_" + key_added]`` is the reference's own latent space, so cells of both can be
+    compared. With `labels`, these are also set:
 
     ``adata.obs[label]``
         Label of each cell, categorical, in the column that has it in the reference; missing if no
