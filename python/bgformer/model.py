@@ -231,9 +231,8 @@ class BGFormer(BaseEstimator):  # type: ignore[misc]
 
         Genes are matched by name. Missing genes are treated as not measured, with a warning.
 
-        Cells from a new batch are placed by their counts alone, because only the decoder uses
-        batches. The metric shrinks directions in which the training batches differ. It cannot
-        correct a difference that only the new batch has.
+        Cells from a new batch are placed by their counts alone. The metric shrinks directions in
+        which the training batches differ; it cannot correct what only the new batch has.
 
         Parameters
         ----------

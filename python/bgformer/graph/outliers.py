@@ -284,7 +284,33 @@ def scores(found: Scored, labels: np.ndarray, own: Scored, own_labels: np.ndarra
         return (cells.ratio - known @ line - offset[of]) / usual
 
     null = np.sort(standardised(own, own_labels))
-    return (np.searchsorted(null, standardised(found, labels)) / len(null)).astype(np.float32)
+    new = _without_shift(standardised(found, labels), labels, null)
+    return (np.searchsorted(null, new) / len(null)).astype(np.float32)
+
+
+def _without_shift(new: np.ndarray, labels: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Return new values with what all clusters have in common taken away: it is of the batch.
+
+    Parameters
+    ----------
+    new, labels
+        Standardised ratios of new cells, and their clusters, shape (n,).
+    null
+        Those of the reference's cells, ascending.
+    """
+    clusters = np.flatnonzero(np.bincount(labels) >= _LEAST)
+    if len(clusters) < _FEWEST:
+        return new
+    middles = [np.median(new[labels == cluster]) for cluster in clusters]
+    widths = [_width(new[labels == cluster]) for cluster in clusters]
+    middle, usual = np.median(middles), np.median(null)
+    wider = max(1.0, np.median(widths) / max(_width(null), _EPSILON))
+    return usual + (new - max(middle, usual)) / wider
+
+
+def _width(values: np.ndarray) -> float:
+    """Return the median distance from the median."""
+    return float(np.median(np.abs(values - np.median(values))))
 
 
 def _covariates(cells: Scored) -> np.ndarray:

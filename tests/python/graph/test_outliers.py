@@ -86,3 +86,23 @@ def test_scores_are_shares_of_the_reference(rates):
         assert (found[labels[first] == cluster] > 0.9).mean() == pytest.approx(0.1, abs=0.05)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+def test_what_all_clusters_have_in_common_is_of_the_batch():
+    """A shift of all clusters makes nobody unlike; one of a single cluster does."""
+    rng = np.random.default_rng(0)
+    own = Scored(rng.normal(size=2000), np.full(2000, 500.0), np.ones(2000))
+    own_labels, labels = rng.integers(4, size=2000), np.repeat([0, 1, 2, 3], 100)
+    shift = np.full(400, 3.0)
+    shift[labels == 2] += 6
+
+    def unlike(some):
+        new = Scored(
+            rng.normal(size=400)[some] + shift[some], own.counts[:400][some], own.share[some]
+        )
+        return scores(new, labels[some], own, own_labels) > 0.95
+
+    of_all = unlike(np.arange(400))
+    assert of_all[labels != 2].mean() < 0.15
+    assert of_all[labels == 2].mean() > 0.9
+    assert unlike(np.arange(100)).mean() > 0.8  # of one cluster alone, nobody can tell

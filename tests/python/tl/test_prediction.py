@@ -63,7 +63,7 @@ def test_a_type_that_the_reference_lacks_is_unassigned(without_b):
         bgf.tl.predict(new, reference)
     is_b = new.obs["cell_type"] == "CD19+ B"
     unassigned = new.obs["bgformer"] == "unassigned"
-    assert unassigned[is_b].mean() > 0.7
+    assert unassigned[is_b].mean() > 0.5
     assert unassigned[~is_b].mean() < 0.1
     assert new.uns["bgformer_colors"][-1] == "#999999"
     assert new.uns["bgformer"]["evidence"]["n_cells"].sum() == (~unassigned).sum()

@@ -180,7 +180,7 @@ test_that("cells of a type that the reference lacks are unassigned, and stay so"
   expect_warning(query <- PredictBGFormer(seurat_object(blood$counts[, !without_b]), lacking),
                  "cells .* are unlike those of the reference and therefore unassigned")
   apart <- query$bgformer_clusters == "unassigned"
-  expect_gt(mean(apart[of_b]), 0.6)
+  expect_gt(mean(apart[of_b]), 0.5)
   expect_lt(mean(apart[!of_b]), 0.2)
   expect_identical(unname(apart), unname(query$bgformer_outlier > 0.93))
   expect_identical(levels(query)[nlevels(query$bgformer_clusters)], "unassigned")
