@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -153,6 +153,25 @@ def partition(
         *graph.nearest(anchor_clusters),
         n_considered,
     )
+
+
+def partition_of_assigned(
+    weights: sparse.csr_matrix,
+    unassigned: np.ndarray | None,
+    *asked: Any,
+    links: sparse.csr_matrix | None = None,
+    **settings: Any,
+) -> Partition:
+    """Return a `partition` in which unassigned cells, True in `unassigned`, have no say.
+
+    They have the nearest cluster among the labels, and are unassigned in the result too.
+    """
+    if unassigned is None or not unassigned.any() or unassigned.all():
+        found = partition(weights, *asked, links=links, **settings)
+        return found._replace(unassigned=unassigned)
+    found = partition(weights[np.flatnonzero(~unassigned)], *asked, **settings)
+    labels, confidence = vote_in_blocks(weights, found.anchor_clusters, found.anchor_support)
+    return found._replace(labels=labels, confidence=confidence, unassigned=unassigned)
 
 
 def assign(

@@ -225,8 +225,10 @@ def recluster(
         genes = np.array(description["genes"], dtype=str)
         min_cells = description["settings"]["min_cells"]
     of_cells = weights_of(weights)
-    found = communities.partition(of_cells, resolution, n_clusters, seed, min_cells=min_cells)
-    found = found._replace(unassigned=np.atleast_1d(before["unassigned"]).astype(bool))
+    unassigned = np.atleast_1d(before["unassigned"]).astype(bool)
+    found = communities.partition_of_assigned(
+        of_cells, unassigned, resolution, n_clusters, seed, min_cells=min_cells
+    )
     communities.warn_of_one(found)
     looks = looks_of(before)
     now = looks.inherited(

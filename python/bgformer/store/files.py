@@ -104,8 +104,12 @@ class StoredResults:
             if name not in store:
                 write_elem(store, name, {})
         obsm = store["obsm"]
-        if self._umap in obsm:  # drawn from an earlier latent
+        if self._umap in obsm:  # drawn from an earlier latent, maybe with a copy for scanpy
+            drawn = obsm[self._umap][...]
             del obsm[self._umap]
+            others = obsm.get("X_umap")
+            if getattr(others, "shape", None) == drawn.shape and (others[...] == drawn).all():
+                del obsm["X_umap"]
         self._drop_column(store["obs"], self._outlier)
         # anndata writes what is empty, with all that says what it is, and it grows from there.
         room: dict[str, Any] = {"chunks": (max(1, _CHUNK // n_latent), n_latent)}

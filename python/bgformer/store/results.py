@@ -135,7 +135,9 @@ def store(
     """Add the results of a model to its cells, in their order; see `described` and `columns`."""
     adata.obsm[latent_name(key)] = fitted.latent
     adata.obsm[weights_name(key)] = fitted.weights
-    adata.obsm.pop(umap_name(key), None)  # drawn from an earlier latent
+    drawn = adata.obsm.pop(umap_name(key), None)  # from an earlier latent
+    if drawn is not None and np.array_equal(drawn, adata.obsm.get("X_umap", ())):
+        del adata.obsm["X_umap"]  # a copy of it, for scanpy
     adata.obs = adata.obs.drop(columns=outlier_name(key), errors="ignore")
     adata.uns[key] = described(
         fitted, layer=layer, batch_key=batch_key, predicted=predicted, looks=looks

@@ -14,7 +14,7 @@ from bgformer.arguments import (
     whole_or_auto,
 )
 from bgformer.fit.schedule import Schedule
-from bgformer.graph.communities import partition, warn_of_one
+from bgformer.graph.communities import partition_of_assigned, warn_of_one
 from bgformer.graph.defaults import MIN_CELLS
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
@@ -243,8 +243,9 @@ def recluster(
     weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
     looks = looks_of(adata, key_added, stored, weights, overwritten=name == key_added)
     with one_thread():
-        found = partition(
+        found = partition_of_assigned(
             weights,
+            unassigned_in(adata.obs[key_added], stored),
             resolution,
             n_clusters if isinstance(n_clusters, int) else None,
             seed=int(stored["seed"]),
@@ -252,7 +253,6 @@ def recluster(
             links=_links_of_all(adata, stored),
         )
     warn_of_one(found)
-    found = found._replace(unassigned=unassigned_in(adata.obs[key_added], stored))
     mass = np.asarray(weights.sum(axis=0)).ravel()
     now = looks.inherited(np.asarray(stored["anchor_clusters"]), found.anchor_clusters, mass)
     if name == key_added:

@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.metrics import adjusted_rand_score
 
 import bgformer as bgf
+from bgformer.cli import main
 from bgformer.data.source import opened
 from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.graph.evidence import Profiles, of_some
@@ -191,6 +192,25 @@ def test_clustering_again_forgets_the_umap_of_before(cells):
     assert "X_bgformer_umap" in cells.obsm  # the latent is the same
     bgf.tl.cluster(cells, max_steps=4, verbose=False)
     assert "X_bgformer_umap" not in cells.obsm
+
+
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_the_umap_that_scanpy_finds_is_forgotten_unless_it_is_a_users(cells, tmp_path, in_a_file):
+    def again(adata):
+        if not in_a_file:
+            bgf.tl.cluster(adata, seed=1, max_steps=3, verbose=False)
+            return adata
+        path = tmp_path / "cells.h5ad"
+        adata.write_h5ad(path)
+        words = ("cluster", path, "-o", path, "--force", "--seed", 1, "--max-steps", 3, "--quiet")
+        assert main([str(word) for word in words]) == 0
+        return anndata.read_h5ad(path)
+
+    bgf.tl.cluster(cells, max_steps=3, verbose=False)
+    for there, kept in ((0.0, False), (1.0, True)):
+        cells.obsm["X_bgformer_umap"] = np.zeros((cells.n_obs, 2))
+        cells.obsm["X_umap"] = np.full((cells.n_obs, 2), there)
+        assert ("X_umap" in again(cells.copy()).obsm) == kept
 
 
 def test_cells_on_disk(cells, tmp_path):

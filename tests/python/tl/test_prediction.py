@@ -88,6 +88,8 @@ def test_unassigned_cells_stay_so_when_clusters_change(without_b, tmp_path):
         assert ((new.obs[column] == "unassigned") == unassigned).all()
         assert len(new.uns[f"{column}_colors"]) == new.obs[column].nunique()
     assert "largest" in set(new.obs["bgformer"])
+    sizes = new.obs["fine"].value_counts(sort=False).drop("unassigned")
+    assert list(sizes) == sorted(sizes, reverse=True)  # unassigned cells make no cluster large
     assert (new.obs["bgformer_outlier"] == score).all()
 
 
