@@ -83,7 +83,7 @@ def evidence(
         If the folder of `save` does not exist.
     """
     check_output(ax, show, save)
-    subclusters = are_subclusters(adata.uns.get(key_added))
+    subclusters = isinstance(key_added, str) and are_subclusters(adata.uns.get(key_added))
     table = _of_subclusters(adata, key_added) if subclusters else _of_clusters(adata, key_added)
     axis = panels(1, width=6.4)[0] if ax is None else ax
     top = axis.get_xaxis_transform()

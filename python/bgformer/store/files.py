@@ -54,7 +54,7 @@ class StoredResults:
 
     def __init__(self, source: Path, copy: Path, key: str, output: Path) -> None:
         self._source, self._copy, self._output = source, copy, output
-        self._latent, self._weights = latent_name(key), weights_name(key)
+        self._key, self._latent, self._weights = key, latent_name(key), weights_name(key)
         self._umap, self._outlier = umap_name(key), outlier_name(key)
         self._store: copies.Hdf5 | copies.Zarr | None = None
 
@@ -110,7 +110,6 @@ class StoredResults:
             others = obsm.get("X_umap")
             if getattr(others, "shape", None) == drawn.shape and (others[...] == drawn).all():
                 del obsm["X_umap"]
-        self._drop_column(store["obs"], self._outlier)
         # anndata writes what is empty, with all that says what it is, and it grows from there.
         room: dict[str, Any] = {"chunks": (max(1, _CHUNK // n_latent), n_latent)}
         if isinstance(store, h5py.File):
@@ -144,6 +143,8 @@ class StoredResults:
         for name, entry in entries.items():
             write_elem(store["uns"], name, entry)
         obs = store["obs"]
+        if self._key in entries and self._outlier not in columns:  # of new cells alone
+            self._drop_column(obs, self._outlier)
         order = [str(name) for name in obs.attrs["column-order"]]
         for name, values in columns.items():
             write_elem(obs, name, values)

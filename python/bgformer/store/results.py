@@ -138,7 +138,8 @@ def store(
     drawn = adata.obsm.pop(umap_name(key), None)  # from an earlier latent
     if drawn is not None and np.array_equal(drawn, adata.obsm.get("X_umap", ())):
         del adata.obsm["X_umap"]  # a copy of it, for scanpy
-    adata.obs = adata.obs.drop(columns=outlier_name(key), errors="ignore")
+    if fitted.partition.outlier is None:
+        adata.obs = adata.obs.drop(columns=outlier_name(key), errors="ignore")
     adata.uns[key] = described(
         fitted, layer=layer, batch_key=batch_key, predicted=predicted, looks=looks
     )

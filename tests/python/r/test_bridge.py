@@ -60,7 +60,8 @@ def test_clusters_of_part_of_the_cells_keep_their_numbers(held, model, tmp_path)
 
 
 def test_new_clusters_go_with_the_model(held, model, pbmc700, tmp_path):
-    answer = bridge.recluster(held["weights"], None, 3, model.seed, held["model"], held)
+    before = held | {"unassigned": np.zeros(pbmc700.n_obs)}
+    answer = bridge.recluster(held["weights"], None, 3, model.seed, held["model"], before)
     assert answer["levels"] == ["0", "1", "2"]
     np.testing.assert_array_equal(np.unique(answer["labels"]), [0, 1, 2])
     bridge.save(held | answer, held["embedding"], held["weights"], str(tmp_path / "three"), False)
@@ -117,7 +118,8 @@ def test_a_model_that_is_not_of_these_anchors_is_refused(held, tmp_path):
 
 
 def test_errors_have_a_code_and_the_names_that_r_uses(held, tmp_path):
-    answer = bridge.recluster(held["weights"], None, 1_000_000, 0, held["model"], held)
+    before = held | {"unassigned": np.zeros(len(held["labels"]))}
+    answer = bridge.recluster(held["weights"], None, 1_000_000, 0, held["model"], before)
     assert answer["code"] == "too-many-clusters"
     assert answer["error"].startswith("n.clusters is 1000000, but the ")
     answer = bridge.load(str(tmp_path))
