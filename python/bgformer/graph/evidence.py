@@ -103,7 +103,7 @@ def profiles(network: Network, data: CountData, anchors: np.ndarray, seed: int) 
     """
     rng = np.random.default_rng(seed)
     sample = data.rows(np.sort(rng.permutation(data.n_cells)[:_CELLS]))
-    first, second = halves(network, sample, anchors, rng)
+    first, second = halves(network, sample, anchors, seed)
     n_anchors = head_anchors(len(anchors))[0].stop
     of_anchors = members(first.nearest, n_anchors)
     one, other = (

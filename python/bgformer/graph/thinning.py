@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from bgformer.network.network import Network
 
 
+_BITS = 64
+"""Counts that are dealt with at once."""
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
 class Half(NamedTuple):
     """One half of the counts of n cells, and the place of the cells by these alone.
 
@@ -41,7 +46,7 @@ def halves(
     network: Network,
     data: CountData,
     anchors: np.ndarray,
-    rng: np.random.Generator,
+    seed: int,
     keep: np.ndarray | None = None,
 ) -> tuple[Half, Half]:
     """Split counts into two random halves, and place the cells by each.
@@ -56,14 +61,13 @@ def halves(
         The trained network and the cells.
     anchors
         Anchors of both heads, one row each with n_latent columns.
-    rng
-        Draws the halves.
+    seed
+        Seed of `half_of`.
     keep
         As in `fit.embedding.embed`.
     """
-    one, other = data.counts.copy(), data.counts.copy()
-    one.data = rng.binomial(one.data.astype(np.int64), 0.5).astype(np.float32)
-    other.data -= one.data
+    one, other = half_of(data.counts, seed), data.counts.copy()
+    other.data = other.data - one.data
     other.eliminate_zeros()
     columns, own = head_columns(anchors.shape[1])[0], head_anchors(len(anchors))[0]
 
@@ -75,6 +79,58 @@ def halves(
 
     first, second = at_once(half, (one, other))
     return first, second
+
+
+def half_of(counts: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:
+    """Return a random half of counts: each count is kept with a probability of 1/2.
+
+    The random bits come from a hash of the seed, the cell's counts and the gene, so a cell has the
+    same half whatever cells are with it, in whatever order.
+
+    Parameters
+    ----------
+    counts
+        Whole numbers, CSR n x g.
+    seed
+        Another seed gives another half.
+
+    Returns
+    -------
+    The half, with the same stored values, of which some are now 0.
+    """
+    left = counts.data.astype(np.uint64)
+    genes = _mixed(counts.indices.astype(np.uint64) + np.uint64(seed))
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mixed(genes + left))])
+    of_cells = sums[counts.indptr[1:]] - sums[counts.indptr[:-1]]
+    bits = _mixed(genes ^ of_cells[rows_of_values(counts)])
+    kept, rest = np.zeros(len(left), dtype=np.uint64), np.flatnonzero(left)
+    while len(rest):
+        bits[rest] = _mixed(bits[rest] + _STEP)
+        now = np.minimum(left[rest], np.uint64(_BITS))
+        kept[rest] += _ones(bits[rest] >> (np.uint64(_BITS) - now))
+        left[rest] -= now
+        rest = rest[left[rest] > 0]
+    half = counts.copy()
+    half.data = kept.astype(np.float32)
+    return half
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """Return random-looking bits for each value: SplitMix64 (Steele et al. 2014)."""
+    z = values + _STEP
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def _ones(values: np.ndarray) -> np.ndarray:
+    """Return the number of bits that are 1 (NumPy has a function for it from version 2 on)."""
+    one, two = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+    four = np.uint64(0x0F0F0F0F0F0F0F0F)
+    pairs = values - ((values >> np.uint64(1)) & one)
+    quads = (pairs & two) + ((pairs >> np.uint64(2)) & two)
+    octets = (quads + (quads >> np.uint64(4))) & four
+    return np.asarray((octets * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 def members(

@@ -108,7 +108,7 @@ def outlier_scores(model: Fitted, new: NewCells, labels: np.ndarray) -> np.ndarr
     found = np.zeros((2, n))
 
     def split(data: CountData) -> tuple[Half, Half]:
-        return halves(model.network, data, model.anchors, rng, new.keep)
+        return halves(model.network, data, model.anchors, model.settings.seed, new.keep)
 
     with one_thread():
         pair = split(new.some(chosen))
