@@ -14,7 +14,14 @@ labels_in <- function(reference, labels, fitted) {
   }
   cells <- cells_of(reference)
   labels <- unique(labels)
-  setNames(lapply(labels, label_column, cells = cells, n.anchors = ncol(fitted$weights)), labels)
+  known <- lapply(labels, label_column, cells = cells, n.anchors = ncol(fitted$weights))
+  setNames(lapply(known, without_unassigned, apart = is.na(fitted$labels)), labels)
+}
+
+# Cells of no cluster tell nothing of the anchors near them, and "unassigned" is no label.
+without_unassigned <- function(column, apart) {
+  column[apart] <- NA
+  droplevels(column, exclude = c(NA, unassigned))
 }
 
 label_column <- function(label, cells, n.anchors) {
@@ -62,7 +69,8 @@ check_label_columns <- function(labels, cluster.name, query) {
 check_outlier_column <- function(cluster.name, query) {
   earlier <- if (inherits(query, "Seurat")) earlier_seurat(query) else earlier_sce(query)
   column <- outlier_name(cluster.name)
-  if (column %in% setdiff(colnames(cells_of(query)), earlier$columns)) {
+  own <- c(earlier$columns, if (left_by_merge(cells_of(query))) outlier_name("bgformer_clusters"))
+  if (column %in% setdiff(colnames(cells_of(query)), own)) {
     stop("the query has a column '", column, "' that is not from bgformer and would be ",
          "overwritten; rename it, or give another cluster.name.", call. = FALSE)
   }
@@ -71,12 +79,14 @@ check_outlier_column <- function(cluster.name, query) {
 # Labels and their confidence for new cells, by their weights on the reference's anchors.
 predicted_labels <- function(reference, result) {
   apart <- is.na(result$labels)
+  known.cells <- which(!is.na(reference$labels))
   found <- Map(function(known, label) {
     codes <- as.integer(known) - 1L
     codes[is.na(codes)] <- -1L
     answer <- ask_python(function(python) {
       python$labels(
-        reference = weights_for_python(reference$weights), codes = array(codes),
+        reference = weights_for_python(reference$weights[known.cells, , drop = FALSE]),
+        codes = array(codes[known.cells]),
         n_labels = nlevels(known), weights = weights_for_python(result$weights)
       )
     })
@@ -85,7 +95,7 @@ predicted_labels <- function(reference, result) {
     missing <- is.na(codes) & !apart
     if (any(missing)) {
       warning(sum(missing), " of ", length(codes), " cells get no label of '", label,
-              "', because no labelled cell of the reference is near.", call. = FALSE)
+              "', because most cells of the reference near them have none.", call. = FALSE)
     }
     found <- levels(known)[codes]
     found[apart] <- unassigned

@@ -1,14 +1,18 @@
 # What the clusters are called: numbers by size, or names that the user gave them, in the column of
 # the clusters or, with RenameIdents(), in the identities of a Seurat object.
 
-# `fitted` with `names`, one for each cluster; several clusters may have one name.
+# `fitted` with `names`, one for each cluster; several clusters may have one name. `apart` is what
+# cells of no cluster are called, in their order.
 with_names <- function(fitted, object) {
   numbers <- levels(fitted$anchor.clusters)
   fitted$names <- numbers
   for (given in given_names(fitted, object)) {
     names <- names_of_clusters(fitted$labels, given, numbers)
-    if (!is.null(names) && !identical(names, numbers)) {
+    apart <- as.character(given)[is.na(fitted$labels)]
+    apart[is.na(apart)] <- unassigned
+    if (!is.null(names) && !(identical(names, numbers) && all(apart == unassigned))) {
       fitted$names <- names
+      fitted$apart <- apart
       break
     }
   }
@@ -50,7 +54,7 @@ names_of_clusters <- function(labels, given, numbers) {
 keep_names <- function(object, fitted) {
   if (fitted$cluster.name %in% colnames(object[[]])) {
     column <- object[[]][[fitted$cluster.name]]
-    named <- named_clusters(fitted$labels, fitted$names)
+    named <- named_clusters(fitted$labels, fitted$names, fitted$apart)
     numbers <- levels(fitted$anchor.clusters)
     if (!is.null(names_of_clusters(fitted$labels, column, numbers)) &&
           !identical(as.character(column), as.character(named))) {
@@ -60,11 +64,12 @@ keep_names <- function(object, fitted) {
   object
 }
 
-# The clusters of cells by their names, given their numbers from 1, or NA for cells of none.
-named_clusters <- function(labels, names) {
+# The clusters of cells by their names, given their numbers from 1, or NA for cells of none, which
+# are called as `apart` says.
+named_clusters <- function(labels, names, apart = NULL) {
   found <- names[labels]
-  found[is.na(labels)] <- unassigned
-  factor(found, levels = unique(c(names, if (anyNA(labels)) unassigned)))
+  found[is.na(labels)] <- if (is.null(apart)) unassigned else apart
+  factor(found, levels = unique(c(names, found[is.na(labels)])))
 }
 
 # Clusters that the user has changed cell by cell are not overwritten.

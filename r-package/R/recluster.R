@@ -106,7 +106,8 @@ partition <- function(fitted, resolution, n.clusters) {
   fitted$labels <- labels_of(answer)
   fitted$names <- as.vector(answer$names)
   fitted$colours <- as.vector(answer$colours)
-  fitted$clusters <- setNames(named_clusters(fitted$labels, fitted$names), rownames(weights))
+  fitted$clusters <- setNames(named_clusters(fitted$labels, fitted$names, fitted$apart),
+                              rownames(weights))
   fitted$confidence <- setNames(as.vector(answer$confidence), rownames(weights))
   fitted$anchor.clusters <- as_factor(answer$anchor_clusters, answer$levels)
   fitted$anchor.support <- as.vector(answer$anchor_support)

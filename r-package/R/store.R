@@ -8,7 +8,7 @@ kept <- function(result, cluster.name, reduction.name, earlier) {
   result <- unclass(result)
   columns <- c(column_names(cluster.name), names(result$predicted),
                if (!is.null(result$outlier)) outlier_name(cluster.name))
-  result[c("clusters", "confidence", "outlier", "embedding", "names", "predicted")] <- NULL
+  result[c("clusters", "confidence", "outlier", "embedding", "names", "apart", "predicted")] <- NULL
   result$cluster.name <- cluster.name
   if (is.null(result$run.name)) { # a new run; ReclusterBGFormer() goes back there
     result$run.name <- cluster.name
@@ -176,7 +176,8 @@ results_in <- function(object, caller) {
       return(kept)
     }
   }
-  kept$clusters <- setNames(named_clusters(kept$labels, kept$names), rownames(kept$weights))
+  kept$clusters <- setNames(named_clusters(kept$labels, kept$names, kept$apart),
+                            rownames(kept$weights))
   kept
 }
 

@@ -125,9 +125,11 @@ def _use_model(model: Path, folder: Path, python: bool, is_whole: bool) -> Outco
 
     def check() -> None:
         found = anndata.read_h5ad(target)
-        labels = found.obs["bgformer"].cat.codes.to_numpy()
-        same = np.array_equal(labels, expected[0])
+        labels = found.obs["bgformer"].astype(str)
+        known = (labels != "unassigned").to_numpy()
+        same = np.array_equal(labels[known].astype(int), expected[0][known])
         same &= np.array_equal(found.obsm["X_bgformer"], expected[1])
+        same &= np.array_equal(found.obs["bgformer_outlier"], _expected_scores())
         require(same, "a damaged model gives other results")
 
     return checked(check) if outcome is None else outcome
@@ -137,6 +139,15 @@ def _use_model(model: Path, folder: Path, python: bool, is_whole: bool) -> Outco
 def _expected() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     model, cells = arguments.fitted(), arguments.clustered()
     return model.predict(cells), model.embed(cells), model.confidence(cells)
+
+
+@cache
+def _expected_scores() -> np.ndarray:
+    import bgformer as bgf
+
+    cells = arguments.clustered()
+    found = bgf.tl.predict(cells, arguments.fitted(), key_added="new", copy=True)
+    return found.obs["new_outlier"].to_numpy()
 
 
 def _write(source: Path, form: str) -> None:

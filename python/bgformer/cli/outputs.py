@@ -64,14 +64,14 @@ def results_written(
     they get.
     """
     from bgformer.store import results
-    from bgformer.store.labels import predicted
+    from bgformer.store.labels import labels_before, predicted
 
     with opened(options) as (cells, partial, write_table):
         check_names(cells, options)
         with _stored(cells, options, partial) as (places, store):
 
             def write(fitted: Fitted, what: dict[str, Any], labels: Sequence[Labels] = ()) -> None:
-                more = predicted(labels, fitted)
+                more = predicted(labels, fitted, labels_before(cells, options.key_added))
                 store(fitted, what, more)
                 found = results.columns(options.key_added, fitted.partition, what.get("looks"))
                 write_table(found | more.columns)

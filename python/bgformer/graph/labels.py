@@ -10,9 +10,12 @@ from scipy import sparse
 from bgformer.graph.votes import weight_blocks
 from bgformer.runtime import block_sizes
 
+_ROUNDING = 1e-9
+"""Weight by which rounding can favour cells without a label."""
+
 
 def label_shares(weights: sparse.csr_matrix, codes: np.ndarray, n_labels: int) -> np.ndarray:
-    """Return the share of each label in the weight that labelled cells have on each anchor.
+    """Return the share of each label in the weight that all cells have on each anchor.
 
     Parameters
     ----------
@@ -25,13 +28,14 @@ def label_shares(weights: sparse.csr_matrix, codes: np.ndarray, n_labels: int) -
 
     Returns
     -------
-    m x k float64, rows summing to 1, or to 0 for an anchor without labelled cells.
+    m x k float64, rows summing to at most 1; the rest is of cells without a label.
     """
     known = np.flatnonzero(codes >= 0)
     ones = np.ones(len(known))
     member = sparse.csr_matrix((ones, (codes[known], known)), (n_labels, len(codes)))
     mass = (member @ weights).T.toarray().astype(np.float64)
-    return mass / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300)
+    total = np.asarray(weights.sum(axis=0)).reshape(-1, 1)
+    return mass / np.maximum(total, 1e-300)
 
 
 def vote_for_labels(weights: Any, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,13 +50,15 @@ def vote_for_labels(weights: Any, shares: np.ndarray) -> tuple[np.ndarray, np.nd
 
     Returns
     -------
-    Labels (int32; -1 for a cell with weight on anchors without labels alone) and shares (float32).
+    Labels (int32; -1 for a cell of whose weight most is of cells without a label) and shares
+    (float32; 0 without a label).
     """
     labels, confidence = [], []
     for block in weight_blocks(weights, block_sizes.COUNTS * 8):
         found = block @ shares
         best = found.argmax(axis=1)
         share = found[np.arange(len(best)), best]
-        labels.append(np.where(share > 0, best, -1).astype(np.int32))
-        confidence.append(np.clip(share, 0, 1).astype(np.float32))
+        has_label = (share > 0) & (share >= 1 - found.sum(axis=1) - _ROUNDING)
+        labels.append(np.where(has_label, best, -1).astype(np.int32))
+        confidence.append(np.where(has_label, np.clip(share, 0, 1), 0).astype(np.float32))
     return np.concatenate(labels), np.concatenate(confidence)

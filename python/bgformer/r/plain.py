@@ -99,7 +99,8 @@ def clusters(found: Partition, table: pd.DataFrame, looks: Looks | None = None) 
 
 def looks_of(given: dict[str, Any]) -> Looks:
     """Return the looks that R holds, as arrays or, of one cluster, as single strings."""
-    return Looks(*(list(map(str, np.atleast_1d(given[name]))) for name in Looks._fields))
+    names, colours = (list(map(str, np.atleast_1d(given[n]))) for n in ("names", "colours"))
+    return Looks(names, colours)
 
 
 def _new_cells(found: Partition) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from scipy import sparse
 from bgformer.data.matrices import as_csr, reading
 from bgformer.store import copies
 from bgformer.store.looks import colours_name
-from bgformer.store.results import latent_name, outlier_name, umap_name, weights_name
+from bgformer.store.naming import outlier_name
+from bgformer.store.results import latent_name, umap_name, weights_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

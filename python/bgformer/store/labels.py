@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,13 +13,13 @@ from scipy import sparse
 from bgformer.arguments import is_several, wrong
 from bgformer.graph.labels import label_shares, vote_for_labels
 from bgformer.messages import InputError
-from bgformer.store.looks import UNASSIGNED, colours_name
-from bgformer.store.naming import check_name, foreign
+from bgformer.store.looks import UNASSIGNED, colours_name, unassigned_in
+from bgformer.store.naming import check_name, foreign, outlier_name
 from bgformer.store.palette import GREY
 from bgformer.store.results import confidence_name, weights_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from anndata import AnnData
 
@@ -64,8 +65,8 @@ class Labels(NamedTuple):
         n_without = np.count_nonzero((codes < 0) & ~apart)
         if n_without:
             warnings.warn(
-                f"{n_without} of {len(codes)} cells get no label of "
-                f"'{self.column}', because no labelled cell of the reference is near.",
+                f"{n_without} of {len(codes)} cells get no label of '{self.column}', because "
+                "most cells of the reference near them have none.",
                 stacklevel=5,
             )
         categories = list(
@@ -102,7 +103,7 @@ def labels_in(reference: AnnData, key: str, given: Any) -> list[Labels]:
 
 def _labels(reference: AnnData, key: str, name: str) -> Labels:
     """Return a column of a reference."""
-    if name in (key, confidence_name(key)):
+    if name in (key, confidence_name(key), outlier_name(key)):
         raise InputError(
             "name-of-results",
             "{name[labels]} is '{given}', where new cells get their clusters; copy that column of "
@@ -119,7 +120,10 @@ def _labels(reference: AnnData, key: str, name: str) -> Labels:
         )
     column = reference.obs[name]
     weights = sparse.csr_matrix(reference.obsm[weights_name(key)])
-    labels = _as_text(column)
+    apart = unassigned_in(reference.obs, key, reference.uns[key])
+    if apart is not None:  # they tell nothing of the anchors near them
+        column, weights = column[~apart], weights[np.flatnonzero(~apart)]
+    labels = _as_text(column.where(column.astype(object) != UNASSIGNED))
     k, problem = len(labels.categories), None
     if pd.api.types.is_float_dtype(column.dtype):
         problem = "holds numbers, not labels"
@@ -185,8 +189,11 @@ class Predicted(NamedTuple):
         adata.uns[key].update(self.note)
 
 
-def predicted(labels: Sequence[Labels], new: Fitted) -> Predicted:
-    """Return what new cells, placed among the anchors of the reference, get of labels."""
+def predicted(labels: Sequence[Labels], new: Fitted, earlier: Sequence[str]) -> Predicted:
+    """Return what new cells, placed among the anchors of the reference, get of labels.
+
+    `earlier` are the columns that `labels_before` found.
+    """
     columns: dict[str, Any] = {}
     colours: dict[str, np.ndarray] = {}
     for one in labels:
@@ -194,8 +201,16 @@ def predicted(labels: Sequence[Labels], new: Fitted) -> Predicted:
         if one.colours is not None:
             n_more = len(columns[one.column].categories) - len(one.categories)
             colours[colours_name(one.column)] = np.append(one.colours, n_more * [GREY])
-    note = {_NOTE: np.array([one.column for one in labels], dtype=object)} if labels else {}
+    known = list(dict.fromkeys([*earlier, *(one.column for one in labels)]))
+    note = {_NOTE: np.array(known, dtype=object)} if known else {}
     return Predicted(columns, colours, note)
+
+
+def labels_before(cells: AnnData | StoredCells, key: str) -> list[str]:
+    """Return the columns with labels that earlier predictions of this name gave the cells."""
+    stored = cells.uns.get(key)
+    names = stored.get(_NOTE, ()) if isinstance(stored, Mapping) else ()
+    return [str(name) for name in names if str(name) in cells.obs]
 
 
 def check_labels(cells: AnnData | StoredCells, key: str, labels: list[Labels]) -> None:
@@ -210,8 +225,7 @@ def check_labels(cells: AnnData | StoredCells, key: str, labels: list[Labels]) -
     labels
         What will be stored.
     """
-    stored: Mapping[str, Any] = cells.uns.get(key) or {}
-    own = {str(name) for name in stored.get(_NOTE, ())}
+    own = labels_before(cells, key)
     for column in (one.column for one in labels):
         check_name(cells, column, "labels", "a column of the reference")
         for name in (column, confidence_name(column)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,10 @@ import pandas as pd
 from scipy import sparse
 
 from bgformer.graph.continuity import heirs, unchanged
+from bgformer.graph.outliers import UNASSIGNED as LIMIT
 from bgformer.graph.votes import vote_in_blocks
 from bgformer.messages import InputError
+from bgformer.store.naming import outlier_name
 from bgformer.store.palette import GREY, colours, kept_colours
 
 if TYPE_CHECKING:
@@ -35,10 +38,13 @@ class Looks(NamedTuple):
         A name for each; several may have one name. Numbers, as text, unless the user chose others.
     colours
         A colour for each, as "#rrggbb" or another name that matplotlib knows.
+    others
+        Colours of what cells are called that are of none, by name.
     """
 
     names: list[str]
     colours: list[str]
+    others: Mapping[str, str] = MappingProxyType({})
 
     def of_heirs(self, before: Fitted, now: Fitted) -> Looks:
         """Return the looks that clusters have `now` if these are those of `before`."""
@@ -65,25 +71,39 @@ class Looks(NamedTuple):
             if earlier >= 0 and self.names[earlier] not in changed:
                 name = self.names[earlier]
                 names[cluster] = names[cluster] if name.isdecimal() else name
-        return Looks(names, kept_colours(self.colours, heirs(before, now, mass)))
+        return self._replace(
+            names=names, colours=kept_colours(self.colours, heirs(before, now, mass))
+        )
 
-    def column(self, labels: np.ndarray, unassigned: np.ndarray | None = None) -> pd.Categorical:
-        """Return the names of cells' clusters, given their numbers, shape (n,).
+    def column(
+        self,
+        labels: np.ndarray,
+        unassigned: np.ndarray | None = None,
+        called: np.ndarray | None = None,
+    ) -> pd.Categorical:
+        """Return the names of cells' clusters, shape (n,).
 
-        Cells for which `unassigned` is True are of no cluster, and are called `UNASSIGNED`.
+        Parameters
+        ----------
+        labels
+            Number of each cell's cluster, shape (n,).
+        unassigned
+            True for cells of no cluster, shape (n,); None if all cells are of one.
+        called
+            What these are called, shape (n,); None, or missing values, for `UNASSIGNED`.
         """
-        any_apart = unassigned is not None and unassigned.any()
-        names = [*self.names, UNASSIGNED] if any_apart else self.names
-        categories = list(dict.fromkeys(names))
-        at = np.array([categories.index(name) for name in names])
-        codes = at[labels] if unassigned is None else np.where(unassigned, at[-1], at[labels])
-        return pd.Categorical.from_codes(codes, categories=categories)
+        found, names = np.array(self.names, dtype=object)[labels], self.names
+        if unassigned is not None and unassigned.any():
+            own = np.full(len(found), UNASSIGNED, dtype=object) if called is None else called
+            found = np.where(unassigned, np.where(pd.isna(own), UNASSIGNED, own), found)
+            names = [*names, *map(str, pd.unique(found[unassigned]))]
+        return pd.Categorical(found, categories=list(dict.fromkeys(names)))
 
     def colours_of(self, column: pd.Categorical) -> np.ndarray:
         """Return a colour for each category of `column`, as scanpy looks them up in ``uns``."""
         by_name = dict(zip(reversed(self.names), reversed(self.colours), strict=True))
-        by_name = {UNASSIGNED: GREY} | by_name
-        return np.array([by_name[name] for name in column.categories], dtype=object)
+        by_name = {UNASSIGNED: GREY, **self.others, **by_name}
+        return np.array([by_name.get(name, GREY) for name in column.categories], dtype=object)
 
 
 def colours_name(name: str) -> str:
@@ -123,7 +143,7 @@ def looks_of(
         If they are about to be overwritten, and cells of one cluster have several names.
     """
     column, n_clusters = adata.obs[key], int(stored["n_clusters"])
-    names = names_of(column, stored, weights)
+    names = names_of(adata.obs, key, stored, weights)
     if names is None and overwritten:
         raise InputError(
             "changed-clusters",
@@ -138,15 +158,21 @@ def looks_of(
     if given is not None and len(given) == len(categories):
         of = dict(zip(map(str, categories), map(str, given), strict=True))
         found = [of.get(name, colour) for name, colour in zip(names, found, strict=True)]
+        return Looks(names, found, {name: of[name] for name in of if name not in names})
     return Looks(names, found)
 
 
-def unassigned_in(column: pd.Series, stored: Mapping[str, Any]) -> np.ndarray | None:
-    """Return which cells are called `UNASSIGNED` in the clusters of stored results, shape (n,).
+def unassigned_in(obs: pd.DataFrame, key: str, stored: Mapping[str, Any]) -> np.ndarray | None:
+    """Return which cells of stored results are of no cluster, whatever they are called, (n,).
 
     None if no cell can be: a fit assigns all of its cells.
     """
-    return (column == UNASSIGNED).to_numpy() if stored.get("predicted", False) else None
+    if not stored.get("predicted", False):
+        return None
+    found = np.asarray(obs[key] == UNASSIGNED)
+    score = obs.get(outlier_name(key))
+    is_score = score is not None and pd.api.types.is_numeric_dtype(score.dtype)
+    return found | np.asarray(score > LIMIT) if is_score else found
 
 
 def warn_of_lost_names(before: Looks, now: Looks) -> None:
@@ -161,17 +187,19 @@ def warn_of_lost_names(before: Looks, now: Looks) -> None:
         )
 
 
-def names_of(column: pd.Series, stored: Mapping[str, Any], weights: Any) -> list[str] | None:
+def names_of(
+    obs: pd.DataFrame, key: str, stored: Mapping[str, Any], weights: Any
+) -> list[str] | None:
     """Return the names that clusters have in a column; None if cells of one cluster have several.
 
     A number is not a name, because numbers are by size. A cluster without cells has the name that
     it was given by bgformer. Parameters are parts of those of `looks_of`.
     """
-    apart = unassigned_in(column, stored)
-    column = column if apart is None else column[~apart]
+    apart = unassigned_in(obs, key, stored)
+    column = obs[key] if apart is None else obs[key][~apart]
     weights = sparse.csr_matrix(weights if apart is None else weights[np.flatnonzero(~apart)])
     known = list(map(str, stored.get("names", numbers(int(stored["n_clusters"])))))
-    if hasattr(column, "cat") and _are(column.cat.categories, [*known, UNASSIGNED]):
+    if hasattr(column, "cat") and _are(column.cat.remove_unused_categories(), known):
         return known
     names, own = list(known), numbers(len(known))
     of_anchors = np.asarray(stored["anchor_clusters"])
@@ -185,7 +213,8 @@ def names_of(column: pd.Series, stored: Mapping[str, Any], weights: Any) -> list
     return names
 
 
-def _are(categories: pd.Index, names: list[str]) -> bool:
-    """Tell whether categories are some of these names, in their order."""
+def _are(column: pd.Series, names: list[str]) -> bool:
+    """Tell whether the categories of a column are some of these names, in their order."""
+    categories = list(column.cat.categories)
     there = set(categories)
-    return list(categories) == [name for name in names if name in there]
+    return categories == [name for name in names if name in there]

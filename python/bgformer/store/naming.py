@@ -15,6 +15,11 @@ _LONGEST_NAME = 200
 """Bytes. Most disks allow 255 for a file in a .zarr store, and endings are added to a name."""
 
 
+def outlier_name(key: str) -> str:
+    """Return the column of ``obs`` that says how unlike the cells of the fit new cells are."""
+    return f"{key}_outlier"
+
+
 def check_name(cells: AnnData | StoredCells, name: str, argument: str, what: str) -> None:
     """Raise InputError for a name under which AnnData could not store a column."""
     if not isinstance(name, str) or not name:

@@ -57,7 +57,7 @@ def reference_in(
     pick_device(device)  # otherwise a bad device would be reported as a damaged model
     stored = results_of(adata, key, name)
     weights = adata.obsm[weights_name(key)]
-    if names_of(adata.obs[key], stored, weights) is None:
+    if names_of(adata.obs, key, stored, weights) is None:
         warnings.warn(
             f"cells of one cluster have different names in {name}.obs['{key}'], so the clusters "
             "have their numbers.",

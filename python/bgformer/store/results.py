@@ -16,7 +16,7 @@ from bgformer.messages import InputError
 from bgformer.network.heads import LEAST_LATENT
 from bgformer.store.identity import any_known, fingerprints
 from bgformer.store.looks import UNASSIGNED, Looks, colours_name, new_looks
-from bgformer.store.naming import check_name, foreign, renamed
+from bgformer.store.naming import check_name, foreign, outlier_name, renamed
 from bgformer.store.state import model_bytes
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ def confidence_name(key: str) -> str:
     return f"{key}_confidence"
 
 
-def outlier_name(key: str) -> str:
-    """Return the column of ``obs`` that says how unlike the cells of the fit new cells are."""
-    return f"{key}_outlier"
-
-
 def latent_name(key: str) -> str:
     """Return the place of the latent in ``obsm``."""
     return f"X_{key}"
@@ -58,13 +53,19 @@ def umap_name(key: str) -> str:
 
 
 def columns(
-    key: str, found: Partition, looks: Looks | None = None
+    key: str, found: Partition, looks: Looks | None = None, called: np.ndarray | None = None
 ) -> dict[str, pd.Categorical | np.ndarray]:
-    """Return the columns of ``obs``: cluster, confidence and, of new cells, score."""
+    """Return the columns of ``obs``: cluster, confidence and, of new cells, score.
+
+    Unassigned cells have the names in `called`, shape (n,); None calls them `UNASSIGNED`.
+    """
     looks = new_looks(found.n_clusters) if looks is None else looks
-    names = looks.column(found.labels, found.unassigned)
     scores = {} if found.outlier is None else {outlier_name(key): found.outlier}
-    return {key: names, confidence_name(key): found.confidence, **scores}
+    return {
+        key: looks.column(found.labels, found.unassigned, called),
+        confidence_name(key): found.confidence,
+        **scores,
+    }
 
 
 def described(
@@ -146,20 +147,24 @@ def store(
     label(adata, key, fitted.partition, looks or new_looks(fitted.partition.n_clusters))
 
 
-def store_clusters(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
-    """Put other clusters in the place of those of stored results."""
+def store_clusters(
+    adata: AnnData, key: str, found: Partition, looks: Looks, called: np.ndarray | None = None
+) -> None:
+    """Put other clusters in the place of those of stored results; see `columns`."""
     stored = adata.uns[key]
     held_out = Profiles(**stored["profiles"])
     if adata.n_obs < stored["n_cells"]:
         held_out = of_some(held_out, sparse.csr_matrix(adata.obsm[weights_name(key)]))
     table = evidence(found, held_out, np.asarray(stored["genes"]))
     stored.update(described_clusters(found, table))  # names are the user's own from now on
-    label(adata, key, found, looks)
+    label(adata, key, found, looks, called)
 
 
-def label(adata: AnnData, key: str, found: Partition, looks: Looks) -> None:
-    """Write clusters and confidence into ``obs``, and the colours of the clusters into ``uns``."""
-    for name, values in columns(key, found, looks).items():
+def label(
+    adata: AnnData, key: str, found: Partition, looks: Looks, called: np.ndarray | None = None
+) -> None:
+    """Write `columns` into ``obs``, and the colours of the clusters into ``uns``."""
+    for name, values in columns(key, found, looks, called).items():
         adata.obs[name] = values
     adata.uns[colours_name(key)] = looks.colours_of(adata.obs[key].cat)
 

@@ -62,7 +62,7 @@ def to_state(
         "batches": fitted.batches,
     }
     if looks is not None:
-        description |= looks._asdict()
+        description |= {"names": looks.names, "colours": looks.colours}
     return tensors, description
 
 
@@ -76,7 +76,7 @@ def looks_in(description: dict[str, Any], n_clusters: int) -> Looks:
     """
     own = new_looks(n_clusters)
     looks = Looks(description.get("names", own.names), description.get("colours", own.colours))
-    for name, given in looks._asdict().items():
+    for name, given in (("names", looks.names), ("colours", looks.colours)):
         if len(given) != n_clusters or not all(isinstance(one, str) for one in given):
             raise ValueError(f"'{name}' are not {n_clusters} texts, one for each cluster")
     return looks

@@ -245,7 +245,7 @@ def recluster(
     with one_thread():
         found = partition_of_assigned(
             weights,
-            unassigned_in(adata.obs[key_added], stored),
+            unassigned_in(adata.obs, key_added, stored),
             resolution,
             n_clusters if isinstance(n_clusters, int) else None,
             seed=int(stored["seed"]),
@@ -257,11 +257,12 @@ def recluster(
     now = looks.inherited(np.asarray(stored["anchor_clusters"]), found.anchor_clusters, mass)
     if name == key_added:
         warn_of_lost_names(looks, now)
+    called = adata.obs[key_added].astype(object).to_numpy()
     adata = copy_of(adata) if copy else adata
     if name != key_added:
-        label(adata, name, found, now)
+        label(adata, name, found, now, called)
     else:
-        store_clusters(adata, key_added, found, now)
+        store_clusters(adata, key_added, found, now, called)
     return adata if copy else None
 
 

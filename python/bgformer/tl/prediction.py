@@ -11,7 +11,7 @@ from anndata import AnnData
 from bgformer.arguments import flag, text_or_none, wrong
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
-from bgformer.store.labels import check_labels, labels_in, predicted
+from bgformer.store.labels import check_labels, labels_before, labels_in, predicted
 from bgformer.store.reference import reference_in, with_own_cells
 from bgformer.store.results import check_key, check_storable, copy_of, store
 
@@ -55,8 +55,7 @@ def predict(
     labels
         Column of ``reference.obs``, or several, such as "cell_type" or the "bgformer_sub" of
         :func:`bgformer.tl.subcluster`: new cells also get the label that has most of their weight
-        on the anchors. Cells of the reference without a label are ignored. Only for cells as
-        reference, because a model has no labels.
+        on the anchors. Only for cells as reference, because a model has no labels.
     layer
         Layer that holds the counts; None for ``X``.
     device
@@ -79,16 +78,15 @@ def predict(
     compared. With `labels`, these are also set:
 
     ``adata.obs[label]``
-        Label of each cell, categorical, in the column that has it in the reference; missing if no
-        labelled cell of the reference has weight on the cell's anchors, and "unassigned" if the
-        cell is.
+        Label of each cell, categorical, in the column that has it in the reference; missing if
+        most of its weight is of cells without a label, and "unassigned" if the cell is.
     ``adata.obs[label + "_confidence"]``
         Share of the cell's weight that the label has, float32 from 0 to 1. An anchor's weight is
-        divided among labels as the weight of the reference's labelled cells on it is.
+        divided among labels as the weight of the reference's cells on it is.
     ``adata.uns[label + "_colors"]``
         Colours of the labels, if the reference has some.
     ``adata.uns[key_added]["labels"]``
-        Names of these columns, which a later call may overwrite.
+        Names of these columns, and of those of earlier calls, which a later call may overwrite.
 
     Raises
     ------
@@ -119,10 +117,10 @@ def predict(
     fitted, looks = _reference(reference, key_added, device)
     known = labels_in(reference, key_added, labels) if isinstance(reference, AnnData) else []
     check_labels(adata, key_added, known)
-    found = fitted.placed(adata, layer=layer)
+    found, earlier = fitted.placed(adata, layer=layer), labels_before(adata, key_added)
     adata = copy_of(adata) if copy else adata
     store(adata, found, key_added, layer=layer, predicted=True, looks=looks)
-    predicted(known, found).add_to(adata, key_added)
+    predicted(known, found, earlier).add_to(adata, key_added)
     return adata if copy else None
 
 
@@ -163,6 +161,13 @@ def _reference(
     if isinstance(reference, AnnData):
         return reference_in(reference, key, device)
     if isinstance(reference, str | os.PathLike):
+        if Path(reference).suffix in (".h5ad", ".zarr"):
+            raise InputError(
+                "reference-not-read",
+                "{name[reference]} '{given}' is a file with cells; read it first, for example "
+                "with anndata.read_h5ad.",
+                given=reference,
+            )
         reference = BGFormer.load(Path(reference), device=device)
     if not isinstance(reference, BGFormer):
         raise wrong(

@@ -73,17 +73,35 @@ def test_categories_and_colours_are_those_of_the_reference(reference, new):
     assert list(new.uns["cell_type_colors"]) == expected
 
 
-def test_cells_without_a_label_are_ignored(reference, new):
+def test_cells_near_others_without_a_label_get_none(reference, new):
     labels = reference.obs["cell_type"].astype(object)
     most = labels.mode()[0]
     labels[labels != most] = None
     reference.obs["known"] = labels
-    with pytest.warns(UserWarning, match="of 350 cells get no label of 'known', because no label"):
+    with pytest.warns(UserWarning, match="of 350 cells get no label of 'known', because most"):
         bgf.tl.predict(new, reference, labels="known")
     found, confidence = new.obs["known"], new.obs["known_confidence"]
     assert set(found.dropna()) == {most, "unassigned"}
     assert (confidence[found.isna()] == 0).all()
-    assert (confidence[found == most] > 0).all()
+    assert (confidence[found == most] >= 0.4).all()  # more than cells without a label have
+
+
+@pytest.mark.filterwarnings("ignore:.*are unlike those|.*get no label of 'own'")
+def test_unassigned_cells_of_a_reference_give_no_labels(reference, new):
+    bgf.tl.predict(new, reference)
+    new.obs["kind"] = np.where(new.obs["bgformer"] == "unassigned", "apart", "known")
+    new.obs["own"] = np.where(new.obs["bgformer"] == "0", "unassigned", "known")
+    query = reference[:100].copy()
+    bgf.tl.predict(query, new, labels=["kind", "own"])
+    assert set(query.obs["kind"]) <= {"known", "unassigned"}
+    apart = query.obs["bgformer"] == "unassigned"
+    assert ((query.obs["own"] == "unassigned") == apart).all()
+
+
+def test_labels_of_an_earlier_prediction_can_be_overwritten_later(reference, new):
+    for labels in ("cell_type", None, "cell_type"):
+        bgf.tl.predict(new, reference, labels=labels)
+        assert list(new.uns["bgformer"]["labels"]) == ["cell_type"]
 
 
 def test_several_columns_and_parts_of_clusters(reference, new, tmp_path):

@@ -94,6 +94,39 @@ def test_unassigned_cells_stay_so_when_clusters_change(without_b, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*are unlike those of the reference")
+def test_unassigned_cells_can_be_given_a_name(without_b):
+    reference, new = without_b[0], without_b[1].copy()
+    bgf.tl.predict(new, reference)
+    largest = new.obs["bgformer"].value_counts().drop("unassigned").index[0]
+    names = {"unassigned": "B", largest: "T"}
+    new.obs["bgformer"] = new.obs["bgformer"].cat.rename_categories(names)
+    new.uns["bgformer_colors"][-1] = "#123456"
+    is_b = new.obs["bgformer"] == "B"
+    bgf.tl.recluster(new, resolution=3.0, cluster_name="fine")
+    bgf.tl.recluster(new, n_clusters=reference.partition_.n_clusters)
+    assert ((new.obs["fine"] == "B") == is_b).all()
+    assert ((new.obs["bgformer"] == "B") == is_b).all()
+    assert "T" in set(new.obs["bgformer"])
+    categories = list(new.obs["bgformer"].cat.categories)
+    assert new.uns["bgformer_colors"][categories.index("B")] == "#123456"
+    again = bgf.tl.predict(without_b[1], new, copy=True)
+    assert "T" in set(again.obs["bgformer"])  # what is of no cluster has no name to give
+    assert "B" not in set(again.obs["bgformer"])
+
+
+@pytest.mark.filterwarnings("ignore:.*are unlike those of the reference")
+def test_the_order_of_cells_and_genes_does_not_matter(without_b):
+    reference, new = without_b
+    order = np.random.default_rng(0).permutation(new.n_obs)
+    mixed = new[order][:, np.arange(new.n_vars)[::-1]].copy()
+    for adata in (new, mixed):
+        bgf.tl.predict(adata, reference)
+    expected, found = new.obs["bgformer_outlier"], mixed.obs["bgformer_outlier"]
+    np.testing.assert_allclose(found, expected[found.index], atol=0.02)
+    assert (mixed.obs["bgformer"] == new.obs["bgformer"][mixed.obs_names]).mean() > 0.99
+
+
+@pytest.mark.filterwarnings("ignore:.*are unlike those of the reference")
 def test_a_fit_after_a_prediction_leaves_no_score(without_b):
     reference, new = without_b
     bgf.tl.predict(new, reference)
@@ -123,6 +156,9 @@ def test_what_cannot_be_predicted_changes_nothing(new, model, unchanged, tmp_pat
     for adata, reference, message in cases:
         with unchanged(adata), pytest.raises(ValueError, match=message):
             bgf.tl.predict(adata, reference)
+    new.write_h5ad(tmp_path / "cells.h5ad")
+    with unchanged(new), pytest.raises(ValueError, match=r"is a file with cells; read it first"):
+        bgf.tl.predict(new, tmp_path / "cells.h5ad")
     with unchanged(new), pytest.raises(FileNotFoundError, match="there is no saved model"):
         bgf.tl.predict(new, tmp_path)
     with pytest.raises(TypeError, match="adata is a ndarray; give an AnnData"):

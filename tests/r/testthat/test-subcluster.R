@@ -91,7 +91,8 @@ test_that("the model, the plots and reclustering still work", {
   expect_identical(ReclusterBGFormer(parts)$bgformer_clusters, fit$bgformer_clusters)
   expect_s3_class(BGFormerPlot(parts), "ggplot")
   query <- PredictBGFormer(seurat_object(counts), parts)
-  expect_identical(setdiff(levels(query$bgformer_clusters), "unassigned"), levels(fit$bgformer_clusters))
+  expect_identical(setdiff(levels(query$bgformer_clusters), "unassigned"),
+                   levels(fit$bgformer_clusters))
 })
 
 test_that("what cannot be divided is said, and why", {
