@@ -19,7 +19,9 @@
 #'
 #' `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model and keep the columns.
 #' To get it back, call `PredictBGFormer()` with the new object as query and the object from before
-#' as reference: cells of the reference get their own clusters.
+#' as reference. If it has a column `bgformer_outlier`, delete that first. Cells of the reference
+#' get their own clusters. New cells are scored again, together with those of the reference, so some
+#' may change between `unassigned` and a cluster.
 #'
 #' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
 #'   genes x cells.
@@ -37,21 +39,26 @@
 #'
 #' @return The query with the same results in the same places as from [RunBGFormer()]: clusters (a
 #'   factor with the reference's levels, or the names that you gave these, and `unassigned` if there
-#'   are such cells, which stay so in [ReclusterBGFormer()]), confidence, the latent
-#'   space (cells x dimensions, the reference's own, so cells of both can be compared), and the
-#'   model with the weights of the new cells on its anchors. [ReclusterBGFormer()],
+#'   are such cells, which stay so in [ReclusterBGFormer()]), confidence (of unassigned cells, that
+#'   of the nearest cluster), the latent space (cells x dimensions, the reference's own, so cells of
+#'   both can be compared), and the model with the weights of the new cells on its anchors.
+#'   [ReclusterBGFormer()],
 #'   [SaveBGFormer()] and the plots also take the query. A model that the query had before is
 #'   overwritten.
 #'
 #'   A further column, `bgformer_outlier` (for another `cluster.name`, its own name and `_outlier`;
 #'   for a matrix, `outlier` in the list), has the share of the reference's own cells that are less
-#'   unlike the others, from 0 to 1; above 0.93, cells are unassigned.
+#'   unlike the others, from 0 to 1. Above 0.93, cells are unassigned: on average 7 % of the
+#'   reference's own cells score higher. In single types, in small data sets or with another
+#'   protocol, far more cells of known types can be unassigned.
 #'
-#'   Each of the `labels` is in the column that has it in the reference, a factor (`NA` if no
-#'   labelled cell of the reference has weight on the cell's anchors). The column with
+#'   Each of the `labels` is in the column that has it in the reference, a factor (`unassigned` if
+#'   the cell is; `NA` if no labelled cell of the reference has weight on the cell's anchors). The
+#'   column with
 #'   `_confidence` at the end of the name has the share of the cell's weight that the label has,
 #'   from 0 to 1: an anchor's weight is divided among labels as the weight of the reference's
-#'   labelled cells on it is. For a matrix, both are columns of the data frame `predicted`.
+#'   labelled cells on it is. For unassigned cells, it is that of the label with most weight. For a
+#'   matrix, both are columns of the data frame `predicted`.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))

@@ -72,8 +72,10 @@ def predict(
     ``obs[key_added]`` has all clusters of the reference as categories, and "unassigned" if there
     are such cells; these stay unassigned in :func:`bgformer.tl.recluster`.
     ``obs[key_added + "_outlier"]`` is the share of the reference's own cells that are less unlike
-    the others, float32 from 0 to 1; above 0.93, cells are unassigned, so up to 7 % of the cells of
-    known types are. The confidence is that in the nearest cluster, also of unassigned cells.
+    the others, float32 from 0 to 1. Above 0.93, cells are unassigned: on average 7 % of the
+    reference's own cells score higher. In single types, in small data sets or with another
+    protocol, far more cells of known types can be unassigned. The confidence of unassigned cells
+    is that of the nearest cluster.
     ``obsm["X_" + key_added]`` is the reference's own latent space, so cells of both can be
     compared. With `labels`, these are also set:
 
