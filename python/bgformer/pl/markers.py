@@ -38,7 +38,8 @@ def markers(
 
     The colour of a dot is the gene's mean log(1 + counts) in the cluster, with the counts of each
     cell scaled to those of the median cell. Its size is the share of cells that express the gene.
-    The values are computed from the counts for this plot; `adata` is not changed.
+    Clusters without cells are left out. The values are computed from the counts for this plot;
+    `adata` is not changed.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def markers(
     known, genes = _known_markers(adata, markers)
     expression = expression_of(adata, genes, layer or stored["params"].get("layer"))
     # Always categorical, because scanpy would bin numbers into intervals.
-    expression.obs[key_added] = pd.Categorical(adata.obs[key_added])
+    clusters = pd.Categorical(adata.obs[key_added])
+    expression.obs[key_added] = clusters.remove_unused_categories()
     drawn = sc.pl.dotplot(expression, known, key_added, ax=ax, show=False, **kwargs)
     axis: Axes = drawn["mainplot_ax"]
     axis.set(**{"xlabel" if kwargs.get("swap_axes") else "ylabel": key_added})

@@ -73,9 +73,11 @@ def test_no_marker_at_all(clustered, markers, message):
 
 
 def test_markers_of_a_subset_of_cells_and_a_column_of_numbers(clustered):
-    few = clustered[clustered.obs["bgformer"] != "0"]
+    few = clustered[clustered.obs["bgformer"] != "0"].copy()
     clusters = labels(bgf.pl.markers(few, "LYZ"))[0]
     assert clusters == [str(i) for i in range(1, len(clusters) + 1)]
+    few.obs["bgformer"] = few.obs["bgformer"].cat.set_categories(["0", *clusters])
+    assert labels(bgf.pl.markers(few, "LYZ"))[0] == clusters
     clustered.obs["bgformer"] = clustered.obs["bgformer"].astype(int)
     assert labels(bgf.pl.markers(clustered, "LYZ"))[0] == ["0", *clusters]
 
