@@ -7,7 +7,9 @@
 #'
 #' The test is Welch's t-test on log(1 + counts), with the counts of each cell scaled to a total of
 #' 10,000. The genes of a cluster are ordered by t times the relative difference of the shares of
-#' cells with a count. Ribosomal and other genes that all cells express are therefore not on top.
+#' cells with a count. Ribosomal and other genes that all cells express are therefore not on top. A
+#' cluster of a single cell is not tested, with a warning; its cell is one of the other cells of all
+#' other clusters.
 #'
 #' The p-values are for ranking only. The clusters were found on the same counts that are tested
 #' here, so the p-values are too small, even for clusters of a single type. Judge a split by the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ _KINDS = {
 """The tables of scanpy's results, and what they hold."""
 _LEAST = 1e-9
 """What scanpy adds to both sides of a fold change."""
+_FEWEST = 2
+"""A cluster has a variance, and so a test, from this number of cells on."""
+_MOST_NAMED = 10
+"""A warning names no more clusters than this."""
 
 
 def markers(
@@ -47,7 +52,8 @@ def markers(
     once, a block of cells at a time if they are on disk. The values are those of
     ``scanpy.tl.rank_genes_groups(method="t-test", pts=True)``, but the order of the genes is not:
     it is by t times the relative difference of the shares of cells with a count. Ribosomal and
-    other genes that all cells express are therefore not on top.
+    other genes that all cells express are therefore not on top. A cluster of a single cell is not
+    tested, with a warning; its cell is one of the other cells of all other clusters.
 
     The p-values are for ranking only. The clusters were found on the same counts that are tested
     here, so the p-values are too small, even for clusters of a single type. Judge a split by
@@ -95,7 +101,7 @@ def markers(
     Raises
     ------
     CountsError, ValueError
-        If there is no such column, fewer than two clusters, a cluster of one cell, counts that
+        If there is no such column, fewer than two clusters of two cells or more, counts that
         cannot be used, `profiles` of other cells, clusters or genes, or an entry of ``uns`` that
         is not from bgformer.
     TypeError
@@ -127,12 +133,14 @@ def markers(
 
 
 def tests_in(profiles: AnnData) -> Tests:
-    """Return the tests of each cluster of some profiles.
+    """Return the tests of those clusters of some profiles that have two cells or more.
+
+    Warn if a cluster has a single cell. That cell is one of the other cells of all other clusters.
 
     Raises
     ------
     InputError
-        If there are fewer than two clusters, or one has a single cell.
+        If there are fewer than two clusters, or fewer than two of two cells or more.
     """
     names, n_cells = list(profiles.obs_names), profiles.obs["n_cells"].to_numpy()
     if len(names) < 2:
@@ -142,43 +150,64 @@ def tests_in(profiles: AnnData) -> Tests:
             "with; markers need at least two clusters.",
             cluster=names[0],
         )
-    if n_cells.min() < 2:
+    tested = _tested(profiles)
+    alone = [name for name, n in zip(names, n_cells, strict=True) if n < _FEWEST]
+    if len(tested) < 2:
         raise InputError(
             "one-cell",
-            "cluster '{cluster}' has a single cell, too few for a test; leave it out, or put it "
-            "into another cluster.",
-            cluster=names[int(n_cells.argmin())],
+            "cluster '{cluster}' has a single cell, too few for a test, and there are not two "
+            "larger clusters to compare; put it into another cluster.",
+            cluster=alone[0],
         )
-    layers = [profiles.layers[name] for name in ("mean", "variance", "detected")]
-    return tests_of(n_cells, np.expm1(profiles.X), *layers)
+    if alone:
+        named = ", ".join(f"'{name}'" for name in alone[:_MOST_NAMED])
+        more = f" and {len(alone) - _MOST_NAMED} more" if len(alone) > _MOST_NAMED else ""
+        warnings.warn(
+            "clusters with a single cell have no markers, because a test needs two cells: "
+            f"{named}{more}.",
+            stacklevel=3,
+        )
+    variance = np.where(n_cells[:, None] < _FEWEST, 0, profiles.layers["variance"])
+    found = tests_of(
+        n_cells,
+        np.expm1(profiles.X),
+        profiles.layers["mean"],
+        variance,
+        profiles.layers["detected"],
+    )
+    return Tests(*(values[tested] for values in found))
+
+
+def _tested(profiles: AnnData) -> np.ndarray:
+    """Return the numbers of the clusters that have tests."""
+    return np.flatnonzero(profiles.obs["n_cells"] >= _FEWEST)
 
 
 def table_of(profiles: AnnData, found: Tests, n_genes: int | None = None) -> dict[str, np.ndarray]:
-    """Return the best genes of each cluster as columns of equal length, cluster by cluster.
+    """Return the best genes of each tested cluster as columns of equal length, cluster by cluster.
 
     Parameters
     ----------
     profiles
         Of k clusters and g genes.
     found
-        Their tests.
+        Their tests, from `tests_in`.
     n_genes
         Number of genes for each cluster; None for all.
 
     Returns
     -------
-    "cluster" and "gene" (numbers from 0), "t", "log2_fold_change", "p", "p_adjusted", "detected"
-    and "detected_rest".
+    "cluster" and "gene" (numbers from 0, among all of `profiles`), "t", "log2_fold_change", "p",
+    "p_adjusted", "detected" and "detected_rest".
     """
-    order = found.order[:, :n_genes]
-    clusters = np.repeat(np.arange(order.shape[0]), order.shape[1])
-    genes = order.ravel()
-    values = {**found._asdict(), "detected": profiles.layers["detected"]}
+    order, tested = found.order[:, :n_genes], _tested(profiles)
+    rows, genes = np.repeat(np.arange(len(order)), order.shape[1]), order.ravel()
+    values = {**found._asdict(), "detected": profiles.layers["detected"][tested]}
     of_genes = ("t", "log2_fold_change", "p", "p_adjusted", "detected", "detected_rest")
     return {
-        "cluster": clusters,
+        "cluster": tested[rows],
         "gene": genes,
-        **{name: values[name][clusters, genes] for name in of_genes},
+        **{name: values[name][rows, genes] for name in of_genes},
     }
 
 
@@ -204,6 +233,7 @@ def _check_profiles(profiles: Any, adata: AnnData, cluster_name: str) -> None:
 
 def _as_in_scanpy(profiles: AnnData, found: Tests, cluster_name: str) -> dict[str, Any]:
     """Return the tests as `scanpy.tl.rank_genes_groups` would store them."""
+    profiles = profiles[_tested(profiles)]
     clusters, genes = list(profiles.obs_names), profiles.var_names.to_numpy().astype(object)
     means = profiles.layers["mean"], found.mean_rest
     fold = np.divide(*(np.expm1(mean) + _LEAST for mean in means))

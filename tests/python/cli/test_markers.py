@@ -47,6 +47,17 @@ def test_some_genes_of_another_column(clustered, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_cluster_of_one_cell_is_named_and_left_out(clustered, tmp_path, capsys):
+    path, table = tmp_path / "cells.h5ad", tmp_path / "markers.csv"
+    clustered.obs["given"] = pd.Categorical(["alone", "b", *["b", "c"] * 349])
+    clustered.write_h5ad(path)
+    command = ["markers", str(path), "--csv", str(table), "--cluster-name", "given"]
+    assert main([*command, "--n-genes", "2"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("a single cell have no markers, because a test needs two cells: 'alone'.")
+    assert list(pd.read_csv(table)["cluster"]) == ["b", "b", "c", "c"]
+
+
 def test_what_is_wrong_is_one_line(clustered, tmp_path, capsys):
     path, table = str(tmp_path / "cells.h5ad"), str(tmp_path / "markers.csv")
     clustered.layers["log"] = clustered.X.log1p()

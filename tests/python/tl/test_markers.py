@@ -135,6 +135,30 @@ def test_counts_are_found_where_the_clustering_read_them(cells, tmp_path):
     backed.file.close()
 
 
+def test_a_cluster_of_one_cell_is_left_out_and_is_one_of_the_others(clustered, normalised):
+    column = clustered.obs["bgformer"].astype(object).to_numpy(copy=True)
+    column[np.flatnonzero(column == "1")[0]] = "alone"
+    clustered.obs["given"] = normalised.obs["given"] = pd.Categorical(column)
+    with pytest.warns(UserWarning, match="a single cell have no markers.*: 'alone'") as warned:
+        bgf.tl.markers(clustered, "given")
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    others = [name for name in clustered.obs["given"].cat.categories if name != "alone"]
+    assert list(clustered.uns["rank_genes_groups"]["names"].dtype.names) == others
+    sc.tl.rank_genes_groups(normalised, "given", groups=others, method="t-test", pts=True)
+    for cluster in others:
+        found = sc.get.rank_genes_groups_df(clustered, cluster).set_index("names")
+        expected = sc.get.rank_genes_groups_df(normalised, cluster).set_index("names")
+        expected = expected.loc[found.index]
+        np.testing.assert_allclose(found[TABLES], expected[TABLES], rtol=1e-3, atol=1e-5)
+
+
+def test_of_many_clusters_of_one_cell_a_few_are_named(cells):
+    cells.obs["given"] = ["a", "b"] * 60 + [f"c{cell}" for cell in range(10, 40)]
+    with pytest.warns(UserWarning, match=r": 'c10', .*'c19' and 20 more\."):
+        bgf.tl.markers(cells, "given")
+
+
 def test_what_cannot_be_tested_is_refused(clustered, unchanged):
     n = clustered.n_obs
     clustered.obs["one"] = "all"

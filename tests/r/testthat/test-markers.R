@@ -66,6 +66,16 @@ test_that("names, subclusters and other columns are used", {
   expect_identical(levels(BGFormerMarkers(half, n.genes = 1)$cluster), c("0", "1"))
 })
 
+test_that("a cluster of one cell is left out with a warning", {
+  fit$given <- rep(c("a", "b", "c"), length.out = ncol(fit))
+  fit$given[3] <- "alone"
+  expect_warning(found <- BGFormerMarkers(fit, "given", n.genes = 2),
+                 "^clusters with a single cell have no markers, .*: 'alone'\\.$")
+  expect_identical(as.character(found$cluster), rep(c("a", "b", "c"), each = 2))
+  only <- fit[, c(1, 3, 4)]
+  expect_match(error_of(BGFormerMarkers(only, "given")), "cluster 'alone' has a single cell")
+})
+
 test_that("what cannot be used is one sentence", {
   expect_match(error_of(BGFormerMarkers(counts)), "takes a Seurat object or a SingleCellExperiment")
   expect_match(error_of(BGFormerProfiles(1)), "this is of class 'numeric'")
