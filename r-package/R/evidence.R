@@ -38,6 +38,11 @@ EvidencePlot <- function(object, label = TRUE, cluster.name = NULL) {
   } else {
     evidence_of_parts(object, results, cluster.name)
   }
+  table <- table[table$n_cells > 0, ]
+  if (nrow(table) == 0) {
+    stop("none of the ", nrow(results$weights), " cells is in a cluster that EvidencePlot() has ",
+         "evidence for; give cells of such clusters.", call. = FALSE)
+  }
   table <- table[order(-table$n_cells), ] # small points in front
   table$area <- pmax(table$n_cells, smallest_area * max(table$n_cells))
   shares <- ask_python(function(python) python$link_shares())
@@ -83,7 +88,7 @@ evidence_of_clusters <- function(results) {
   table$row <- seq_len(nrow(table))
   table$nearest.row <- nearest
   table$n_cells <- tabulate(results$labels, nrow(table))
-  table[table$n_cells > 0, ]
+  table
 }
 
 evidence_of_parts <- function(object, results, cluster.name) {
@@ -94,6 +99,10 @@ evidence_of_parts <- function(object, results, cluster.name) {
          listed(names(results$subclusters)), "); SubclusterBGFormer() makes one.", call. = FALSE)
   }
   table <- parts$evidence
+  if (nrow(table) == 0) {
+    stop("'", shown(cluster.name), "' has no evidence, because no cluster was divided; call ",
+         "SubclusterBGFormer() with a resolution first.", call. = FALSE)
+  }
   column <- as.character(cells_of(object)[[cluster.name]])
   known <- c(table$cluster, parts$splits$cluster, as.character(results$clusters))
   if (length(column) > 0 && all(column %in% known)) { # parts that were renamed cannot be counted
@@ -102,11 +111,6 @@ evidence_of_parts <- function(object, results, cluster.name) {
   table$row <- seq_len(nrow(table))
   table$nearest.row <- match(table$nearest, table$cluster)
   table$cluster <- factor(table$cluster, unique(table$cluster))
-  table <- table[table$n_cells > 0, ]
-  if (nrow(table) == 0) {
-    stop("'", shown(cluster.name), "' has no evidence, because no cluster was divided; call ",
-         "SubclusterBGFormer() with a resolution first.", call. = FALSE)
-  }
   table
 }
 

@@ -58,6 +58,22 @@ def clustered(_clustered: ad.AnnData) -> ad.AnnData:
 
 
 @pytest.fixture(scope="session")
+def _predicted(_pbmc700: ad.AnnData) -> ad.AnnData:
+    is_b = (_pbmc700.obs["cell_type"] == "CD19+ B").to_numpy()
+    old = ~is_b & (np.arange(700) % 2 == 0)
+    new = _pbmc700[~old].copy()
+    with pytest.warns(UserWarning, match="unassigned"):
+        bgf.tl.predict(new, bgf.BGFormer(verbose=False).fit(_pbmc700[old].copy()))
+    return new
+
+
+@pytest.fixture
+def predicted(_predicted: ad.AnnData) -> ad.AnnData:
+    """Cells predicted by a model of others, of which the B cells are unassigned."""
+    return _predicted.copy()
+
+
+@pytest.fixture(scope="session")
 def _with_umap(_clustered: ad.AnnData) -> ad.AnnData:
     adata = _clustered.copy()
     bgf.pl.embedding(adata)

@@ -15,7 +15,7 @@ from bgformer.messages import InputError
 from bgformer.pl.figure import check_output, finish, panels
 from bgformer.pl.labels import write_names
 from bgformer.pl.origin import are_subclusters, origin
-from bgformer.store.looks import looks_of
+from bgformer.store.looks import looks_of, unassigned_in
 from bgformer.store.results import weights_name
 from bgformer.tl import results
 
@@ -77,14 +77,22 @@ def evidence(
     Raises
     ------
     ValueError
-        If `adata` has no results named `key_added`, or these are subclusters and no cluster was
-        divided.
+        If `adata` has no results named `key_added`, or no cell of any of the clusters, or these
+        are subclusters and no cluster was divided.
     FileNotFoundError
         If the folder of `save` does not exist.
     """
     check_output(ax, show, save)
     subclusters = isinstance(key_added, str) and are_subclusters(adata.uns.get(key_added))
     table = _of_subclusters(adata, key_added) if subclusters else _of_clusters(adata, key_added)
+    if len(table) == 0:
+        raise InputError(
+            "no-cells-of-clusters",
+            "none of the {n_cells} cells is in a cluster that '{given}' has evidence for; give "
+            "cells of such clusters.",
+            n_cells=adata.n_obs,
+            given=key_added,
+        )
     axis = panels(1, width=6.4)[0] if ax is None else ax
     top = axis.get_xaxis_transform()
     for share, line, said, side in (
@@ -110,6 +118,8 @@ def _of_clusters(adata: AnnData, key: str) -> pd.DataFrame:
     names = looks_of(adata, key, stored, weights).names
     if adata.n_obs != stored["n_cells"]:  # a subset, whose cells decide what is drawn
         labels = vote_in_blocks(weights, np.asarray(stored["anchor_clusters"]))[0]
+        apart = unassigned_in(adata.obs[key], stored)
+        labels = labels if apart is None else labels[~apart]
         table = table.assign(n_cells=np.bincount(labels, minlength=len(table)))
     name = {str(number): name for number, name in enumerate(names)}
     called = {c + "_name": table[c].astype(str).map(name) for c in ("cluster", "nearest")}

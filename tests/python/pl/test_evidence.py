@@ -65,6 +65,19 @@ def test_of_a_subset_its_own_clusters_and_numbers_of_cells_are_drawn(clustered):
     assert sizes[1] / sizes[0] == pytest.approx(max(n_cells["7"] / n_cells["T cells"], 0.05))
 
 
+def test_unassigned_cells_are_of_no_cluster(predicted, divided):
+    apart = predicted.obs["bgformer"] == "unassigned"
+    some = predicted[apart | (predicted.obs["bgformer"] == "0")].copy()
+    table = bgf.pl.evidence(some, show=False).collections[0].get_offsets()
+    assert len(table) == 1
+    message = f"none of the {apart.sum()} cells is in a cluster that 'bgformer' has evidence for"
+    with pytest.raises(ValueError, match=message):
+        bgf.pl.evidence(predicted[apart].copy())
+    others = divided[divided.obs["bgformer"] == "1"].copy()
+    with pytest.raises(ValueError, match="is in a cluster that 'bgformer_sub' has evidence for"):
+        bgf.pl.evidence(others, key_added="bgformer_sub")
+
+
 def test_the_evidence_of_subclusters_is_drawn(divided):
     axis = bgf.pl.evidence(divided, key_added="bgformer_sub", show=False)
     table = divided.uns["bgformer_sub"]["evidence"].sort_values("n_cells", ascending=False)

@@ -221,6 +221,22 @@ test_that("of a subset, its own clusters are drawn", {
   expect_identical(drawn$n_cells, as.vector(sizes[as.character(drawn$cluster)]))
 })
 
+test_that("of cells of no cluster, no evidence is drawn", {
+  is_b <- blood$cell_type == "CD19+ B"
+  new <- is_b | rep(c(TRUE, FALSE), length.out = 700)
+  reference <- RunBGFormer(blood$counts[, !new], verbose = FALSE)
+  predicted <- suppressWarnings(PredictBGFormer(seurat_object(blood$counts[, new]), reference,
+                                                verbose = FALSE))
+  apart <- predicted[, predicted$bgformer_clusters == "unassigned"]
+  expect_gt(ncol(apart), 10)
+  expect_match(error_of(EvidencePlot(apart)),
+               paste("none of the", ncol(apart), "cells is in a cluster that EvidencePlot"))
+  divided <- SubclusterBGFormer(object, cluster = "0", n.clusters = 2, verbose = FALSE)
+  other <- divided[, divided$bgformer_clusters == "1"]
+  expect_match(error_of(EvidencePlot(other, cluster.name = "bgformer_subclusters")),
+               "none of the [0-9]+ cells is in a cluster")
+})
+
 test_that("the evidence of subclusters is drawn", {
   divided <- SubclusterBGFormer(object, cluster = "0", n.clusters = 3, verbose = FALSE)
   divided <- SubclusterBGFormer(divided, cluster = "1", n.clusters = 2, verbose = FALSE)
