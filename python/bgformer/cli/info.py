@@ -112,11 +112,14 @@ def _print_cells(adata: AnnData | StoredCells) -> None:
 
 def _found(adata: AnnData | StoredCells, key: str, stored: Mapping[str, Any]) -> str:
     """Return which clusters there are, with how many cells, and how they were found."""
+    from bgformer.store.looks import unassigned_in
     from bgformer.store.reading import is_predicted
 
     resolution, n_clusters = float(stored["resolution"]), int(stored["n_clusters"])
     how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
-    sizes = adata.obs[key].value_counts(sort=False)
+    column = adata.obs[key]
+    apart = unassigned_in(column, stored)
+    sizes = (column if apart is None else column[~apart]).value_counts(sort=False)
     sizes = sizes[sizes > 0]
     kind = []
     if is_predicted(stored):
@@ -128,6 +131,10 @@ def _found(adata: AnnData | StoredCells, key: str, stored: Mapping[str, Any]) ->
         listed = ", ".join(str(size) for size in sizes)
         clusters = f"{n_clusters} cluster{plural} of {listed} cells"
     else:  # some clusters may have no cells here, so those that have are named
-        named = ", ".join(f"{name} ({size} cells)" for name, size in sizes.items())
-        clusters = f"{len(sizes)} of {n_clusters} clusters: {named}"
+        listed = ", ".join(
+            f"{name} ({size} cell{'' if size == 1 else 's'})" for name, size in sizes.items()
+        )
+        clusters = f"{len(sizes)} of {n_clusters} clusters" + (f": {listed}" if listed else "")
+    if apart is not None and apart.any():
+        clusters += f", {apart.sum()} unassigned"
     return f"{', '.join([*kind, clusters])} ({how}, seed {stored['seed']})"

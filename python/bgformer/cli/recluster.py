@@ -19,7 +19,7 @@ def recluster(options: argparse.Namespace) -> None:
     from bgformer.data.source import StoredCells
     from bgformer.runtime.progress import say
     from bgformer.store import files
-    from bgformer.store.looks import colours_name
+    from bgformer.store.looks import colours_name, unassigned_in
     from bgformer.store.results import confidence_name
 
     key = options.key_added
@@ -44,5 +44,9 @@ def recluster(options: argparse.Namespace) -> None:
         elif partial is not None:
             files.write_cells(adata, partial, options.output)
         write_table(columns)
-    n_clusters = len(columns[name].categories)
-    say(f"{n_clusters} cluster{'' if n_clusters == 1 else 's'}", verbose=not options.quiet)
+    apart = unassigned_in(adata.obs[name], adata.uns[key])
+    n_apart = 0 if apart is None else int(apart.sum())
+    n_clusters = len(columns[name].categories) - (n_apart > 0)
+    said = f"{n_clusters} cluster{'' if n_clusters == 1 else 's'}"
+    said += f", {n_apart} unassigned" if n_apart else ""
+    say(said, verbose=not options.quiet)

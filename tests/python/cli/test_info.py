@@ -1,6 +1,7 @@
 """What ``bgformer info`` says of results: of a fit, of a part of its cells, or predicted."""
 
 import anndata
+import numpy as np
 import pytest
 
 import bgformer as bgf
@@ -22,7 +23,7 @@ def told(capsys):
 
 
 def named(obs, key="bgformer"):
-    sizes = obs[key].value_counts(sort=False)
+    sizes = obs[key].value_counts(sort=False).drop("unassigned", errors="ignore")
     return ", ".join(f"{name} ({size} cells)" for name, size in sizes.items() if size)
 
 
@@ -50,10 +51,13 @@ def test_predicted_cells_are_said_to_be_placed_by_a_model(
     assert main(["predict", str(saved), str(given), "-o", str(out), "--quiet"]) == 0
     obs = (anndata.read_zarr if suffix == ".zarr" else anndata.read_h5ad)(out).obs
     k = model.partition_.n_clusters
-    assert 1 < obs["bgformer"].nunique() < k
+    n_apart = (obs["bgformer"] == "unassigned").sum()
+    n_found = obs["bgformer"].nunique() - (n_apart > 0)
+    assert 1 < n_found < k
     assert told(out) == (
         f"results 'bgformer' of bgformer {bgf.__version__}: placed by a model of other cells, "
-        f"{obs['bgformer'].nunique()} of {k} clusters: {named(obs)} (resolution 0.8, seed 0)"
+        f"{n_found} of {k} clusters: {named(obs)}"
+        f"{f', {n_apart} unassigned' if n_apart else ''} (resolution 0.8, seed 0)"
     )
 
 
@@ -69,6 +73,26 @@ def test_cells_in_all_clusters_of_a_model_are_not_said_to_be_fitted(
     line = told(out)
     assert ": placed by a model of other cells, 3 of 3 clusters: 0 (" in line
     assert line.endswith("(number set, seed 0)")
+
+
+def test_unassigned_cells_are_not_a_cluster(predicted, tmp_path, told, capsys):
+    path = tmp_path / "new.h5ad"
+    predicted.write_h5ad(path)
+    apart, k = predicted.obs["bgformer"] == "unassigned", predicted.uns["bgformer"]["n_clusters"]
+    n_apart, n_found = apart.sum(), predicted.obs["bgformer"][~apart].nunique()
+    listed = named(predicted.obs)
+    expected = f", {n_found} of {k} clusters: {listed}, {n_apart} unassigned (resolution"
+    assert expected in told(path)
+    few = predicted[[*np.flatnonzero(apart)[:3], np.flatnonzero(~apart)[0]]].copy()
+    few.write_h5ad(tmp_path / "few.h5ad")
+    name = few.obs["bgformer"].iloc[3]
+    expected = f"1 of {k} clusters: {name} (1 cell), 3 unassigned ("
+    assert expected in told(tmp_path / "few.h5ad")
+    few[:3].copy().write_h5ad(tmp_path / "none.h5ad")
+    assert f"0 of {k} clusters, 3 unassigned (" in told(tmp_path / "none.h5ad")
+    capsys.readouterr()
+    assert main(["recluster", str(path), "-o", str(path), "--force", "--n-clusters", "3"]) == 0
+    assert capsys.readouterr().err == f"bgformer: 3 clusters, {n_apart} unassigned\n"
 
 
 def test_a_fit_over_predicted_results_is_a_fit(pbmc700, saved, tmp_path, told):
