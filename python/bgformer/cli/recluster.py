@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgformer.cli.outputs import check_outputs, opened
+from bgformer.messages import InputError
 
 # All else is imported where it is used: --help and a mistyped option need not wait for torch.
 if TYPE_CHECKING:
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
 def recluster(options: argparse.Namespace) -> None:
     """Cluster the cells of a file again as their stored results allow, and write them."""
+    from bgformer.store import persistence
+
+    if persistence.holds_model(options.input):
+        raise InputError(
+            "model-for-cells",
+            "'{path}' is a saved model, without a file of cells to write the clusters into; give "
+            "the .h5ad file or .zarr store with the results of bgformer cluster or predict.",
+            path=options.input,
+        )
     check_outputs(options)
     from bgformer import tl
     from bgformer.data import parts

@@ -165,6 +165,13 @@ def test_a_file_without_results_is_refused(cells, tmp_path, capsys):
     assert "has no results named 'bgformer'" in fails(capsys, *words)
 
 
+def test_a_saved_model_is_said_to_be_one(model, tmp_path, capsys):
+    model.save(tmp_path / "model")
+    line = fails(capsys, tmp_path / "model", "-o", tmp_path / "out.h5ad")
+    assert "model' is a saved model" in line
+    assert "give the .h5ad file or .zarr store with the results" in line
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [
