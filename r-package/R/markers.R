@@ -18,7 +18,8 @@
 #' @param object A Seurat object or a SingleCellExperiment.
 #' @param cluster.name Column of the cells' metadata with the clusters. `NULL` takes the `Idents()`
 #'   of a Seurat object, as `FindAllMarkers()` does, and the clusters of [RunBGFormer()] in a
-#'   SingleCellExperiment. Clusters that you renamed have these names.
+#'   SingleCellExperiment. Clusters that you renamed have these names. A column of numbers that are
+#'   not integers, such as `nCount_RNA`, is refused; make it a factor if they name clusters.
 #' @param n.genes Number of genes of each cluster to return, the best first. `NULL` returns all.
 #' @param assay Seurat: the assay with the counts; `NULL` takes the one that [RunBGFormer()] used,
 #'   or the default assay. SingleCellExperiment: another name for `layer`.
@@ -136,7 +137,13 @@ cluster_column <- function(cluster.name, object) {
     stop("cluster.name = '", shown(cluster.name), "' is not a column of the cells' metadata ",
          "(there: ", listed(colnames(cells)), ").", call. = FALSE)
   }
-  cells[[cluster.name]]
+  clusters <- cells[[cluster.name]]
+  if (is.double(clusters) && !is.object(clusters)) {
+    stop("cluster.name = '", shown(cluster.name), "' is a column of numbers, not of clusters; ",
+         "give another, or make it a factor() if its numbers are names of clusters.",
+         call. = FALSE)
+  }
+  clusters
 }
 
 grouped <- function(found, clusters) {

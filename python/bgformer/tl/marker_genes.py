@@ -101,9 +101,9 @@ def markers(
     Raises
     ------
     CountsError, ValueError
-        If there is no such column, fewer than two clusters of two cells or more, counts that
-        cannot be used, `profiles` of other cells, clusters or genes, or an entry of ``uns`` that
-        is not from bgformer.
+        If there is no such column, or it holds floating-point numbers; fewer than two clusters of
+        two cells or more; counts that cannot be used; `profiles` of other cells, clusters or
+        genes; or an entry of ``uns`` that is not from bgformer.
     TypeError
         If `adata` is not an AnnData.
 

@@ -65,7 +65,8 @@ def profiles(
     Raises
     ------
     CountsError, ValueError
-        If there is no such column, a cell has no cluster, or the counts cannot be used.
+        If there is no such column, it holds floating-point numbers, a cell has no cluster, or the
+        counts cannot be used.
     TypeError
         If `adata` is not an AnnData.
 
@@ -109,7 +110,7 @@ def clusters_in(cells: Cells | StoredCells, name: str) -> pd.Categorical:
     Raises
     ------
     InputError
-        If there is no such column, or a cell has no cluster in it.
+        If there is no such column, it holds floating-point numbers, or a cell has no cluster.
     """
     if not isinstance(name, str):
         raise wrong("cluster_name", name, "the name of a column with clusters")
@@ -118,6 +119,13 @@ def clusters_in(cells: Cells | StoredCells, name: str) -> pd.Categorical:
             "no-such-clusters",
             "{name[cluster_name]} '{given}' is not a column of {name[adata.obs]}; cluster the "
             "cells first, or give the name of a column with clusters.",
+            given=name,
+        )
+    if pd.api.types.is_float_dtype(cells.obs[name].dtype):
+        raise InputError(
+            "numbers-for-clusters",
+            "column '{given}' of {name[adata.obs]} holds numbers, not clusters; give another "
+            "column, or make it categorical if its numbers are names of clusters.",
             given=name,
         )
     clusters = pd.Categorical(cells.obs[name]).remove_unused_categories()

@@ -110,6 +110,8 @@ def test_names_and_other_columns_are_used(clustered):
     assert sc.get.rank_genes_groups_df(clustered, "T/NK").shape == (clustered.n_vars, 5)
     clustered.obs["half"] = np.arange(clustered.n_obs) % 2
     assert list(bgf.tl.profiles(clustered, "half").obs_names) == ["0", "1"]
+    clustered.obs["half"] = pd.Categorical(clustered.obs["half"].astype(float))
+    assert list(bgf.tl.profiles(clustered, "half").obs_names) == ["0.0", "1.0"]
 
 
 def test_counts_are_found_where_the_clustering_read_them(cells, tmp_path):
@@ -161,6 +163,7 @@ def test_of_many_clusters_of_one_cell_a_few_are_named(cells):
 
 def test_what_cannot_be_tested_is_refused(clustered, unchanged):
     n = clustered.n_obs
+    clustered.obs["n_counts"] = np.asarray(clustered.X.sum(axis=1), dtype=np.float32)
     clustered.obs["one"] = "all"
     clustered.obs["alone"] = pd.Categorical(["lonely"] + ["others"] * (n - 1))
     clustered.obs["missing"] = pd.Categorical([None] + ["a", "b"] * (n // 2))[:n]
@@ -168,6 +171,7 @@ def test_what_cannot_be_tested_is_refused(clustered, unchanged):
     cases = [
         ({"cluster_name": "nope"}, "cluster_name 'nope' is not a column of adata.obs"),
         ({"cluster_name": 1}, "cluster_name is 1; it must be the name of a column"),
+        ({"cluster_name": "n_counts"}, "'n_counts' of adata.obs holds numbers, not clusters"),
         ({"cluster_name": "one"}, "all cells are in one cluster, 'all'"),
         ({"cluster_name": "alone"}, "cluster 'lonely' has a single cell"),
         ({"cluster_name": "missing"}, "1 of 700 cells have no cluster in column 'missing'"),

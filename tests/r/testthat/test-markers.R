@@ -62,6 +62,8 @@ test_that("names, subclusters and other columns are used", {
   expect_identical(BGFormerMarkers(parts, "bgformer_clusters"), markers)
   best <- BGFormerMarkers(fit, cluster.name = "cell_type", n.genes = 10)
   expect_true(all(c("CD79A", "MS4A1") %in% best$gene[best$cluster == "CD19+ B"]))
+  fit$number <- factor(as.numeric(fit$bgformer_clusters == "0"))
+  expect_identical(levels(BGFormerMarkers(fit, "number", n.genes = 1)$cluster), c("0", "1"))
   half <- fit[, fit$bgformer_clusters %in% c("0", "1")]
   expect_identical(levels(BGFormerMarkers(half, n.genes = 1)$cluster), c("0", "1"))
 })
@@ -80,6 +82,10 @@ test_that("what cannot be used is one sentence", {
   expect_match(error_of(BGFormerMarkers(counts)), "takes a Seurat object or a SingleCellExperiment")
   expect_match(error_of(BGFormerProfiles(1)), "this is of class 'numeric'")
   expect_match(error_of(BGFormerMarkers(fit, "nope")), "'nope' is not a column of the cells'")
+  for (ask in c(BGFormerMarkers, BGFormerProfiles)) {
+    expect_match(error_of(ask(fit, cluster.name = "nCount_RNA")),
+                 "^cluster.name = 'nCount_RNA' is a column of numbers, not of clusters")
+  }
   expect_match(error_of(BGFormerMarkers(fit, n.genes = 0)), "n.genes is 0; it must be a whole")
   expect_match(error_of(BGFormerMarkers(fit, genes = 3)), "unknown argument 'genes'")
   expect_match(error_of(BGFormerMarkers(object)), "all cells are in one cluster")
