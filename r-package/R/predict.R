@@ -42,9 +42,8 @@
 #'   are such cells, which stay so in [ReclusterBGFormer()]), confidence (of unassigned cells, that
 #'   of the nearest cluster), the latent space (cells x dimensions, the reference's own, so cells of
 #'   both can be compared), and the model with the weights of the new cells on its anchors.
-#'   [ReclusterBGFormer()],
-#'   [SaveBGFormer()] and the plots also take the query. A model that the query had before is
-#'   overwritten.
+#'   [ReclusterBGFormer()], [SaveBGFormer()] and the plots also take the query. A model that the
+#'   query had before is overwritten.
 #'
 #'   A further column, `bgformer_outlier` (for another `cluster.name`, its own name and `_outlier`;
 #'   for a matrix, `outlier` in the list), has the share of the reference's own cells that are less
@@ -54,11 +53,10 @@
 #'
 #'   Each of the `labels` is in the column that has it in the reference, a factor (`unassigned` if
 #'   the cell is; `NA` if no labelled cell of the reference has weight on the cell's anchors). The
-#'   column with
-#'   `_confidence` at the end of the name has the share of the cell's weight that the label has,
-#'   from 0 to 1: an anchor's weight is divided among labels as the weight of the reference's
-#'   labelled cells on it is. For unassigned cells, it is that of the label with most weight. For a
-#'   matrix, both are columns of the data frame `predicted`.
+#'   column with `_confidence` at the end of the name has the share of the cell's weight that the
+#'   label has, from 0 to 1: an anchor's weight is divided among labels as the weight of the
+#'   reference's labelled cells on it is. For unassigned cells, it is that of the label with most
+#'   weight. For a matrix, both are columns of the data frame `predicted`.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
