@@ -19,9 +19,8 @@
 #'
 #' `merge()` of Seurat objects and `as.SingleCellExperiment()` drop the model and keep the columns.
 #' To get it back, call `PredictBGFormer()` with the new object as query and the object from before
-#' as reference. If it has a column `bgformer_outlier`, delete that first. Cells of the reference
-#' get their own clusters. New cells are scored again, together with those of the reference, so some
-#' may change between `unassigned` and a cluster.
+#' as reference. Cells of the reference get their own clusters. New cells are scored again, together
+#' with those of the reference, so some may change between `unassigned` and a cluster.
 #'
 #' @param query The new cells: a Seurat object, a SingleCellExperiment, or a matrix of raw counts,
 #'   genes x cells.
@@ -29,7 +28,7 @@
 #'   `bgformer` from [RunBGFormer()], or from [LoadBGFormer()]. It need not be of the query's kind.
 #' @param labels Columns of the reference's cells, such as `"cell_type"` or the
 #'   `"bgformer_subclusters"` of [SubclusterBGFormer()]: new cells also get the label that has most
-#'   of their weight on the anchors. Cells of the reference without a label are ignored.
+#'   of their weight on the anchors.
 #' @inheritParams RunBGFormer
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` takes the name of the
 #'   reference's own, which [ReclusterBGFormer()] may have changed. The confidence has a column
@@ -52,11 +51,11 @@
 #'   protocol, far more cells of known types can be unassigned.
 #'
 #'   Each of the `labels` is in the column that has it in the reference, a factor (`unassigned` if
-#'   the cell is; `NA` if no labelled cell of the reference has weight on the cell's anchors). The
-#'   column with `_confidence` at the end of the name has the share of the cell's weight that the
-#'   label has, from 0 to 1: an anchor's weight is divided among labels as the weight of the
-#'   reference's labelled cells on it is. For unassigned cells, it is that of the label with most
-#'   weight. For a matrix, both are columns of the data frame `predicted`.
+#'   the cell is; `NA` if most of its weight is of cells without a label). The column with
+#'   `_confidence` at the end of the name has the share of the cell's weight that the label has, from
+#'   0 to 1: an anchor's weight is divided among labels as the weight of the reference's cells on it
+#'   is. For unassigned cells, it is that of the label with most weight. For a matrix, both are
+#'   columns of the data frame `predicted`.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))

@@ -118,7 +118,7 @@ def _found(adata: AnnData | StoredCells, key: str, stored: Mapping[str, Any]) ->
     resolution, n_clusters = float(stored["resolution"]), int(stored["n_clusters"])
     how = "number set" if math.isnan(resolution) else f"resolution {resolution:.3g}"
     column = adata.obs[key]
-    apart = unassigned_in(column, stored)
+    apart = unassigned_in(adata.obs, key, stored)
     sizes = (column if apart is None else column[~apart]).value_counts(sort=False)
     sizes = sizes[sizes > 0]
     kind = []

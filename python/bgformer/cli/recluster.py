@@ -54,7 +54,7 @@ def recluster(options: argparse.Namespace) -> None:
         elif partial is not None:
             files.write_cells(adata, partial, options.output)
         write_table(columns)
-    apart = unassigned_in(adata.obs[name], adata.uns[key])
+    apart = unassigned_in(adata.obs, key, adata.uns[key])
     n_apart = 0 if apart is None else int(apart.sum())
     n_clusters = len(columns[name].categories) - (n_apart > 0)
     said = f"{n_clusters} cluster{'' if n_clusters == 1 else 's'}"

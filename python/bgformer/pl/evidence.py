@@ -118,7 +118,7 @@ def _of_clusters(adata: AnnData, key: str) -> pd.DataFrame:
     names = looks_of(adata, key, stored, weights).names
     if adata.n_obs != stored["n_cells"]:  # a subset, whose cells decide what is drawn
         labels = vote_in_blocks(weights, np.asarray(stored["anchor_clusters"]))[0]
-        apart = unassigned_in(adata.obs[key], stored)
+        apart = unassigned_in(adata.obs, key, stored)
         labels = labels if apart is None else labels[~apart]
         table = table.assign(n_cells=np.bincount(labels, minlength=len(table)))
     name = {str(number): name for number, name in enumerate(names)}

@@ -162,7 +162,7 @@ def looks_of(
     return Looks(names, found)
 
 
-def unassigned_in(obs: pd.DataFrame, key: str, stored: Mapping[str, Any]) -> np.ndarray | None:
+def unassigned_in(obs: Any, key: str, stored: Mapping[str, Any]) -> np.ndarray | None:
     """Return which cells of stored results are of no cluster, whatever they are called, (n,).
 
     None if no cell can be: a fit assigns all of its cells.
@@ -170,8 +170,8 @@ def unassigned_in(obs: pd.DataFrame, key: str, stored: Mapping[str, Any]) -> np.
     if not stored.get("predicted", False):
         return None
     found = np.asarray(obs[key] == UNASSIGNED)
-    score = obs.get(outlier_name(key))
-    is_score = score is not None and pd.api.types.is_numeric_dtype(score.dtype)
+    score = obs[outlier_name(key)] if outlier_name(key) in obs else found
+    is_score = pd.api.types.is_float_dtype(score.dtype)
     return found | np.asarray(score > LIMIT) if is_score else found
 
 
