@@ -15,6 +15,8 @@
 #'   [RunBGFormer()] does.
 #' @param cluster.name Column of the cells' metadata for the clusters; `NULL` overwrites those of
 #'   [RunBGFormer()]. A column that bgformer did not write is never overwritten.
+#' @param verbose `TRUE` or `FALSE`, as in [RunBGFormer()]. It makes no difference, because this
+#'   function shows no progress.
 #' @param ... Not used.
 #'
 #' @return The object with new clusters, confidence and table of evidence, stored as [RunBGFormer()]
@@ -38,9 +40,10 @@ ReclusterBGFormer <- function(object, ...) {
 #' @rdname ReclusterBGFormer
 #' @export
 ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NULL,
-                                     cluster.name = NULL, ...) {
+                                     cluster.name = NULL, verbose = TRUE, ...) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_dots(...)
+  check_flag(verbose, "verbose")
   fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
   cluster.name <- new_name(cluster.name, object[[]], fitted)
   check_unchanged(fitted, object, cluster.name)
@@ -57,9 +60,10 @@ ReclusterBGFormer.Seurat <- function(object, resolution = NULL, n.clusters = NUL
 #' @rdname ReclusterBGFormer
 #' @export
 ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.clusters = NULL,
-                                                   cluster.name = NULL, ...) {
+                                                   cluster.name = NULL, verbose = TRUE, ...) {
   need_single_cell_experiment()
   check_dots(...)
+  check_flag(verbose, "verbose")
   fitted <- fitted_for(kept_in(object, "ReclusterBGFormer"), object)
   cluster.name <- new_name(cluster.name, SummarizedExperiment::colData(object), fitted)
   check_unchanged(fitted, object, cluster.name)
@@ -70,8 +74,10 @@ ReclusterBGFormer.SingleCellExperiment <- function(object, resolution = NULL, n.
 
 #' @rdname ReclusterBGFormer
 #' @export
-ReclusterBGFormer.bgformer <- function(object, resolution = NULL, n.clusters = NULL, ...) {
+ReclusterBGFormer.bgformer <- function(object, resolution = NULL, n.clusters = NULL,
+                                       verbose = TRUE, ...) {
   check_dots(...)
+  check_flag(verbose, "verbose")
   partition(results_in(object, "ReclusterBGFormer"), resolution, n.clusters)
 }
 

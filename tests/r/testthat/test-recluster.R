@@ -17,6 +17,14 @@ test_that("more resolution gives more clusters, and a number gives that number",
   expect_identical(four[["bgformer"]], object[["bgformer"]])
 })
 
+test_that("verbose is taken and checked for every kind of object", {
+  for (fitted in list(object, run(sce_object()), run(counts))) {
+    expect_silent(ReclusterBGFormer(fitted, n.clusters = 2, verbose = FALSE))
+    expect_match(error_of(ReclusterBGFormer(fitted, verbose = "no")),
+                 "verbose must be TRUE or FALSE")
+  }
+})
+
 test_that("a column of its own leaves the first clusters alone", {
   both <- ReclusterBGFormer(object, n.clusters = 2, cluster.name = "two_clusters")
   expect_identical(nlevels(both$two_clusters), 2L)
