@@ -50,12 +50,12 @@
 #'   reference's own cells score higher. In single types, in small data sets or with another
 #'   protocol, far more cells of known types can be unassigned.
 #'
-#'   Each of the `labels` is in the column that has it in the reference, a factor (`unassigned` if
-#'   the cell is; `NA` if most of its weight is of cells without a label). The column with
-#'   `_confidence` at the end of the name has the share of the cell's weight that the label has, from
-#'   0 to 1: an anchor's weight is divided among labels as the weight of the reference's cells on it
-#'   is. For unassigned cells, it is that of the label with most weight. For a matrix, both are
-#'   columns of the data frame `predicted`.
+#'   Each of the `labels` is in the column that has it in the reference, a factor (`unassigned`
+#'   if the cell is; `NA` if most of its weight is of cells without a label). The column with
+#'   `_confidence` at the end of the name has the share of the cell's weight that the label has,
+#'   from 0 to 1: an anchor's weight is divided among labels as the weight of the reference's
+#'   cells on it is. For unassigned cells, it is that of the label with most weight. For a
+#'   matrix, both are columns of the data frame `predicted`.
 #'
 #' @examplesIf bgformer_available()
 #' pbmc <- readRDS(system.file("extdata", "pbmc700.rds", package = "bgformer"))
