@@ -128,8 +128,9 @@ kept_in <- function(object, caller, what = "this object") {
   } else if (inherits(object, "bgformer")) {
     kept <- object
   } else {
+    hint <- if (is.character(object)) "; LoadBGFormer() reads the folder of a saved model"
     stop(caller, "() takes ", what_holds_results, "; ", what, " is of class '", class(object)[1],
-         "'.", call. = FALSE)
+         "'", hint, ".", call. = FALSE)
   }
   if (is.null(kept) || !is_ours(kept)) {
     stop_without_model(object, what)

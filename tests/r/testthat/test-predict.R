@@ -137,7 +137,7 @@ test_that("missing genes are said, and too few are refused", {
   without <- setdiff(rownames(new), genes[1:30])
   lost <- sprintf("30 of the model's %d genes are missing in the new cells", length(genes))
   expect_warning(partly <- PredictBGFormer(new[without, ], reference), lost)
-  expect_gt(mean(as.character(partly$clusters) == as.character(query$bgformer_clusters)), 0.85)
+  expect_gt(mean(as.character(partly$clusters) == query$bgformer_clusters), 0.85)
   before <- seurat_object(new[setdiff(rownames(new), genes[-(1:200)]), ])
   expect_match(error_of(PredictBGFormer(before, reference)),
                "only 200 of the model's .* genes are among those of the new cells")
@@ -147,6 +147,7 @@ test_that("bad input is refused in one sentence", {
   expect_match(error_of(PredictBGFormer(new, seurat_object())), "reference has no bgformer model")
   expect_match(error_of(PredictBGFormer(new, 1:3)), "reference is of class 'integer'")
   expect_match(error_of(PredictBGFormer("a", reference)), "this is of class 'character'")
+  expect_match(error_of(PredictBGFormer(new, "a")), "LoadBGFormer\\(\\) reads the folder")
   expect_match(error_of(PredictBGFormer(new, reference, resolution = 1)),
                "unknown argument 'resolution'")
   expect_match(error_of(PredictBGFormer(new / 3, reference)), "it is not raw counts")
