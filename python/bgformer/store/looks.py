@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -39,12 +38,12 @@ class Looks(NamedTuple):
     colours
         A colour for each, as "#rrggbb" or another name that matplotlib knows.
     others
-        Colours of what cells are called that are of none, by name.
+        Colours of what cells are called that are of none, by name; None if there are none.
     """
 
     names: list[str]
     colours: list[str]
-    others: Mapping[str, str] = MappingProxyType({})
+    others: Mapping[str, str] | None = None
 
     def of_heirs(self, before: Fitted, now: Fitted) -> Looks:
         """Return the looks that clusters have `now` if these are those of `before`."""
@@ -102,7 +101,7 @@ class Looks(NamedTuple):
     def colours_of(self, column: pd.Categorical) -> np.ndarray:
         """Return a colour for each category of `column`, as scanpy looks them up in ``uns``."""
         by_name = dict(zip(reversed(self.names), reversed(self.colours), strict=True))
-        by_name = {UNASSIGNED: GREY, **self.others, **by_name}
+        by_name = {UNASSIGNED: GREY, **(self.others or {}), **by_name}
         return np.array([by_name.get(name, GREY) for name in column.categories], dtype=object)
 
 
