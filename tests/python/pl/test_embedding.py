@@ -56,7 +56,8 @@ def test_scanpy_finds_the_umap_until_the_user_has_another(clustered):
 def test_a_umap_of_many_groups_far_apart():
     rng = np.random.default_rng(0)
     far = 100 * rng.normal(size=(20, 8))[np.arange(600) % 20]
-    cells = AnnData(obsm={"X_bgformer": far + rng.normal(size=far.shape)})
+    cells = AnnData(obs=pd.DataFrame(index=[f"cell{i}" for i in range(600)]))
+    cells.obsm["X_bgformer"] = far + rng.normal(size=far.shape)
     cells.uns["bgformer"] = {"seed": 0}
     ensure_umap(cells, "bgformer")  # without a warning that the graph is not connected
     assert np.isfinite(cells.obsm["X_bgformer_umap"]).all()
