@@ -150,10 +150,9 @@ def main() -> None:
                 for row in of_set(path, seed, done):
                     found.append(row)
                     if options.csv:
-                        is_new = not options.csv.exists()
-                        pd.DataFrame([row]).to_csv(
-                            options.csv, mode="a", header=is_new, index=False
-                        )
+                        first = not options.csv.exists()
+                        kept = pd.DataFrame([row]).reindex(columns=COLUMNS)
+                        kept.to_csv(options.csv, mode="a", header=first, index=False)
         rows = pd.concat([part for part in (before, pd.DataFrame(found)) if part is not None])
     text = table(rows)
     print(text)
