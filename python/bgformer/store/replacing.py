@@ -135,7 +135,16 @@ def _own_folder(parent: Path, target: str) -> Iterator[Path]:
     finally:
         _empty(folder)
         os.close(owner)  # Windows removes no open file
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a temporary folder, even if after an error zarr's threads still write into it."""
+    for seconds in (0, 0.1, 0.3, 1):
+        time.sleep(seconds)
         shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
 
 
 def _made(parent: Path, target: str) -> tuple[Path, int]:
