@@ -154,7 +154,8 @@ class Fitted:
         unassigned = score > UNASSIGNED
         warn_of_unassigned(unassigned)
         found = self.partition._replace(outlier=score, unassigned=unassigned)
-        return replace(self, partition=found, evidence=None)
+        # all else in the evidence is of anchors, which have not changed
+        return replace(self, partition=found, evidence=self.evidence.assign(n_cells=found.n_cells))
 
     def assign(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return cluster and confidence, both (n,), of cells with this latent (from `embed`)."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _POOLED = 20_000
 """Maximum number of new cells that the others are compared with; they are held in memory."""
-
-
 _MANY = 0.1
 """Share of unassigned cells from which there is a warning."""
 
