@@ -184,10 +184,18 @@ def assign(
     Cluster and confidence of each cell, both (n,), and cluster of each anchor, (m,).
     """
     labels, confidence = vote_in_blocks(weights, anchor_clusters, anchor_support)
+    labels, anchor_clusters = numbered_by_size(labels, anchor_clusters)
+    return labels, confidence, anchor_clusters
+
+
+def numbered_by_size(
+    labels: np.ndarray, anchor_clusters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clusters of cells and of anchors with new numbers, 0 the one with most cells."""
     sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
     rank = np.empty(len(sizes), dtype=np.int32)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    return rank[labels], confidence, rank[anchor_clusters]
+    return rank[labels], rank[anchor_clusters]
 
 
 def warn_of_one(found: Partition, stacklevel: int = 3) -> None:
