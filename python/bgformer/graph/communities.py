@@ -67,8 +67,7 @@ class Partition(NamedTuple):
     @property
     def n_cells(self) -> np.ndarray:
         """Number of cells assigned to each cluster, shape (k,)."""
-        assigned = self.labels if self.unassigned is None else self.labels[~self.unassigned]
-        return np.bincount(assigned, minlength=self.n_clusters)
+        return sizes(self.labels, self.n_clusters, self.unassigned)
 
     @property
     def n_clusters(self) -> int:
@@ -192,10 +191,16 @@ def numbered_by_size(
     labels: np.ndarray, anchor_clusters: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the clusters of cells and of anchors with new numbers, 0 the one with most cells."""
-    sizes = np.bincount(labels, minlength=anchor_clusters.max() + 1)
-    rank = np.empty(len(sizes), dtype=np.int32)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    n_cells = np.bincount(labels, minlength=anchor_clusters.max() + 1)
+    rank = np.empty(len(n_cells), dtype=np.int32)
+    rank[np.argsort(-n_cells, kind="stable")] = np.arange(len(n_cells))
     return rank[labels], rank[anchor_clusters]
+
+
+def sizes(labels: np.ndarray, n_clusters: int, unassigned: np.ndarray | None) -> np.ndarray:
+    """Return the number of cells of each cluster, without those that are unassigned, (k,)."""
+    assigned = labels if unassigned is None else labels[~unassigned]
+    return np.bincount(assigned, minlength=n_clusters)
 
 
 def warn_of_one(found: Partition, stacklevel: int = 3) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ from bgformer.network.heads import head_anchors
 
 if TYPE_CHECKING:
     from bgformer.data.counts import CountData
-    from bgformer.graph.communities import Partition
     from bgformer.network.network import Network
 
 _CELLS = 20_000
@@ -73,6 +72,33 @@ class Profiles(NamedTuple):
     scored_ratio: np.ndarray
     scored_counts: np.ndarray
     scored_share: np.ndarray
+
+
+class Clusters(Protocol):
+    """Clusters that evidence is computed for, k of them.
+
+    Attributes
+    ----------
+    anchor_clusters
+        Cluster of each anchor, shape (m,).
+    nearest, links
+        For each cluster, the one it is most linked to, and their share of links, shape (k,).
+    names, n_cells
+        Name and number of cells of each cluster.
+    """
+
+    @property
+    def anchor_clusters(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def nearest(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def links(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def n_clusters(self) -> int: ...  # noqa: D102
+    @property
+    def n_cells(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def names(self) -> list[str]: ...  # noqa: D102
 
 
 class Gap(NamedTuple):
@@ -140,7 +166,7 @@ def of_some(held_out: Profiles, weights: sparse.csr_matrix) -> Profiles:
     )
 
 
-def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.DataFrame:
+def evidence(found: Clusters, held_out: Profiles, genes: np.ndarray) -> pd.DataFrame:
     """Return a table of what separates each cluster from its nearest one.
 
     Parameters
@@ -198,7 +224,7 @@ def evidence(found: Partition, held_out: Profiles, genes: np.ndarray) -> pd.Data
     )
 
 
-def _nearest_place(held_out: Profiles, of_cells: np.ndarray, found: Partition) -> np.ndarray:
+def _nearest_place(held_out: Profiles, of_cells: np.ndarray, found: Clusters) -> np.ndarray:
     """Return for each cluster the one whose centre is nearest, where no links tell, shape (k,)."""
     k = found.n_clusters
     cells = np.bincount(of_cells, minlength=k)[:, None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bgformer.graph.anchor_graph import AnchorGraph
-from bgformer.graph.communities import numbered_by_size
+from bgformer.graph.communities import numbered_by_size, sizes
 from bgformer.graph.defaults import MIN_CELLS
 from bgformer.graph.votes import vote_in_blocks
 
@@ -36,6 +36,8 @@ class Level(NamedTuple):
     nearest, links
         For each cluster, the one it is most linked to, and their share of links, shape (k,); see
         `AnchorGraph.nearest`.
+    unassigned
+        True for cells of no cluster, shape (n,); None if there are none.
     """
 
     resolution: float
@@ -43,11 +45,22 @@ class Level(NamedTuple):
     anchor_clusters: np.ndarray
     nearest: np.ndarray
     links: np.ndarray
+    unassigned: np.ndarray | None = None
 
     @property
     def n_clusters(self) -> int:
         """Number of clusters, k."""
         return int(self.anchor_clusters.max()) + 1
+
+    @property
+    def n_cells(self) -> np.ndarray:
+        """Number of cells assigned to each cluster, shape (k,)."""
+        return sizes(self.labels, self.n_clusters, self.unassigned)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the clusters, "0" the largest."""
+        return [str(cluster) for cluster in range(self.n_clusters)]
 
 
 def levels(
@@ -86,5 +99,5 @@ def levels(
         labels, own = numbered_by_size(labels, own)
         if voters is not weights:
             labels = vote_in_blocks(weights, own)[0]
-        found.append(Level(float(resolution), labels, own, *graph.nearest(own)))
+        found.append(Level(float(resolution), labels, own, *graph.nearest(own), unassigned))
     return found

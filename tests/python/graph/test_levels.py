@@ -1,10 +1,12 @@
 """Clusters at many resolutions are those that reclustering gives at each."""
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 import bgformer as bgf
 from bgformer.graph.communities import partition_of_assigned
+from bgformer.graph.evidence import Profiles, evidence
 from bgformer.graph.levels import RESOLUTIONS, levels
 
 
@@ -29,3 +31,12 @@ def test_unassigned_cells_shape_no_level(clustered):
         expected = partition_of_assigned(weights, unassigned, level.resolution, None, seed=0)
         np.testing.assert_array_equal(level.labels, expected.labels)
         np.testing.assert_array_equal(level.anchor_clusters, expected.anchor_clusters)
+
+
+def test_levels_have_the_evidence_of_their_clusters(clustered):
+    stored = clustered.uns["bgformer"]
+    weights = sparse.csr_matrix(clustered.obsm["bgformer_anchors"])
+    level = levels(weights, (2.0,), int(stored["seed"]))[0]
+    table = evidence(level, Profiles(**stored["profiles"]), np.asarray(stored["genes"]))
+    bgf.tl.recluster(clustered, resolution=2.0)
+    pd.testing.assert_frame_equal(table, clustered.uns["bgformer"]["evidence"])
