@@ -91,12 +91,17 @@ class Looks(NamedTuple):
         called
             What these are called, shape (n,); None, or missing values, for `UNASSIGNED`.
         """
-        found, names = np.array(self.names, dtype=object)[labels], self.names
+        categories = list(dict.fromkeys(self.names))
+        number = {name: code for code, name in enumerate(categories)}
+        # numbers, not names: ten million names would take a gigabyte
+        codes = np.array([number[name] for name in self.names], dtype=np.int32)[labels]
         if unassigned is not None and unassigned.any():
-            own = np.full(len(found), UNASSIGNED, dtype=object) if called is None else called
-            found = np.where(unassigned, np.where(pd.isna(own), UNASSIGNED, own), found)
-            names = [*names, *map(str, pd.unique(found[unassigned]))]
-        return pd.Categorical(found, categories=list(dict.fromkeys(names)))
+            own = pd.Series(UNASSIGNED if called is None else called[unassigned], dtype=object)
+            own = own.where(own.notna(), UNASSIGNED).astype(str)
+            categories = list(dict.fromkeys([*categories, *own.unique()]))
+            number = {name: code for code, name in enumerate(categories)}
+            codes[unassigned] = own.map(number)
+        return pd.Categorical.from_codes(codes, categories)
 
     def colours_of(self, column: pd.Categorical) -> np.ndarray:
         """Return a colour for each category of `column`, as scanpy looks them up in ``uns``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,6 @@ from bgformer.store.looks import Looks, new_looks
 from bgformer.store.persistence import packed, section
 from bgformer.store.soundness import check_state
 
-_BESIDE = re.compile(
-    r"(latent|weights\.\w+|profiles\.\w+|history\.\w+|anchor_clusters|anchor_support|nearest|links)"
-)
-"""Names of the tensors that results hold beside the model: of the cells and of the clusters."""
-
-
 def to_state(
     fitted: Fitted, looks: Looks | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -38,7 +31,6 @@ def to_state(
     weights = fitted.weights if sparse.issparse(fitted.weights) else fitted.weights.to_memory()
     arrays = {
         "latent": fitted.latent[:],
-        "anchors": fitted.anchors,
         "anchor_clusters": found.anchor_clusters,
         "anchor_support": found.anchor_support,
         "nearest": found.nearest,
@@ -49,21 +41,28 @@ def to_state(
     }
     arrays |= {f"history.{name}": values for name, values in fitted.history.items()}
     arrays |= {f"profiles.{k}": v for k, v in fitted.profiles._asdict().items()}
-    tensors = {f"network.{k}": v.cpu() for k, v in fitted.network.state_dict().items()}
+    tensors, description = _without_cells(fitted)
     tensors |= {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
-    description = {
-        "version": __version__,
-        "settings": fitted.settings.described(),
-        "median_counts": fitted.median_counts,
-        "n_considered": found.n_considered,
-        # nan, where the number of clusters was set, is not JSON
-        "resolution": None if np.isnan(found.resolution) else found.resolution,
-        "genes": fitted.genes.tolist(),
-        "batches": fitted.batches,
-    }
     if looks is not None:
         description |= {"names": looks.names, "colours": looks.colours}
     return tensors, description
+
+
+def _without_cells(fitted: Fitted) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the part of `to_state` that is neither of the cells nor of the clusters."""
+    resolution = fitted.partition.resolution
+    tensors = {f"network.{k}": v.cpu() for k, v in fitted.network.state_dict().items()}
+    tensors["anchors"] = torch.from_numpy(np.ascontiguousarray(fitted.anchors))
+    return tensors, {
+        "version": __version__,
+        "settings": fitted.settings.described(),
+        "median_counts": fitted.median_counts,
+        "n_considered": fitted.partition.n_considered,
+        # nan, where the number of clusters was set, is not JSON
+        "resolution": None if np.isnan(resolution) else resolution,
+        "genes": fitted.genes.tolist(),
+        "batches": fitted.batches,
+    }
 
 
 def looks_in(description: dict[str, Any], n_clusters: int) -> Looks:
@@ -84,9 +83,7 @@ def looks_in(description: dict[str, Any], n_clusters: int) -> Looks:
 
 def model_bytes(fitted: Fitted) -> np.ndarray:
     """Return what results do not hold of a model otherwise, as uint8: see `reference`."""
-    tensors, description = to_state(fitted)
-    tensors = {name: t for name, t in tensors.items() if not _BESIDE.fullmatch(name)}
-    return np.frombuffer(packed(tensors, description), dtype=np.uint8).copy()
+    return np.frombuffer(packed(*_without_cells(fitted)), dtype=np.uint8).copy()
 
 
 def from_state(
