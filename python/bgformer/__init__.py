@@ -9,17 +9,23 @@ if TYPE_CHECKING:
     from bgformer import pl, tl
     from bgformer.data.matrices import CountsError
     from bgformer.model import BGFormer
+    from bgformer.page.report import report
 
-__all__ = ["BGFormer", "CountsError", "__version__", "pl", "tl"]
+__all__ = ["BGFormer", "CountsError", "__version__", "pl", "report", "tl"]
+
+_HOMES = {
+    "BGFormer": "bgformer.model",
+    "CountsError": "bgformer.data.checks",
+    "report": "bgformer.page.report",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import a public name on first use, so that `bgformer --help` does not wait for torch."""
     if name in ("pl", "tl"):
         return import_module(f"bgformer.{name}")
-    if name in ("BGFormer", "CountsError"):
-        module = import_module("bgformer.model" if name == "BGFormer" else "bgformer.data.checks")
-        return getattr(module, name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'bgformer' has no attribute '{name}'")
 
 

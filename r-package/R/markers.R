@@ -163,7 +163,7 @@ grouped <- function(found, clusters) {
 
 # Lets `ask(python, names, folder)` call Python, which finds the cells in R or in a folder.
 ask_about <- function(found, ask) {
-  names <- array(as_utf8(levels(found$batch)))
+  names <- if (!is.null(found$batch)) array(as_utf8(levels(found$batch)))
   if (is_in_memory(found$counts)) {
     found$counts <- as_sparse(found$counts)
     return(send_counts(found, function(python) ask(python, names, NULL)))

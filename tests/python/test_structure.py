@@ -21,6 +21,7 @@ FLOORS = (
     ("model",),
     ("tl",),
     ("pl",),
+    ("page",),
     ("cli", "r", "__init__", "__main__"),
 )
 """From the ground up; a module imports from its own floor and from those below it."""

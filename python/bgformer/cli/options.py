@@ -13,6 +13,7 @@ from bgformer.cli import info
 from bgformer.cli import markers as marking
 from bgformer.cli import predict as predicting
 from bgformer.cli import recluster as reclustering
+from bgformer.cli import report as reporting
 from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.pipeline.settings import Settings
 
@@ -46,12 +47,13 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"bgformer {__version__}")
     parts = whole.add_subparsers(
-        required=True, metavar="cluster | predict | recluster | markers | info"
+        required=True, metavar="cluster | predict | recluster | markers | report | info"
     )
     _add_cluster(parts)
     _add_predict(parts)
     _add_recluster(parts)
     _add_markers(parts)
+    _add_report(parts)
     _add_info(parts)
     return whole
 
@@ -179,6 +181,37 @@ def _add_markers(parts: _Parts) -> None:
         help="layer that holds the counts (default: the one that the clustering used, or X)",
     )
     markers.add_argument("--force", action="store_true", help="overwrite the table")
+
+
+def _add_report(parts: _Parts) -> None:
+    """Add ``bgformer report``."""
+    report = parts.add_parser(
+        "report",
+        help="write a page that shows the clusters in a browser",
+        description="Write one HTML file that shows cells, clusters at 30 resolutions, their "
+        "marker genes and their confidence. It needs no network.",
+    )
+    report.set_defaults(run=reporting.report)
+    report.add_argument(
+        "input",
+        metavar="IN",
+        type=Path,
+        help="an .h5ad file or a .zarr store with raw counts and results of bgformer",
+    )
+    report.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT.html",
+        type=Path,
+        required=True,
+        help="report to write; an earlier report is replaced, any other file is not",
+    )
+    report.add_argument(
+        "--key-added",
+        metavar="NAME",
+        default="bgformer",
+        help="name of the results (default: %(default)s)",
+    )
 
 
 def _add_info(parts: _Parts) -> None:

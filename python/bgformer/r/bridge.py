@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 from bgformer.arguments import whole
 from bgformer.graph import communities
@@ -23,13 +22,15 @@ from bgformer.graph.labels import label_shares, vote_for_labels
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
+from bgformer.page.report import checked, written
 from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.r.answers import answering
+from bgformer.r.memory import cells_in_r
 from bgformer.r.plain import HELD, clusters, looks_of, model_of, results, unpacked, weights_of
+from bgformer.r.report import KEY, as_anndata
 from bgformer.r.resumable import fitted_with_checkpoint
-from bgformer.r.session import r_attached
 from bgformer.r.store import CellsFromR
 from bgformer.runtime.threads import one_thread
 from bgformer.store import persistence
@@ -39,6 +40,8 @@ from bgformer.tl.marker_genes import table_of, tests_in
 from bgformer.tl.profiling import profiles_of
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from bgformer.data.cells import Cells
 
 CLUSTERS = "clusters"
@@ -62,7 +65,7 @@ def run(batch_key: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
     What `plain.results` returns.
     """
     _check_arguments(arguments)
-    return _fitted(_from_r(batch_key), batch_key, arguments)
+    return _fitted(cells_in_r(batch_key), batch_key, arguments)
 
 
 @answering
@@ -114,7 +117,7 @@ def predict(fitted: dict[str, Any], device: str) -> dict[str, Any]:
     -------
     What `plain.results` returns, of these cells.
     """
-    return _placed(_from_r(), fitted, device)
+    return _placed(cells_in_r(), fitted, device)
 
 
 @answering
@@ -264,6 +267,27 @@ def resolutions(weights: dict[str, Any], wanted: list[float] | None, seed: int) 
 
 
 @answering
+def report(
+    fitted: dict[str, Any],
+    latent: np.ndarray,
+    weights: dict[str, Any],
+    columns: dict[str, Any],
+    umap: np.ndarray | None,
+    path: str,
+    folder: str | None,
+) -> dict[str, Any]:
+    """Write a report of the cells that R holds.
+
+    Parameters are those of `report.as_anndata`, the file, and the folder as in `profiles`.
+    """
+    target = checked(path)
+    cells: Cells = cells_in_r() if folder is None else CellsFromR(Path(folder))
+    adata = as_anndata(cells, fitted, latent, weights, columns, umap)
+    written(adata, cells, KEY, target)
+    return {}
+
+
+@answering
 def link_shares() -> dict[str, Any]:
     """Return the shares of links below which two clusters are apart, and above which they are one.
 
@@ -303,7 +327,7 @@ def markers(names: list[str], n_genes: int | None, folder: str | None) -> dict[s
 
 def _profiles(names: list[str], folder: str | None) -> AnnData:
     """Return the profiles of the clusters that R gives the cells."""
-    cells: Cells = _from_r(CLUSTERS) if folder is None else CellsFromR(Path(folder))
+    cells: Cells = cells_in_r(CLUSTERS) if folder is None else CellsFromR(Path(folder))
     own = cells.obs[CLUSTERS]
     return profiles_of(cells, pd.Categorical(own, categories=list(np.atleast_1d(names))), None)
 
@@ -320,27 +344,3 @@ def _check_arguments(arguments: dict[str, Any]) -> None:
             unknown=unknown[0],
             further=", ".join(further),
         )
-
-
-def _from_r(batch_key: str | None = None) -> AnnData:
-    """Convert the counts (genes x cells) and batches in R's environment ``bridge``.
-
-    The counts may be R's own memory, so they are marked read-only.
-    """
-    with r_attached():
-        import anndata2ri
-        from rpy2 import rinterface
-        from rpy2.robjects import default_converter
-        from rpy2.robjects.conversion import get_conversion, localconverter
-
-        bgformer = rinterface.baseenv["asNamespace"](rinterface.StrSexpVector(["bgformer"]))
-        held = bgformer["bridge"]
-        with localconverter(default_converter + anndata2ri.converter):
-            counts = get_conversion().rpy2py(held["counts"])
-        genes, cells = (list(names) for names in held["counts"].do_slot("Dimnames"))
-        batch = list(held["batch"])
-    counts.data.flags.writeable = False
-    obs = pd.DataFrame(index=pd.Index(cells, dtype=object))
-    if batch_key is not None:
-        obs[batch_key] = batch
-    return AnnData(counts.T, obs=obs, var=pd.DataFrame(index=pd.Index(genes, dtype=object)))

@@ -20,6 +20,7 @@ from bgformer.store.looks import Looks, new_looks
 from bgformer.store.persistence import packed, section
 from bgformer.store.soundness import check_state
 
+
 def to_state(
     fitted: Fitted, looks: Looks | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -1,0 +1,155 @@
+"""The stops of the resolution slider: the stored clusters, and those at many resolutions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from bgformer.graph.continuity import heirs
+from bgformer.graph.evidence import Profiles, evidence, of_some
+from bgformer.graph.levels import RESOLUTIONS, Level, levels
+from bgformer.graph.stability import over_resolutions
+from bgformer.graph.votes import vote_in_blocks
+from bgformer.runtime.threads import one_thread
+from bgformer.store.looks import UNASSIGNED, Looks, looks_of, unassigned_in
+from bgformer.store.palette import GREY, kept_colours
+from bgformer.store.results import weights_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+class Stop(NamedTuple):
+    """Clusters at one stop of the slider.
+
+    Attributes
+    ----------
+    level
+        The clusters.
+    is_stored
+        Whether they are those that the results hold.
+    looks
+        Their names and colours; each stop takes the colours from its neighbour.
+    evidence
+        Table of what separates each from its nearest one.
+    stability
+        See `graph.stability.over_resolutions`; nan for the stored clusters of no resolution.
+    """
+
+    level: Level
+    is_stored: bool
+    looks: Looks
+    evidence: pd.DataFrame
+    stability: float
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Number of each cell's cluster, shape (n,); the number of clusters if it is of none."""
+        apart = self.level.unassigned
+        labels = self.level.labels
+        return labels if apart is None else np.where(apart, self.level.n_clusters, labels)
+
+    def described(self) -> dict[str, Any]:
+        """Return the stop as JSON holds it; numbers of clusters are indices into its lists."""
+        table, apart = self.evidence, self.level.unassigned
+        n_cells = list(map(int, self.level.n_cells))
+        names, colours = list(self.looks.names), list(self.looks.colours)
+        if apart is not None and apart.any():
+            names, colours = [*names, UNASSIGNED], [*colours, GREY]
+            n_cells.append(int(apart.sum()))
+        return {
+            "resolution": finite(self.level.resolution),
+            "stored": self.is_stored,
+            "clusters": self.level.n_clusters,
+            "stability": finite(self.stability),
+            "names": names,
+            "colours": colours,
+            "cells": n_cells,
+            "nearest": list(map(int, table["nearest"])),
+            "links": list(map(finite, table["links"])),
+            "gap": list(map(finite, table["gap"])),
+            "gap_p": list(map(finite, table["gap_p"])),
+            "n_markers": list(map(int, table["n_markers"])),
+            "markers": list(map(str, table["markers"])),
+        }
+
+
+def stops_of(adata: AnnData, key: str, stored: dict[str, Any]) -> list[Stop]:
+    """Return the stops of results, by resolution; the stored clusters are one of them.
+
+    Parameters
+    ----------
+    adata
+        The cells with their results; counts are not needed.
+    key, stored
+        Name of the results, and what `store.reading.results` returns for it.
+    """
+    weights = sparse.csr_matrix(adata.obsm[weights_name(key)])
+    unassigned = unassigned_in(adata.obs, key, stored)
+    is_whole = adata.n_obs == stored["n_cells"]
+    seed, min_cells = int(stored["seed"]), int(stored["params"]["min_cells"])
+    links = sparse.csr_matrix(stored["links"]) if is_whole else None
+    with one_thread():
+        found = levels(
+            weights, RESOLUTIONS, seed, min_cells=min_cells, links=links, unassigned=unassigned
+        )
+        table = over_resolutions(weights, RESOLUTIONS, seed, min_cells=min_cells)
+    own = _stored_level(stored, weights, unassigned)
+    at = _place_of(own, found)
+    found.insert(at, own)
+    stability = [*table["stability"][:at], np.nan, *table["stability"][at:]]
+    held_out = Profiles(**stored["profiles"])
+    held_out = held_out if is_whole else of_some(held_out, weights)
+    genes = np.asarray(stored["genes"])
+    looks = _looks(looks_of(adata, key, stored, weights), found, at, weights)
+    return [
+        Stop(level, place == at, looks[place], evidence(level, held_out, genes), stability[place])
+        for place, level in enumerate(found)
+    ]
+
+
+def _stored_level(
+    stored: dict[str, Any], weights: sparse.csr_matrix, unassigned: np.ndarray | None
+) -> Level:
+    """Return the stored clusters as a level; its resolution is nan if a number was given."""
+    anchor_clusters = np.asarray(stored["anchor_clusters"])
+    table = stored["evidence"]
+    return Level(
+        float(stored["resolution"]),
+        vote_in_blocks(weights, anchor_clusters)[0],
+        anchor_clusters,
+        table["nearest"].astype(int).to_numpy(),
+        table["links"].to_numpy(dtype=float),
+        unassigned,
+    )
+
+
+def _place_of(own: Level, found: list[Level]) -> int:
+    """Return where the stored clusters come among levels in order of resolution."""
+    if np.isnan(own.resolution):  # a number of clusters was given
+        later = [place for place, level in enumerate(found) if level.n_clusters > own.n_clusters]
+    else:
+        later = [place for place, level in enumerate(found) if level.resolution >= own.resolution]
+    return later[0] if later else len(found)
+
+
+def _looks(own: Looks, found: list[Level], at: int, weights: sparse.csr_matrix) -> list[Looks]:
+    """Return names as `recluster` would give them, and colours that change little on the way."""
+    mass = np.asarray(weights.sum(axis=0)).ravel()
+    partitions = [np.asarray(level.anchor_clusters) for level in found]
+    looks = {at: own}
+    for places, back in ((range(at + 1, len(found)), -1), (range(at - 1, -1, -1), 1)):
+        for place in places:
+            before, now = partitions[place + back], partitions[place]
+            colours = kept_colours(looks[place + back].colours, heirs(before, now, mass))
+            named = own.inherited(partitions[at], now, mass)
+            looks[place] = named._replace(colours=colours)
+    return [looks[place] for place in range(len(found))]
+
+
+def finite(value: float) -> float | None:
+    """Return a number with six digits for JSON, which has no nan."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -1,0 +1,133 @@
+"""What a report says of a run: its settings, the calls that repeat it, and what to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bgformer._version import __version__
+from bgformer.graph.defaults import DEFAULT_RESOLUTION
+from bgformer.pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bgformer.page.stops import Stop
+
+_IN_R = {"n_clusters": "n.clusters", "batch_key": "batch.var", "seed": "seed.use"}
+_SEED_OF_R = 42
+
+
+def calls_of(stored: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Return the calls in Python and in R that repeat the fit."""
+    if stored.get("predicted", False):
+        return {
+            "Python": "bgf.tl.predict(adata, reference)",
+            "R": "PredictBGFormer(object, reference)",
+        }
+    settings = Settings()
+    given = {
+        name: value
+        for name, value in stored["params"].items()
+        if name in ("layer", "batch_key")
+        or (name != "objective" and value != getattr(settings, name, value))
+    }
+    given["seed"] = int(stored["seed"])
+    called = {} if key == "bgformer" else {"key_added": key}
+    in_r = {_IN_R.get(name, name): value for name, value in given.items()}
+    return {
+        "Python": f"bgf.tl.cluster({_listed('adata', given | called, str)})",
+        "R": f"object <- RunBGFormer({_listed('object', in_r, _number_in_r)})",
+    }
+
+
+def calls_of_stop(stop: Stop, stored: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Return the calls in Python and in R that give the clusters of a stop."""
+    asked = _asked(stop, stored)
+    called = {} if key == "bgformer" else {"key_added": key}
+    in_r = {_IN_R.get(name, name): value for name, value in asked.items()}
+    return {
+        "Python": f"bgf.tl.recluster({_listed('adata', asked | called, str)})",
+        "R": f"object <- ReclusterBGFormer({_listed('object', in_r, _number_in_r)})",
+    }
+
+
+def _asked(stop: Stop, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that give the clusters of a stop."""
+    if np.isnan(stop.level.resolution):
+        return {"n_clusters": stop.level.n_clusters}
+    is_default = (
+        stop.is_stored
+        and stop.level.resolution == DEFAULT_RESOLUTION
+        and int(stored["n_considered"]) != stop.level.n_clusters
+    )
+    return {} if is_default else {"resolution": stop.level.resolution}
+
+
+def _listed(first: str, given: Mapping[str, Any], number: Any) -> str:
+    """Return arguments as they are written in a call."""
+    shown = {
+        name: f'"{value}"' if isinstance(value, str) else number(value)
+        for name, value in given.items()
+    }
+    return ", ".join([first, *(f"{name} = {value}" for name, value in shown.items())]).replace(
+        " = ", "=" if number is str else " = "
+    )
+
+
+def _number_in_r(value: Any) -> str:
+    """Return a number as R has it: a whole one with an L."""
+    return f"{value}L" if isinstance(value, int | np.integer) else str(value)
+
+
+def facts_of(stored: Mapping[str, Any], n_cells: int, n_genes: int) -> list[list[str]]:
+    """Return the facts of a run that a table shows, each a name and a value."""
+    params = stored["params"]
+    facts = [
+        ["Cells", f"{n_cells:,}"],
+        ["Genes", f"{n_genes:,}, of which {len(stored['genes']):,} were used"],
+        ["Anchors", f"{len(stored['anchors']):,}"],
+        ["Training steps", f"{len(stored['history']['loss']):,}"],
+        ["Seed", str(int(stored["seed"]))],
+        ["Version of the fit", f"bgformer {stored['version']}"],
+        ["Version of the report", f"bgformer {__version__}"],
+    ]
+    for name, said in (("layer", "Layer with the counts"), ("batch_key", "Batches")):
+        if params.get(name) is not None:
+            facts.append([said, str(params[name])])
+    return facts
+
+
+def notes_of(
+    stops: list[Stop], stored: Mapping[str, Any], n_cells: int, n_blank: int
+) -> list[str]:
+    """Return what a reader should know of the results, one sentence each."""
+    own = next(stop for stop in stops if stop.is_stored)
+    notes = []
+    if stored.get("predicted", False):
+        notes.append(
+            "These cells were not fitted: they were placed among the clusters of other cells."
+        )
+    elif n_cells != stored["n_cells"]:
+        notes.append(
+            f"These are {n_cells:,} of the {int(stored['n_cells']):,} cells that were fitted. "
+            "Stability and evidence are of the cells here."
+        )
+    if own.level.unassigned is not None and own.level.unassigned.any():
+        n_apart = int(own.level.unassigned.sum())
+        notes.append(
+            f"{n_apart:,} cells ({n_apart / n_cells:.1%}) are unassigned, because they are unlike "
+            "the cells of the fit."
+        )
+    if own.level.n_clusters == 1 < int(stored["n_considered"]):
+        notes.append(
+            "There is one cluster, because no group of cells is separated from the others by a "
+            f"gap. {int(stored['n_considered'])} clusters without such evidence were considered."
+        )
+    if n_blank:
+        notes.append(
+            f"{n_blank:,} cells have no counts in the genes that were used, so their clusters "
+            "mean nothing."
+        )
+    return notes
