@@ -31,7 +31,8 @@ def test_names_survive_reclustering_at_the_same_resolution(clustered):
 
 
 def test_names_survive_a_file_and_a_subset(clustered, tmp_path):
-    renamed(clustered, {"0": "large", "2": "B cells"})
+    of_b = clustered.obs["bgformer"][clustered.obs["cell_type"] == "CD19+ B"].mode()[0]
+    renamed(clustered, {of_b: "B cells"})
     clustered.write_h5ad(tmp_path / "cells.h5ad")
     read = anndata.read_h5ad(tmp_path / "cells.h5ad")
     bgf.tl.recluster(read)
