@@ -31,7 +31,7 @@ setup: .Rlib/complete  ## install what is missing: R from Debian, .venv, the R p
 .Rlib/complete: .venv/complete $(R_SOURCES)
 	@tools/setup.sh r-package
 
-.setup/docs .setup/coverage: .setup/%: .venv/complete
+.setup/docs .setup/browser .setup/coverage: .setup/%: .venv/complete
 	@tools/setup.sh $*
 	@touch $@
 
@@ -45,7 +45,7 @@ picture: demo  ## renew the picture of the demo that the README shows
 	@.venv/bin/python -c 'from PIL import Image; picture = Image.open("demo/output/umap.png").convert("RGB"); \
 		picture.resize((1200, 460)).quantize(256, method=1).save("docs/images/demo-umap.png", optimize=True)'
 
-test: setup  ## run all tests, Python's and R's
+test: setup .setup/browser  ## run all tests, Python's and R's
 	@tools/test.sh
 
 campaign: setup  ## try 2,000 odd inputs, 200 kills, 100 full disks and 300 inputs from R, or CASES=500 SEED=1
@@ -56,7 +56,7 @@ dependencies: setup  ## test Python with the oldest and with the newest dependen
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && tools/dependencies.sh lowest "$$work/lowest" \
 		&& tools/dependencies.sh newest "$$work/newest"
 
-coverage: setup .setup/coverage  ## how much of the Python and the R code the tests run; fails below 90 % and 85 %
+coverage: setup .setup/browser .setup/coverage  ## how much of the Python and the R code the tests run; fails below 90 % and 85 %
 	@.venv/bin/python -m pytest -q --cov --cov-report=term-missing:skip-covered
 	@Rscript tools/coverage.R
 

@@ -129,4 +129,6 @@ if (has_labels) {
   print(c(table(cells$bgformer_clusters)))
 }
 cat(sprintf("Time for RunBGFormer(): %.1f s\n", seconds))
+report <- BGFormerReport(cells, "demo/output/report.html")
 cat("Figures:", pictures, sep = "\n  ")
+cat("\nReport, for a browser:", report, sep = "\n  ")

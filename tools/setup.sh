@@ -6,6 +6,7 @@
 #                       code is not run
 #   setup.sh vignettes  the same with vignettes whose code is run
 #   setup.sh docs       what `make docs` needs besides, from Debian and into .venv
+#   setup.sh browser    what the tests of the report need besides: Chromium from Debian, Playwright
 #   setup.sh coverage   what `make coverage` needs besides, likewise
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,6 +23,8 @@ DEBIAN_PACKAGES=(
   gcc libc6-dev libpcre2-dev liblzma-dev libbz2-dev zlib1g-dev libtirpc-dev libicu-dev libblas-dev
   python3-dev python3-venv
 )
+
+BROWSER_PACKAGE=
 
 say() { printf 'bgformer set-up: %s\n' "$*" >&2; }
 die() {
@@ -59,6 +62,7 @@ PY
     echo "Python 3.11"
   fi
   command -v pandoc >/dev/null || echo "pandoc"
+  [ -z "$BROWSER_PACKAGE" ] || command -v "$BROWSER_PACKAGE" google-chrome >/dev/null || echo "Chromium"
   if ! command -v Rscript >/dev/null; then
     echo "R"
     return
@@ -159,10 +163,15 @@ case "${1:-}" in
     install_system
     install_group docs
     ;;
+  browser)
+    BROWSER_PACKAGE=chromium DEBIAN_PACKAGES+=(chromium)
+    install_system
+    install_group browser
+    ;;
   coverage)
     R_PACKAGES+=(covr) DEBIAN_PACKAGES+=(r-cran-covr)
     install_system
     install_group coverage
     ;;
-  *) die "usage: tools/setup.sh system|python|r-package|vignettes|docs|coverage" ;;
+  *) die "usage: tools/setup.sh system|python|r-package|vignettes|docs|browser|coverage" ;;
 esac

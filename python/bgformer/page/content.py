@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from bgformer.graph.anchor_graph import ONE_TYPE
@@ -16,7 +17,7 @@ from bgformer.page.summary import calls_of, calls_of_stop, facts_of, notes_of
 from bgformer.store.reading import results
 from bgformer.store.results import confidence_name, umap_name, weights_name
 from bgformer.tl.marker_genes import table_of, tests_in
-from bgformer.tl.profiling import read_profiles
+from bgformer.tl.profiling import profiles_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,11 +45,7 @@ def content_of(
     rows = _drawn(adata.n_obs, int(stored["seed"]))
     layer = stored["params"].get("layer")
     genes = cells.var_names
-    marked = [dict[str, Any]() for _ in stops]
-    for stop, of in zip(stops, marked, strict=True):
-        if stop.is_stored and stop.level.n_clusters > 1:
-            profiles = read_profiles(cells, key, layer)
-            of |= table_of(profiles, tests_in(profiles), _GENES_EACH)
+    marked = [_markers(cells, stop, layer) if stop.is_stored else {} for stop in stops]
     wanted = _genes_shown(marked, len(rows))
     most, expression = expression_of(cells, layer, wanted, rows)
     names, left_out = drawable(adata.obs.drop(columns=_own_columns(adata, key)))
@@ -88,6 +85,17 @@ def content_of(
     arrays |= {f"column{i}": of for i, of in enumerate(values)}
     arrays |= _anchors(adata, key, stops, arrays)
     return content, arrays
+
+
+def _markers(cells: Cells | StoredCells, stop: Stop, layer: str | None) -> dict[str, np.ndarray]:
+    """Return the best genes of the clusters of a stop; nothing if there is a single cluster."""
+    there, codes = np.unique(stop.labels, return_inverse=True)
+    if len(there) == 1:
+        return {}
+    clusters = pd.Categorical.from_codes(codes, list(map(str, there)))
+    profiles = profiles_of(cells, clusters, layer)
+    table = table_of(profiles, tests_in(profiles), _GENES_EACH)
+    return table | {"cluster": there[table["cluster"]]}
 
 
 def _drawn(n_cells: int, seed: int) -> np.ndarray:

@@ -3,9 +3,27 @@
 
 const TEXT = { fontSize: "13px", color: "#1b1f24" };
 
+// A chart is one picture with one label; Plot's labels of its parts have no role to go with them.
+function drawn(options) {
+  const made = libraries.plot(options);
+  for (const part of made.querySelectorAll("[aria-label], [aria-hidden], [aria-description]")) {
+    for (const name of ["aria-label", "aria-hidden", "aria-description"]) part.removeAttribute(name);
+  }
+  const svgs = made.matches("svg") ? [made] : made.querySelectorAll(":scope > svg");
+  for (const svg of svgs) {
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", options.ariaLabel);
+  }
+  return made;
+}
+
+const LEAST_SHARE = 0.1;
+
 // The tree: rows of circles, from the coarsest clusters to the finest.
 function treeChart(stops, links, chosen, oneType) {
   const rows = distinctStops(stops, links);
+  // the row with the chosen clusters: its own, or the last one before it, which has the same
+  const current = Math.max(...rows.filter((at) => at <= chosen), rows[0]);
   const places = treePlaces(rows, stops, links);
   const nodes = [];
   const edges = [];
@@ -24,8 +42,8 @@ function treeChart(stops, links, chosen, oneType) {
       });
     }
     if (row === 0) return;
-    for (const [from, to, share, part] of links(rows[row - 1], at)) {
-      if (share < 0.05 && part < 0.05) continue;
+    for (const [from, to, share] of links(rows[row - 1], at)) {
+      if (share < LEAST_SHARE) continue;
       edges.push({
         x1: places[row - 1][from],
         x2: places[row][to],
@@ -37,11 +55,11 @@ function treeChart(stops, links, chosen, oneType) {
   const most = Math.max(...nodes.map((node) => node.cells));
   const widest = Math.max(...rows.map((at) => stops[at].clusters));
   const width = Math.max(420, Math.min(1160, 140 + widest * 44));
-  return libraries.plot({
+  return drawn({
     width,
     height: 70 + rows.length * 46,
-    marginLeft: 74,
-    marginRight: 90,
+    marginLeft: 84,
+    marginRight: 100,
     marginTop: 26,
     marginBottom: 14,
     style: TEXT,
@@ -76,18 +94,19 @@ function treeChart(stops, links, chosen, oneType) {
       libraries.text(nodes, {
         x: "x",
         y: "row",
-        text: "name",
-        dy: -20,
+        text: (node) => (node.name.length > 14 ? `${node.name.slice(0, 13)}…` : node.name),
         fontSize: 11,
-        filter: (node) => node.name.length < 14,
+        fontWeight: 600,
+        fill: "#1b1f24",
+        stroke: "#ffffff",
+        strokeWidth: 3,
       }),
       libraries.text(rows, {
         x: -0.5,
         y: (_, row) => row,
-        text: (at) => stopName(stops[at]),
+        text: (at) => (at === current ? `▸ ${stopName(stops[at])}` : stopName(stops[at])),
         textAnchor: "end",
-        dx: -14,
-        fontWeight: (at) => (at === chosen ? 700 : 400),
+        dx: -22,
       }),
       libraries.text(rows, {
         x: widest - 0.5,
@@ -151,7 +170,7 @@ function dotChart(dots, clusters, genes, ramp) {
   const longest = Math.max(...genes.map((gene) => gene.length), 1);
   const name = Math.max(...clusters.map((cluster) => cluster.length), 1);
   const marginTop = 20 + longest * 7;
-  return libraries.plot({
+  return drawn({
     width: Math.max(420, 90 + name * 7 + genes.length * 19),
     height: marginTop + 30 + clusters.length * 22,
     marginTop,
@@ -161,7 +180,7 @@ function dotChart(dots, clusters, genes, ramp) {
     x: { domain: genes, axis: "top", tickRotate: -90, label: null },
     y: { domain: clusters, label: null },
     r: { range: [0, 9], domain: [0, 1] },
-    color: { range: [ramp[0], ramp[ramp.length - 1]], interpolate: "rgb", label: "mean", legend: false },
+    color: { interpolate: (t) => ramp[Math.round(t * (ramp.length - 1))] },
     marks: [
       libraries.gridX({ strokeOpacity: 0.06 }),
       libraries.dot(dots, {
@@ -181,7 +200,7 @@ function dotChart(dots, clusters, genes, ramp) {
 // Quantiles of the confidence in each cluster.
 function confidenceChart(rows) {
   const name = Math.max(...rows.map((row) => row.name.length), 1);
-  return libraries.plot({
+  return drawn({
     width: 720,
     height: 60 + rows.length * 26,
     marginLeft: 30 + Math.min(name, 30) * 7,
@@ -220,7 +239,7 @@ function confidenceChart(rows) {
 // Shares of groups in each cluster, as bars that add up to 1.
 function compositionChart(parts, clusters, groups, colours) {
   const name = Math.max(...clusters.map((cluster) => cluster.length), 1);
-  return libraries.plot({
+  return drawn({
     width: 720,
     height: 60 + clusters.length * 26,
     marginLeft: 30 + Math.min(name, 30) * 7,
@@ -246,7 +265,7 @@ function compositionChart(parts, clusters, groups, colours) {
 function trainingChart(history) {
   const steps = history.step || history.loss.map((_, step) => step + 1);
   const points = steps.map((step, i) => ({ step, loss: history.loss[i] }));
-  return libraries.plot({
+  return drawn({
     width: 720,
     height: 260,
     marginLeft: 56,
@@ -259,7 +278,7 @@ function trainingChart(history) {
 }
 
 function anchorChart(anchors) {
-  return libraries.plot({
+  return drawn({
     width: 720,
     height: 520,
     style: TEXT,

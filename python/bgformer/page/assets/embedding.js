@@ -2,6 +2,7 @@
 // The cells in their UMAP, drawn with WebGL by regl-scatterplot.
 
 const HOVERED = "#000000";
+const MANY = 50000;
 const KEY_STEP = 0.1;
 
 function makeEmbedding(canvas, xs, ys, onHover) {
@@ -12,6 +13,7 @@ function makeEmbedding(canvas, xs, ys, onHover) {
   const [midX, midY] = [middle(xs), middle(ys)];
   const x = Float32Array.from(xs, (value) => (1.9 * (value - midX)) / largest);
   const y = Float32Array.from(ys, (value) => (1.9 * (value - midY)) / largest);
+  const isLarge = n > MANY;
   const size = Math.min(7, Math.max(1.5, 600 / Math.sqrt(n)));
   const plot = libraries.createScatterplot({
     canvas,
@@ -21,12 +23,13 @@ function makeEmbedding(canvas, xs, ys, onHover) {
     pointSize: size,
     pointSizeSelected: 2,
     pointColorHover: HOVERED,
-    opacity: n > 20000 ? 0.7 : 0.9,
+    opacity: isLarge ? 1 : 0.9,
     lassoOnLongPress: false,
     lassoInitiator: false,
     mouseMode: "panZoom",
-    keyMap: {},
+    actionKeyMap: {},
     aspectRatio: 1,
+    performanceMode: isLarge, // squares, which a computer without a graphics card draws faster
     spatialIndexUseWorker: false,
     colorBy: "valueA",
   });
