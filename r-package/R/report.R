@@ -40,7 +40,8 @@ BGFormerReport.Seurat <- function(object, file, assay = NULL, layer = "counts", 
   if (is.null(assay) && is_ours(earlier)) {
     assay <- earlier$assay
   }
-  write_report(object, counts_of_seurat(object, assay, layer, verbose = FALSE), file)
+  found <- counts_of_seurat(object, assay, layer, verbose = FALSE)
+  write_report(object, found, file)
 }
 
 #' @rdname BGFormerReport
@@ -50,7 +51,8 @@ BGFormerReport.SingleCellExperiment <- function(object, file, assay = NULL, laye
   need_single_cell_experiment()
   check_dots(...)
   check_name(file, "file", "the name of one file")
-  write_report(object, counts_of_sce(object, assay, layer), file)
+  found <- counts_of_sce(object, assay, layer)
+  write_report(object, found, file)
 }
 
 #' @export

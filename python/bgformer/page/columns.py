@@ -68,10 +68,7 @@ def _is_drawable(column: pd.Series) -> bool:
     """Tell whether a column holds numbers, or no more than `MOST_GROUPS` groups."""
     if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != bool:
         return not pd.api.types.is_complex_dtype(column.dtype)
-    return isinstance(column.dtype, pd.CategoricalDtype) or (
-        (column.dtype == bool or column.nunique() <= MOST_GROUPS)
-        and column.nunique() <= MOST_GROUPS
-    )
+    return bool(column.nunique() <= MOST_GROUPS)
 
 
 def _colours(adata: AnnData, name: str, column: pd.Series, called: list[str]) -> list[str]:

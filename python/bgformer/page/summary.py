@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bgformer.page.stops import Stop
 
 _IN_R = {"n_clusters": "n.clusters", "batch_key": "batch.var", "seed": "seed.use"}
-_SEED_OF_R = 42
 
 
 def calls_of(stored: Mapping[str, Any], key: str) -> dict[str, str]:
