@@ -41,9 +41,10 @@ vignettes: setup  ## run the vignettes, so that vignette() shows results in .Rli
 demo: setup  ## cluster 700 blood cells from R, or your own: make demo DATA=cells.h5ad [LABELS=column]
 	@Rscript demo/demo.R $(if $(DATA),"$(DATA)") $(if $(LABELS),"$(LABELS)")
 
-picture: demo  ## renew the picture of the demo that the README shows
+picture: demo .setup/browser  ## renew the pictures of the demo and of its report that the README shows
 	@.venv/bin/python -c 'from PIL import Image; picture = Image.open("demo/output/umap.png").convert("RGB"); \
 		picture.resize((1200, 460)).quantize(256, method=1).save("docs/images/demo-umap.png", optimize=True)'
+	@.venv/bin/python tools/screenshot.py demo/output/report.html docs/images/report.png
 
 test: setup .setup/browser  ## run all tests, Python's and R's
 	@tools/test.sh

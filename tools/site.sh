@@ -27,6 +27,17 @@ echo 'c.IPKernelApp.log_level = "ERROR"' >"$IPYTHONDIR/profile_default/ipython_k
 rm -rf docs/python/generated
 .venv/bin/python -m sphinx -q -W --keep-going -d "$work/doctrees" docs/python "$work/python"
 mv "$work/python" "$work/site/python"
+PYTHONPATH=demo .venv/bin/python - "$work/site/report.html" <<'PY'
+import sys
+
+from pbmc700 import load_pbmc700
+
+import bgformer as bgf
+
+cells = load_pbmc700()
+bgf.tl.cluster(cells, verbose=False)
+bgf.report(cells, sys.argv[1])
+PY
 rm -rf "$1"
 mkdir -p "$(dirname "$1")"
 mv "$work/site" "$1"

@@ -68,7 +68,10 @@ def _is_drawable(column: pd.Series) -> bool:
     """Tell whether a column holds numbers, or no more than `MOST_GROUPS` groups."""
     if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != bool:
         return not pd.api.types.is_complex_dtype(column.dtype)
-    return bool(column.nunique() <= MOST_GROUPS)
+    try:
+        return bool(column.nunique() <= MOST_GROUPS)
+    except TypeError:  # lists and the like are no groups
+        return False
 
 
 def _colours(adata: AnnData, name: str, column: pd.Series, called: list[str]) -> list[str]:
@@ -91,7 +94,8 @@ def _colours(adata: AnnData, name: str, column: pd.Series, called: list[str]) ->
 def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return numbers as steps from 0 (`low`) to 255 (`high`), uint8; missing ones are 0."""
     width = (high - low) or 1.0
-    return np.nan_to_num((values - low) / width * _STEPS, posinf=_STEPS).round().astype(np.uint8)
+    steps = np.nan_to_num((values - low) / width * _STEPS)
+    return np.asarray(np.clip(steps, 0, _STEPS).round().astype(np.uint8))
 
 
 def expression_of(
