@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bgformer.data.counts import log_normalised, with_size_factors
+from bgformer.data.counts import log_normalised, rows_of_values, with_size_factors
 from bgformer.data.scaling import LOG_TOTAL
 from bgformer.data.source import source_of
 from bgformer.page.stops import finite
@@ -99,8 +99,12 @@ def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def expression_of(
-    cells: Cells | StoredCells, layer: str | None, genes: np.ndarray, rows: np.ndarray
-) -> tuple[list[float], np.ndarray]:
+    cells: Cells | StoredCells,
+    layer: str | None,
+    genes: np.ndarray,
+    rows: np.ndarray,
+    used: np.ndarray,
+) -> tuple[list[float], np.ndarray, int]:
     """Return the largest value of some genes, and their values in some cells on a scale to it.
 
     A value is log(1 + counts), with the counts of each cell scaled to a total of 10,000.
@@ -113,14 +117,19 @@ def expression_of(
         Numbers of the genes, shape (g,).
     rows
         Numbers of the cells, ascending, shape (s,).
+    used
+        True for the genes that the clusters are made from.
 
     Returns
     -------
-    The largest values, and g x s uint8.
+    The largest values, g x s uint8, and the number of cells that have no counts in `used`.
     """
     source = source_of(cells, layer, min_cells=1)
     found = np.zeros((len(genes), len(rows)), dtype=np.float32)
+    n_blank = 0
     for start, counts in source.blocks():
+        seen = np.unique(rows_of_values(counts)[used[counts.indices]])
+        n_blank += counts.shape[0] - len(seen)
         first, last = np.searchsorted(rows, [start, start + counts.shape[0]])
         if first == last:
             continue
@@ -131,4 +140,4 @@ def expression_of(
     steps = [scaled(values, 0, high) for values, high in zip(found, most, strict=True)]
     is_seen = found > 0
     steps = [np.maximum(of, seen) for of, seen in zip(steps, is_seen, strict=True)]
-    return [float(finite(high) or 0) for high in most], np.array(steps, dtype=np.uint8)
+    return [float(finite(high) or 0) for high in most], np.array(steps, dtype=np.uint8), n_blank

@@ -47,14 +47,15 @@ def content_of(
     genes = cells.var_names
     marked = [_markers(cells, stop, layer) if stop.is_stored else {} for stop in stops]
     wanted = _genes_shown(marked, len(rows))
-    most, expression = expression_of(cells, layer, wanted, rows)
+    used = np.isin(genes, stored["genes"])
+    most, expression, n_blank = expression_of(cells, layer, wanted, rows, used)
     names, left_out = drawable(adata.obs.drop(columns=_own_columns(adata, key)))
     columns, values = encoded(adata, names, rows)
     content = {
         "title": _title(cells),
         "key": key,
         "facts": facts_of(stored, adata.n_obs, cells.n_vars),
-        "notes": notes_of(stops, stored, adata.n_obs, 0),
+        "notes": notes_of(stops, stored, adata.n_obs, n_blank),
         "calls": calls_of(stored, key),
         "n_cells": adata.n_obs,
         "cells": list(map(str, adata.obs_names[rows])),

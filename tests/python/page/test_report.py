@@ -138,6 +138,22 @@ def test_a_subset_and_a_sample(clustered, report, monkeypatch):
     )
 
 
+def test_cells_without_counts_in_the_genes_are_noted(clustered, report):
+    counts = clustered.X.tolil()
+    counts[:3] = 0
+    counts = counts.tocsr()
+    other = anndata.AnnData(np.ones((700, 1), dtype=np.float32), var=pd.DataFrame(index=["other"]))
+    other.obs_names = clustered.obs_names
+    clustered.X = counts
+    both = anndata.concat([clustered, other], axis=1)
+    both.X = both.X.tocsr() if hasattr(both.X, "tocsr") else both.X
+    for place in ("obs", "obsm", "uns"):
+        setattr(both, place, getattr(clustered, place))
+    bgf.report(both, report)
+    said, _ = unpacked(report)
+    assert any(note.startswith("3 cells have no counts") for note in said["notes"])
+
+
 def test_the_same_results_give_the_same_file_and_a_small_one(clustered, report):
     del clustered.obsm["X_bgformer_umap"]
     before = set(clustered.obs), set(clustered.uns)
