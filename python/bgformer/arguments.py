@@ -43,6 +43,18 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def resolutions_in(given: Any) -> list[float]:
+    """Return resolutions in ascending order, or raise InputError."""
+    if not is_several(given):
+        raise wrong("resolutions", given, "a list of numbers above 0")
+    wanted = sorted(positive("resolution", one) for one in given)
+    if not wanted:
+        raise InputError(
+            "no-resolution", "{name[resolutions]} is empty; give at least one resolution."
+        )
+    return wanted
+
+
 def weight(name: str, value: Any) -> float:
     """Return a finite number of at least 0, or raise InputError."""
     if not _is_number(value) or not 0 <= value < _LARGEST:

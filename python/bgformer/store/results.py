@@ -152,12 +152,17 @@ def store_clusters(
 ) -> None:
     """Put other clusters in the place of those of stored results; see `columns`."""
     stored = adata.uns[key]
-    held_out = Profiles(**stored["profiles"])
-    if adata.n_obs < stored["n_cells"]:
-        held_out = of_some(held_out, sparse.csr_matrix(adata.obsm[weights_name(key)]))
-    table = evidence(found, held_out, np.asarray(stored["genes"]))
+    table = evidence(found, held_out_of(adata, key, stored), np.asarray(stored["genes"]))
     stored.update(described_clusters(found, table))  # names are the user's own from now on
     label(adata, key, found, looks, called)
+
+
+def held_out_of(adata: AnnData, key: str, stored: Mapping[str, Any]) -> Profiles:
+    """Return the held-out counts that evidence for clusters of these cells is computed from."""
+    held_out = Profiles(**stored["profiles"])
+    if adata.n_obs < stored["n_cells"]:
+        return of_some(held_out, sparse.csr_matrix(adata.obsm[weights_name(key)]))
+    return held_out
 
 
 def label(

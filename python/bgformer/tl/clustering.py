@@ -35,6 +35,7 @@ from bgformer.store.results import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from anndata import AnnData
@@ -250,7 +251,7 @@ def recluster(
             n_clusters if isinstance(n_clusters, int) else None,
             seed=int(stored["seed"]),
             min_cells=int(stored["params"]["min_cells"]),
-            links=_links_of_all(adata, stored),
+            links=links_of_all(adata, stored),
         )
     warn_of_one(found)
     mass = np.asarray(weights.sum(axis=0)).ravel()
@@ -266,6 +267,6 @@ def recluster(
     return adata if copy else None
 
 
-def _links_of_all(adata: AnnData, stored: dict[str, Any]) -> sparse.csr_matrix | None:
+def links_of_all(adata: AnnData, stored: Mapping[str, Any]) -> sparse.csr_matrix | None:
     """Return the stored links between anchors, or None if `adata` is a subset of the cells."""
     return sparse.csr_matrix(stored["links"]) if adata.n_obs == stored["n_cells"] else None

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from scipy import sparse
 
-from bgformer.arguments import is_several, positive, whole, wrong
+from bgformer.arguments import resolutions_in, whole
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
-from bgformer.messages import InputError
 from bgformer.pipeline.refits import fitted_to_half
 from bgformer.runtime.threads import one_thread
 from bgformer.store.reading import results
@@ -70,13 +69,7 @@ def resolutions(
         not above 0, or if the counts for retraining cannot be used.
     """
     stored = results(adata, key_added)
-    if not is_several(resolutions):
-        raise wrong("resolutions", resolutions, "a list of numbers above 0")
-    wanted = sorted(positive("resolution", one) for one in resolutions)
-    if not wanted:
-        raise InputError(
-            "no-resolution", "{name[resolutions]} is empty; give at least one resolution."
-        )
+    wanted = resolutions_in(resolutions)
     weights = sparse.csr_matrix(adata.obsm[weights_name(key_added)])
     others = [
         fitted_to_half(adata, stored["params"], draw)
