@@ -1,6 +1,7 @@
 """Functions on AnnData in scanpy's style: results go into obs, obsm and uns."""
 
 from bgformer.store.reading import results
+from bgformer.tl.cluster_tree import tree
 from bgformer.tl.clustering import cluster, recluster
 from bgformer.tl.marker_genes import markers
 from bgformer.tl.prediction import model, predict
@@ -18,6 +19,7 @@ __all__ = [
     "resolutions",
     "results",
     "subcluster",
+    "tree",
 ]
 
 
