@@ -27,7 +27,9 @@ from outcomes import (
 )
 from values import CALLS, ODD, PLACES, WITHOUT_END
 
-_FIGURES = {"pl.embedding": 3, "pl.markers": 2, "pl.evidence": 2, "pl.resolution": 2}
+_FIGURES = {
+    "pl.embedding": 3, "pl.markers": 2, "pl.evidence": 2, "pl.resolution": 2, "pl.tree": 2,
+}  # fmt: skip
 
 
 def cases() -> st.SearchStrategy:
@@ -162,6 +164,15 @@ def _resolutions(given: dict[str, Any], folder: Path) -> None:
     require(wanted is None or len(table) == len(list(wanted)), "not one row per resolution")
 
 
+def _tree(given: dict[str, Any], folder: Path) -> None:
+    import bgformer as bgf
+
+    nodes, edges = bgf.tl.tree(**given)
+    check_probabilities(edges["share"])
+    n_cells = nodes.groupby("resolution")["n_cells"].sum()
+    require(bool((n_cells == given["adata"].n_obs).all()), "not all cells at each resolution")
+
+
 def _markers(given: dict[str, Any], folder: Path) -> None:
     import bgformer as bgf
 
@@ -270,6 +281,7 @@ _CHECKS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "tl.cluster": _cluster,
     "tl.recluster": _recluster,
     "tl.resolutions": _resolutions,
+    "tl.tree": _tree,
     "tl.markers": _markers,
     "tl.profiles": _profiles,
     "fit": _fit,
@@ -280,7 +292,7 @@ _CHECKS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "save": _save,
     "load": _load,
     **{f"pl.{name}": _plot(name) for name in ("embedding", "markers", "evidence")},
-    **{f"pl.{name}": _plot(name) for name in ("resolution", "training")},
+    **{f"pl.{name}": _plot(name) for name in ("resolution", "tree", "training")},
 }
 
 

@@ -55,6 +55,11 @@ CALLS: dict[str, dict[str, tuple]] = {
         "n_fits": (0, 1),
         "key_added": ("bgformer",),
     },
+    "tl.tree": {
+        "adata": (),
+        "resolutions": ([0.5, 1], (2,), np.array([0.3, 3])),
+        "key_added": ("bgformer",),
+    },
     "tl.markers": {
         "adata": (),
         "cluster_name": ("bgformer", "type", "batch"),
@@ -98,6 +103,12 @@ CALLS: dict[str, dict[str, tuple]] = {
     "pl.resolution": {
         "adata": (),
         "resolutions": ([0.5, 1],),
+        "key_added": ("bgformer",),
+        **_DRAWN,
+    },
+    "pl.tree": {
+        "adata": (),
+        "resolutions": ([0.5, 1], [3, 0.2, 3]),
         "key_added": ("bgformer",),
         **_DRAWN,
     },

@@ -5,8 +5,9 @@ from bgformer.pl.curves import resolution, training
 from bgformer.pl.embedding import embedding
 from bgformer.pl.evidence import evidence
 from bgformer.pl.markers import markers
+from bgformer.pl.tree import tree
 
-__all__ = ["embedding", "anchors", "markers", "evidence", "resolution", "training"]
+__all__ = ["embedding", "anchors", "markers", "evidence", "resolution", "tree", "training"]
 
 
 def __dir__() -> list[str]:

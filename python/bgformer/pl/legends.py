@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
 
 MOST_NAMES = 30
 """Maximum number of names that are written onto the cells."""
@@ -74,9 +75,13 @@ def write_legend(
         handletextpad=0.2,
         columnspacing=0.8,
     )
+    make_room(axis, legend)
+
+
+def make_room(axis: Axes, legend: Legend) -> None:
+    """Make a panel narrower by the legend beside it, unless a layout engine does so."""
     figure = axis.figure.figure
     if figure.get_layout_engine() is None:
-        # no one else makes room
         width = legend.get_window_extent().width / figure.bbox.width
         box = axis.get_position()
         axis.set_position((box.x0, box.y0, max(box.width - width, box.width / 3), box.height))

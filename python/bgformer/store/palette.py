@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bgformer.graph.continuity import heirs
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
+
+    from bgformer.graph.levels import Level
 
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8700FF", "#870F1E",
@@ -28,7 +32,9 @@ def colours(n: int) -> list[str]:
     return [PALETTE[cluster % len(PALETTE)] for cluster in range(n)]
 
 
-def kept_colours(before: Sequence[str], heir_of: np.ndarray) -> list[str]:
+def kept_colours(
+    before: Sequence[str], heir_of: np.ndarray, elsewhere: Sequence[str] = ()
+) -> list[str]:
     """Return a colour for each cluster: that of the earlier cluster it is heir of, or a new one.
 
     Parameters
@@ -37,8 +43,45 @@ def kept_colours(before: Sequence[str], heir_of: np.ndarray) -> list[str]:
         Colours of the earlier clusters.
     heir_of
         For each cluster, the earlier one whose colour it takes, or -1; see `graph.continuity`.
+    elsewhere
+        Colours that new ones should differ from, if there are enough.
     """
-    return _filled(["" if earlier < 0 else before[earlier] for earlier in heir_of])
+    found = ["" if earlier < 0 else before[earlier] for earlier in heir_of]
+    return _filled(found, elsewhere)
+
+
+def colours_at_levels(
+    colours: Sequence[str], clusters: np.ndarray, levels: Sequence[Level], mass: np.ndarray
+) -> list[str]:
+    """Return a colour for each cluster of each level, in the order of `graph.tree.Tree.nodes`.
+
+    Clusters pass on their colours, from the level whose number of clusters is nearest to that of
+    `clusters`. On both sides of it, a colour goes to the largest part of a cluster at the next
+    level.
+
+    Parameters
+    ----------
+    colours, clusters
+        Colours of some clusters, and the cluster of each anchor, shape (m,).
+    levels
+        Other clusterings of the same anchors, in ascending order of the resolution.
+    mass
+        As in `graph.continuity.heirs`.
+    """
+    start = min(range(len(levels)), key=lambda i: abs(levels[i].n_clusters - len(colours)))
+    found: dict[int, list[str]] = {}
+
+    def inherit(at: int, before: np.ndarray, given: Sequence[str]) -> None:
+        now = levels[at].anchor_clusters
+        elsewhere = [colour for own in found.values() for colour in own]
+        found[at] = kept_colours(given, heirs(before, now, mass), elsewhere)
+
+    inherit(start, clusters, colours)
+    for at in range(start + 1, len(levels)):
+        inherit(at, levels[at - 1].anchor_clusters, found[at - 1])
+    for at in range(start - 1, -1, -1):
+        inherit(at, levels[at + 1].anchor_clusters, found[at + 1])
+    return [colour for at in range(len(levels)) for colour in found[at]]
 
 
 def added_colours(given: Mapping[str, str], names: Sequence[str]) -> list[str]:
@@ -46,11 +89,9 @@ def added_colours(given: Mapping[str, str], names: Sequence[str]) -> list[str]:
     return _filled([given.get(name, "") for name in names])
 
 
-def _filled(found: list[str]) -> list[str]:
+def _filled(found: list[str], elsewhere: Sequence[str] = ()) -> list[str]:
     """Return colours with new ones in the place of those that are missing."""
-    times = {colour: found.count(colour) for colour in PALETTE}
     for cluster, colour in enumerate(found):
-        if not colour:
-            found[cluster] = min(PALETTE, key=times.__getitem__)  # the first of those used least
-            times[found[cluster]] += 1
+        if not colour:  # the first of those used least
+            found[cluster] = min(PALETTE, key=lambda c: (found.count(c), elsewhere.count(c)))
     return found

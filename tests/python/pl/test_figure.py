@@ -32,6 +32,7 @@ def test_axes_of_a_subfigure_are_saved_with_the_whole_figure(clustered, tmp_path
         bgf.pl.embedding,
         bgf.pl.training,
         bgf.pl.resolution,
+        bgf.pl.tree,
         lambda adata, save: bgf.pl.markers(adata, "LYZ", save=save),
     ],
 )
@@ -55,7 +56,9 @@ def test_show_shows_and_returns_nothing(drawn, monkeypatch):
     assert len(shown) == 3
 
 
-@pytest.mark.parametrize("plot", [bgf.pl.embedding, bgf.pl.training, bgf.pl.resolution, lyz])
+@pytest.mark.parametrize(
+    "plot", [bgf.pl.embedding, bgf.pl.training, bgf.pl.resolution, bgf.pl.tree, lyz]
+)
 def test_no_results_yet(cells, unchanged, plot):
     message = r"adata has no results named 'bgformer'; run bgformer.tl.cluster\(adata\) first."
     with unchanged(cells), pytest.raises(ValueError, match=message):
@@ -82,7 +85,9 @@ def test_plots_work_on_results_from_a_file(drawn, tmp_path):
         ({"ax": 5}, "ax is 5; it must be Axes of matplotlib"),
     ],
 )
-@pytest.mark.parametrize("draw", [bgf.pl.embedding, bgf.pl.evidence, bgf.pl.resolution])
+@pytest.mark.parametrize(
+    "draw", [bgf.pl.embedding, bgf.pl.evidence, bgf.pl.resolution, bgf.pl.tree]
+)
 def test_what_cannot_be_drawn_or_saved_is_said_before_anything_is_computed(
     clustered, monkeypatch, draw, asked, message
 ):
