@@ -30,7 +30,7 @@
 #' BGFormerPlot(result)
 #' BGFormerPlot(result, color.by = "confidence") + ggplot2::ggtitle("700 blood cells")
 #' }
-#' @seealso [AnchorPlot()], [ResolutionPlot()], [EvidencePlot()].
+#' @seealso [AnchorPlot()], [ResolutionPlot()], [EvidencePlot()], [ClusterTreePlot()].
 #' @export
 BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reduction = NULL,
                          label = TRUE, pt.size = NULL, ...) {
@@ -161,13 +161,8 @@ anchor_links <- function(weights, anchors) {
 #' @export
 ResolutionPlot <- function(object, resolutions = NULL) {
   check_plot()
-  # checked here, because Python need not be started to refuse what it cannot be given
-  if (!is.null(resolutions) && (!is.numeric(resolutions) || length(resolutions) == 0 ||
-                                  !all(is.finite(resolutions) & resolutions > 0))) {
-    stop_for("resolutions", resolutions, "numbers above 0")
-  }
+  wanted <- wanted_resolutions(resolutions)
   results <- results_in(object, "ResolutionPlot")
-  wanted <- if (!is.null(resolutions)) array(sort(unique(as.numeric(resolutions))))
   answer <- ask_python(function(python) {
     python$resolutions(weights = weights_for_python(results$weights), wanted = wanted,
                        seed = results$seed)
@@ -188,6 +183,19 @@ ResolutionPlot <- function(object, resolutions = NULL) {
     ggplot2::theme_classic(base_size = 12) +
     ggplot2::theme(strip.background = ggplot2::element_blank(), strip.placement = "outside",
                    strip.text = ggplot2::element_text(size = 12))
+}
+
+# As Python takes them; checked here, because Python need not be started to refuse what it cannot be
+# given.
+wanted_resolutions <- function(resolutions) {
+  if (is.null(resolutions)) {
+    return(NULL)
+  }
+  if (!is.numeric(resolutions) || length(resolutions) == 0 ||
+        !all(is.finite(resolutions) & resolutions > 0)) {
+    stop_for("resolutions", resolutions, "numbers above 0")
+  }
+  array(sort(unique(as.numeric(resolutions))))
 }
 
 used_resolution <- function(results, panel) {

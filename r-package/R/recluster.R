@@ -103,10 +103,7 @@ partition <- function(fitted, resolution, n.clusters) {
   answer <- ask_python(function(python) {
     python$recluster(
       weights = weights_for_python(weights), resolution = resolution, n_clusters = n.clusters,
-      seed = fitted$seed, model = fitted$model,
-      before = list(anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
-                    names = array(fitted$names), colours = array(fitted$colours),
-                    unassigned = array(is.na(fitted$labels)))
+      seed = fitted$seed, model = fitted$model, before = before_for_python(fitted)
     )
   })
   fitted$labels <- labels_of(answer)
@@ -122,4 +119,11 @@ partition <- function(fitted, resolution, n.clusters) {
   fitted$n.considered <- answer$n_considered
   fitted$evidence <- as_evidence(answer$evidence)
   fitted
+}
+
+# The present clusters, from which others inherit names and colours.
+before_for_python <- function(fitted) {
+  list(anchor_clusters = array(as.integer(fitted$anchor.clusters) - 1L),
+       names = array(fitted$names), colours = array(fitted$colours),
+       unassigned = array(is.na(fitted$labels)))
 }

@@ -152,9 +152,11 @@ argument_case <- function(made) {
     BGFormerPlot = list(object, c("object", "color.by", "reduction", "label", "pt.size")),
     AnchorPlot = list(object, c("object", "reduction", "label")),
     ResolutionPlot = list(object, c("object", "resolutions")),
-    EvidencePlot = list(object, c("object", "label"))
+    EvidencePlot = list(object, c("object", "label")),
+    ClusterTree = list(object, c("object", "resolutions")),
+    ClusterTreePlot = list(object, c("object", "resolutions"))
   )
-  caller <- sample(names(calls), 1, prob = c(8, 4, 4, 2, 1, 2, 1, 1, 1))
+  caller <- sample(names(calls), 1, prob = c(8, 4, 4, 2, 1, 2, 1, 1, 1, 1, 1))
   argument <- sample(calls[[caller]][[2]], 1)
   at <- sample.int(length(odd), 1)
   given <- list(calls[[caller]][[1]])

@@ -11,7 +11,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from bgformer.graph.tree import Tree
 
-_SMALLEST = 0.45
+SMALLEST = 0.45
 """Diameter of the smallest clusters, as a share of that of the largest."""
 _APART = 0.12
 """Least distance between two clusters, in the same unit."""
@@ -45,7 +45,7 @@ class Drawing(NamedTuple):
 
 def diameters(n_cells: np.ndarray, largest: int) -> np.ndarray:
     """Return the diameters of clusters, relative to that of the largest."""
-    return _SMALLEST + (1 - _SMALLEST) * np.sqrt(n_cells / max(largest, 1))
+    return SMALLEST + (1 - SMALLEST) * np.sqrt(n_cells / max(largest, 1))
 
 
 def layout(tree: Tree) -> Drawing:

@@ -17,7 +17,7 @@ import pandas as pd
 from bgformer.arguments import whole
 from bgformer.graph import communities
 from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
-from bgformer.graph.evidence import Profiles, evidence
+from bgformer.graph.evidence import evidence
 from bgformer.graph.labels import label_shares, vote_for_labels
 from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
@@ -28,12 +28,12 @@ from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.r.answers import answering
 from bgformer.r.memory import cells_in_r
-from bgformer.r.plain import HELD, clusters, looks_of, model_of, results, unpacked, weights_of
+from bgformer.r.plain import clusters, held_in, looks_of, model_of, results, weights_of
 from bgformer.r.report import KEY, as_anndata
 from bgformer.r.resumable import fitted_with_checkpoint
 from bgformer.r.store import CellsFromR
+from bgformer.r.trees import tree as tree
 from bgformer.runtime.threads import one_thread
-from bgformer.store import persistence
 from bgformer.store.looks import warn_of_lost_names
 from bgformer.store.models import write_model
 from bgformer.tl.marker_genes import table_of, tests_in
@@ -220,17 +220,11 @@ def recluster(
     ``anchor_support``, ``resolution``, ``nearest``, ``links``, ``n_considered`` and ``evidence``
     as in `plain.results`.
     """
-    tensors, description = unpacked(model, weights["shape"][1])
-    with persistence.damage_reported(HELD):
-        held_out = Profiles(
-            **{k: v.numpy() for k, v in persistence.section(tensors, "profiles").items()}
-        )
-        genes = np.array(description["genes"], dtype=str)
-        min_cells = description["settings"]["min_cells"]
+    held = held_in(model, weights["shape"][1])
     of_cells = weights_of(weights)
     unassigned = np.atleast_1d(before["unassigned"]).astype(bool)
     found = communities.partition_of_assigned(
-        of_cells, unassigned, resolution, n_clusters, seed, min_cells=min_cells
+        of_cells, unassigned, resolution, n_clusters, seed, min_cells=held.min_cells
     )
     communities.warn_of_one(found)
     looks = looks_of(before)
@@ -240,7 +234,7 @@ def recluster(
         np.asarray(of_cells.sum(axis=0)).ravel(),
     )
     warn_of_lost_names(looks, now)
-    return clusters(found, evidence(found, held_out, genes), now)
+    return clusters(found, evidence(found, held.out, held.genes), now)
 
 
 @answering

@@ -6,7 +6,7 @@ reticulate cannot convert anything else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import torch
 from scipy import sparse
 
 from bgformer._version import __version__
+from bgformer.graph.evidence import Profiles
 from bgformer.runtime.devices import pick_device
 from bgformer.store import persistence
 from bgformer.store.looks import Looks, new_looks
@@ -93,7 +94,7 @@ def clusters(found: Partition, table: pd.DataFrame, looks: Looks | None = None) 
         "links": np.asarray(found.links, dtype=np.float64),
         "n_considered": int(found.n_considered),
         **_new_cells(found),
-        "evidence": {name: _column(table[name]) for name in table},
+        "evidence": columns_of(table),
     }
 
 
@@ -110,6 +111,11 @@ def _new_cells(found: Partition) -> dict[str, Any]:
         for name, values in (("outlier", found.outlier), ("unassigned", found.unassigned))
         if values is not None
     }
+
+
+def columns_of(table: pd.DataFrame) -> dict[str, list[str] | np.ndarray]:
+    """Return a table as plain things."""
+    return {name: _column(table[name]) for name in table}
 
 
 def _column(values: pd.Series) -> list[str] | np.ndarray:
@@ -147,6 +153,26 @@ def unpacked(model: Any, n_anchors: int) -> tuple[dict[str, torch.Tensor], dict[
         if found != n_anchors:
             raise ValueError(f"it has {found} anchors, and what is stored with it {n_anchors}")
     return tensors, description
+
+
+class Held(NamedTuple):
+    """What is needed of a model to cluster again: held-out counts, genes, and a setting."""
+
+    out: Profiles
+    genes: np.ndarray
+    min_cells: int
+
+
+def held_in(model: Any, n_anchors: int) -> Held:
+    """Return what is needed of the model that R holds to cluster its anchors again."""
+    tensors, description = unpacked(model, n_anchors)
+    with persistence.damage_reported(HELD):
+        arrays = persistence.section(tensors, "profiles").items()
+        return Held(
+            Profiles(**{name: array.numpy() for name, array in arrays}),
+            np.array(description["genes"], dtype=str),
+            description["settings"]["min_cells"],
+        )
 
 
 def model_of(fitted: dict[str, Any], device: str = "auto") -> Fitted:

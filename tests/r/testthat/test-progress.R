@@ -33,7 +33,8 @@ test_that("suppressMessages() and verbose = FALSE leave nothing to print", {
       SaveBGFormer(object, folder)
       loaded <- LoadBGFormer(folder)
       pdf(NULL)
-      for (draw in list(BGFormerPlot, AnchorPlot, ResolutionPlot, EvidencePlot)) {
+      for (draw in list(BGFormerPlot, AnchorPlot, ResolutionPlot, EvidencePlot,
+                        ClusterTreePlot)) {
         print(draw(object))
       }
     })

@@ -1,3 +1,16 @@
+# A table as Python wrote it, with columns of the types that they have in R.
+read_table <- function(file) {
+  texts <- c("cluster", "nearest", "markers", "parent", "from", "to")
+  header <- strsplit(readLines(file, n = 1), "\t")[[1]]
+  types <- setNames(rep(NA_character_, length(header)), header)
+  types[intersect(header, texts)] <- "character"
+  types[intersect(header, c("links", "share", "resolution", "resolution_from"))] <- "numeric"
+  table <- utils::read.delim(file, na.strings = "", quote = "", colClasses = types)
+  if ("markers" %in% header) table$markers[is.na(table$markers)] <- ""
+  if ("supported" %in% header) table$supported <- table$supported == "True"
+  table
+}
+
 # What bgformer.tl.cluster says in a Python of its own, of the counts in a file.
 python_says <- function(counts, python) {
   folder <- tempfile("same-")
@@ -21,7 +34,9 @@ python_says <- function(counts, python) {
     "    numpy.savetxt(folder / f'{name}.latent', adata.obsm['X_bgformer'])",
     "    numpy.savetxt(folder / f'{name}.confidence', adata.obs['bgformer_confidence'])",
     "    evidence = adata.uns['bgformer']['evidence']",
-    "    evidence.to_csv(folder / f'{name}.evidence', sep='\\t', index=False)"
+    "    evidence.to_csv(folder / f'{name}.evidence', sep='\\t', index=False)",
+    "    for what, table in bgf.tl.tree(adata)._asdict().items():",
+    "        table.to_csv(folder / f'{name}.{what}', sep='\\t', index=False)"
   ), script)
   status <- system2(python, shQuote(c(script, system.file(
     "python", package = "bgformer"
@@ -32,9 +47,8 @@ python_says <- function(counts, python) {
     list(labels = readLines(read("labels")),
          latent = unname(as.matrix(utils::read.table(read("latent")))),
          confidence = scan(read("confidence"), quiet = TRUE),
-         evidence = utils::read.delim(read("evidence"), na.strings = "", quote = "",
-                                      colClasses = c(cluster = "character", nearest = "character",
-                                                     links = "numeric", markers = "character")))
+         evidence = read_table(read("evidence")), nodes = read_table(read("nodes")),
+         edges = read_table(read("edges")))
   })
 }
 
@@ -47,7 +61,6 @@ test_that("labels, embedding, confidence and evidence are those of Python, batch
     expect_identical(as.character(object$bgformer_clusters), says$labels, info = case)
     expect_lt(max(abs(says$latent - unname(Seurat::Embeddings(object, "bgformer")))), 1e-5)
     expect_lt(max(abs(says$confidence - object$bgformer_confidence)), 1e-5)
-    says$evidence$markers[is.na(says$evidence$markers)] <- ""
     expect_equal(Seurat::Tool(object, "RunBGFormer")$evidence, says$evidence, tolerance = 1e-12,
                  info = case)
   }
@@ -70,5 +83,13 @@ test_that("labels are those of Python from an Assay5, whole and split", {
       object <- run(object, max_steps = 20, batch.var = if (case == "batch") "donor")
       expect_identical(as.character(object$bgformer_clusters), python[[case]]$labels, info = case)
     }
+  }
+})
+
+test_that("the cluster tree is that of Python, for every kind of object", {
+  for (object in list(seurat_object(), sce_object(), counts)) {
+    tree <- ClusterTree(run(object, max_steps = 20))
+    expect_equal(tree$nodes, python$plain$nodes, tolerance = 1e-12, info = class(object))
+    expect_equal(tree$edges, python$plain$edges, tolerance = 1e-12, info = class(object))
   }
 })
