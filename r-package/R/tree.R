@@ -66,7 +66,8 @@ ClusterTreePlot <- function(object, resolutions = NULL) {
   rows$row <- seq_len(nrow(rows)) - 1
   unit <- min(largest_circle, page_width / drawing$width, page_height / nrow(rows))
   nodes <- drawing$nodes
-  used <- rows[rows$lowest <= results$resolution & results$resolution <= rows$highest, ]
+  # none if a number of clusters was asked for: the resolution is NaN then
+  used <- rows[which(rows$lowest <= results$resolution & results$resolution <= rows$highest), ]
   ggplot2::ggplot(nodes, ggplot2::aes(x = .data$x, y = .data$row)) +
     used_row(used, results$n.clusters) + tree_edges(drawing, unit) + tree_nodes(nodes) +
     tree_numbers(nodes, nodes$diameter * unit) +

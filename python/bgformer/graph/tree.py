@@ -12,6 +12,7 @@ import pandas as pd
 
 from bgformer.graph.anchor_graph import ONE_TYPE
 from bgformer.graph.evidence import evidence
+from bgformer.messages import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,18 @@ def tree(found: Sequence[Level], held_out: Profiles, genes: np.ndarray) -> Tree:
         Clusters of the same cells, in ascending order of the resolution; see `graph.levels`.
     held_out, genes
         As in `graph.evidence.evidence`.
+
+    Raises
+    ------
+    InputError
+        If all cells are unassigned.
     """
+    if not any(level.n_cells.any() for level in found):
+        raise InputError(
+            "no-cells-of-clusters",
+            "none of the {n_cells} cells is in a cluster; give cells of clusters.",
+            n_cells=len(found[0].labels),
+        )
     nodes, edges = [], []
     before: Level | None = None
     for level in found:

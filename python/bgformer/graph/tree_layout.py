@@ -45,7 +45,7 @@ class Drawing(NamedTuple):
 
 def diameters(n_cells: np.ndarray, largest: int) -> np.ndarray:
     """Return the diameters of clusters, relative to that of the largest."""
-    return SMALLEST + (1 - SMALLEST) * np.sqrt(n_cells / max(largest, 1))
+    return SMALLEST + (1 - SMALLEST) * np.sqrt(n_cells / largest)
 
 
 def layout(tree: Tree) -> Drawing:

@@ -98,8 +98,8 @@ def tree(
     Raises
     ------
     ValueError
-        If `adata` has no results named `key_added`, or if `resolutions` is empty or one of them is
-        not above 0.
+        If `adata` has no results named `key_added`, if all of its cells are unassigned, or if
+        `resolutions` is empty or one of them is not above 0.
     FileNotFoundError
         If the folder of `save` does not exist.
     """
@@ -134,7 +134,7 @@ def _draw_edges(axis: Axes, drawn: Drawing) -> LineCollection:
     start[:, 1] -= 1
     supported = drawn.nodes.set_index(["row", "cluster"])["supported"]
     own = [supported[row, to] for row, to in zip(edges["row"], edges["to"], strict=True)]
-    most = max(int(drawn.nodes["n_cells"].max()), 1)
+    most = int(drawn.nodes["n_cells"].max())
     lines = LineCollection(
         np.stack([start, end], axis=1),
         colors=[_grey(share) for share in edges["share"]],
@@ -198,7 +198,7 @@ def _write_rows(axis: Axes, drawn: Drawing) -> None:
 
 def _explain(axis: Axes, drawn: Drawing, stored: Mapping[str, Any]) -> dict[int, Line2D]:
     """Write the legend beside the axes; return the circles in it by their number of cells."""
-    most = max(int(drawn.nodes["n_cells"].max()), 1)
+    most = int(drawn.nodes["n_cells"].max())
     numbers = [int(n) for n in MaxNLocator(3, integer=True).tick_values(0, most) if 0 < n <= most]
     said = [f"{n:,} cells" for n in numbers]
     handles: list[Any] = [Line2D([], [], color="0.5", marker="o", linestyle="") for _ in numbers]

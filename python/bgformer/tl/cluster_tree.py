@@ -75,8 +75,8 @@ def tree(
     Raises
     ------
     ValueError
-        If `adata` has no results named `key_added`, or if `resolutions` is empty or one of them is
-        not above 0.
+        If `adata` has no results named `key_added`, if all of its cells are unassigned, or if
+        `resolutions` is empty or one of them is not above 0.
 
     Examples
     --------

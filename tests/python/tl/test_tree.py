@@ -87,11 +87,13 @@ def test_unassigned_cells_are_in_no_cluster(predicted):
     pd.testing.assert_frame_equal(at(nodes, 3)[list(table)], table)
 
 
-def test_of_unassigned_cells_alone_there_is_no_tree_to_see(predicted):
+def test_of_unassigned_cells_alone_there_is_no_tree(predicted):
     apart = predicted[predicted.obs["bgformer"] == "unassigned"].copy()
-    nodes, edges = bgf.tl.tree(apart, [0.5, 3])
-    assert nodes["n_cells"].sum() == 0
-    assert len(edges) == 0
+    message = f"none of the {apart.n_obs} cells is in a cluster"
+    with pytest.raises(ValueError, match=message):
+        bgf.tl.tree(apart, [0.5, 3])
+    with pytest.raises(ValueError, match=message):
+        bgf.pl.tree(apart)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ test_that("unassigned cells are in no cluster", {
   expect_identical(as.vector(tapply(tree$nodes$n_cells, tree$nodes$resolution, sum)),
                    rep(assigned, 2))
   draw(ClusterTreePlot(predicted))
+  object <- suppressWarnings(PredictBGFormer(seurat_object(blood$counts[, new]), reference,
+                                             verbose = FALSE))
+  apart <- object[, object$bgformer_clusters == "unassigned"]
+  expect_match(error_of(ClusterTree(apart)),
+               paste("none of the", ncol(apart), "cells is in a cluster"))
 })
 
 test_that("each cluster is a circle in the row of its resolution, hollow without evidence", {
@@ -87,8 +92,11 @@ test_that("clusters have the colours that they have in the object, and their row
   here <- nodes[nodes$resolution == 1, ]
   expect_identical(here$colour, results$colours)
   expect_equal(unique(layer_of(plot, "GeomRect")$ymin), -(here$row[1] - 0.5))
-  other <- ClusterTreePlot(object, resolutions = c(2, 3))
-  expect_false(any(vapply(other$layers, function(l) inherits(l$geom, "GeomRect"), logical(1))))
+  numbered <- ReclusterBGFormer(object, n.clusters = 4) # has no resolution
+  for (other in list(ClusterTreePlot(object, resolutions = c(2, 3)), ClusterTreePlot(numbered))) {
+    expect_false(any(vapply(other$layers, function(l) inherits(l$geom, "GeomRect"), logical(1))))
+    draw(other)
+  }
 })
 
 test_that("bad input is refused in one sentence", {
