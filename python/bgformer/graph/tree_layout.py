@@ -82,7 +82,8 @@ def _rows(tree: Tree) -> pd.DataFrame:
     resolution = pd.Series(first.index, index=first.index)
     bounds = resolution.groupby(changed.cumsum() - 1).agg(["min", "max"])
     bounds.columns = ["lowest", "highest"]
-    label = [f"{a:g}" if a == b else f"{a:g}–{b:g}" for a, b in bounds.to_numpy()]
+    # R's pdf() has no other dash in its default encoding
+    label = [f"{a:g}" if a == b else f"{a:g}-{b:g}" for a, b in bounds.to_numpy()]
     n_clusters = first[bounds["lowest"]].to_numpy()
     return bounds.assign(label=label, n_clusters=n_clusters, row=np.arange(len(bounds)))
 

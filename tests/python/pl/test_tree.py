@@ -43,7 +43,7 @@ def test_each_cluster_is_a_circle_in_the_row_of_its_resolution(clustered, unchan
     order = np.argsort(nodes["n_cells"].to_numpy(), kind="stable")
     assert (np.diff(diameters[order]) >= 0).all()
     left = [label.get_text() for label in axis.get_yticklabels()]
-    assert left == ["0.1–0.3", "1", "3", "5"]
+    assert left == ["0.1-0.3", "1", "3", "5"]
     right = [label.get_text() for label in axis.child_axes[0].get_yticklabels()]
     assert right == [str(n) for n in nodes.groupby("row")["n_clusters"].first()]
 
