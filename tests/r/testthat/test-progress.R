@@ -10,6 +10,11 @@ messages_of <- function(call) {
   said
 }
 
+# At a resolution, because so few steps can give one cluster, which is warned of.
+run_talking <- function(counts, ...) {
+  run(counts, max_steps = 2, n_anchors = 40, resolution = 0.8, verbose = TRUE, ...)
+}
+
 expect_progress <- function(said) {
   testthat::expect_length(said, 4)
   testthat::expect_match(said[1], "^bgformer: 234 cells x [0-9]+ genes, 40 anchors, [a-z]+\n$")
@@ -58,17 +63,16 @@ test_that("suppressMessages() and verbose = FALSE leave nothing to print", {
 })
 
 test_that("progress is messages, whose lines are the same both ways", {
-  expect_progress(messages_of(run(counts, max_steps = 2, n_anchors = 40, verbose = TRUE)))
+  expect_progress(messages_of(run_talking(counts)))
   skip_if_not_installed("processx")
-  expect_progress(messages_of(run(counts, max_steps = 2, n_anchors = 40, verbose = TRUE,
-                                  separate.process = TRUE)))
+  expect_progress(messages_of(run_talking(counts, separate.process = TRUE)))
 })
 
 test_that("sink() and knitr find the progress", {
   file <- tempfile()
   sunk <- file(file, "w")
   sink(sunk, type = "message")
-  tryCatch(run(counts, max_steps = 2, n_anchors = 40, verbose = TRUE), finally = {
+  tryCatch(run_talking(counts), finally = {
     sink(type = "message")
     close(sunk)
   })
@@ -76,7 +80,7 @@ test_that("sink() and knitr find the progress", {
   skip_if_not_installed("knitr")
   knitted <- function(options) {
     chunk <- paste0("```{r ", options, "}\n",
-                    "result <- run(counts, max_steps = 2, n_anchors = 40, verbose = TRUE)\n```")
+                    "result <- run_talking(counts)\n```")
     lines <- strsplit(knitr::knit(text = chunk, quiet = TRUE, envir = environment()), "\n")[[1]]
     sub("^## ", "", grep("^## ", lines, value = TRUE))
   }
