@@ -140,6 +140,7 @@ parts_of_places <- list(
   cluster.name = function(kept) is.null(kept$cluster.name) || is_name(kept$cluster.name),
   run.name = function(kept) is.null(kept$run.name) || is_name(kept$run.name),
   reduction.name = function(kept) is.null(kept$cluster.name) || is_name(kept$reduction.name),
+  umap.name = function(kept) is.null(kept$umap.name) || is_name(kept$umap.name),
   columns = function(kept) is.null(kept$columns) || is.character(kept$columns),
   reductions = function(kept) is.null(kept$reductions) || is.character(kept$reductions)
 )

@@ -2,15 +2,12 @@
 
 # Cells x 2, with the names of the axes as its columns.
 plane_of <- function(object, results, reduction) {
-  if (is.null(reduction) && inherits(object, "Seurat")) {
-    reduction <- drawn_from(object, results$reduction.name)
-  }
-  if (is.null(reduction) && inherits(object, "SingleCellExperiment")) {
-    reduction <- intersect("UMAP", reduction_names(object))
-    reduction <- if (length(reduction) > 0) reduction
+  if (is.null(reduction) && !inherits(object, "bgformer")) {
+    reduction <- made_from_results(object, results)
   }
   if (is.null(reduction)) {
-    return(principal_plane(results$embedding))
+    at <- umap_in_list(object)
+    return(if (is.null(at)) principal_plane(results$embedding) else with_axes(at))
   }
   there <- if (inherits(object, "bgformer")) character() else reduction_names(object)
   check_name(reduction, "reduction", "the name of one reduction, such as \"umap\"")
@@ -23,10 +20,33 @@ plane_of <- function(object, results, reduction) {
     stop("reduction '", reduction, "' has ", ncol(at), " dimension; a plot needs two.",
          call. = FALSE)
   }
-  at <- at[, 1:2]
-  named <- if (is.null(colnames(at))) paste(reduction, 1:2) else colnames(at)
-  named <- sub("^umap", "UMAP", sub("_([12])$", " \\1", named)) # Seurat 5 writes it small
-  matrix(at, ncol = 2, dimnames = list(NULL, named))
+  if (is.null(colnames(at))) {
+    colnames(at) <- paste(reduction, seq_len(ncol(at)))
+  }
+  with_axes(at)
+}
+
+# The first two dimensions, their names as titles of axes.
+with_axes <- function(at) {
+  named <- sub("_([12])$", " \\1", colnames(at)[1:2])
+  named <- sub("^(umap|BGFUMAP)", "UMAP", named) # Seurat 5 writes it small
+  matrix(at[, 1:2], ncol = 2, dimnames = list(NULL, named))
+}
+
+# Name of the UMAP or t-SNE to draw these results in, if there is one.
+made_from_results <- function(object, results) {
+  own <- umap_of_results(object, results)
+  if (inherits(object, "Seurat")) {
+    theirs <- drawn_from(object, results$reduction.name)
+    return(if (is.null(theirs)) own else theirs)
+  }
+  if (is.null(own) && "UMAP" %in% reduction_names(object)) "UMAP" else own
+}
+
+# What RunBGFormerUMAP() put into a list of class bgformer.
+umap_in_list <- function(object) {
+  at <- if (inherits(object, "bgformer")) object$umap
+  if (is_finite_matrix(at) && identical(dim(at), c(nrow(object$embedding), 2L))) at
 }
 
 # Name of the UMAP or t-SNE that was last made from these results, as the log of commands tells.
@@ -36,7 +56,7 @@ drawn_from <- function(object, latent) {
   found <- NULL
   for (one in log) {
     params <- slot(one, "params")
-    if (grepl("^(RunBGFormer|PredictBGFormer)", slot(one, "name"))) {
+    if (grepl("^(RunBGFormer|PredictBGFormer)(\\.|$)", slot(one, "name"))) {
       found <- NULL # whatever was drawn before is of an earlier latent space
     } else if (grepl("^Run(UMAP|TSNE)", slot(one, "name"))) {
       ours <- identical(params$reduction, latent)

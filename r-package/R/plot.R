@@ -7,11 +7,12 @@
 #' @param color.by `"cluster"`, `"confidence"`, the name of a column of the cells' metadata (such as
 #'   an earlier clustering), or the name of a gene, whose log-normalised counts are drawn.
 #' @param reduction Name of the reduction to draw in, such as `"umap"`; its first two dimensions are
-#'   drawn. For a Seurat object, `NULL` takes the UMAP (or t-SNE) last made from these results, as
-#'   by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`; for a SingleCellExperiment, which
-#'   does not record what a UMAP was made from, its `"UMAP"`. Without one, `NULL` takes the first
-#'   two principal axes of the latent space. The axis titles say which it is, with the share of the
-#'   variance.
+#'   drawn. For a Seurat object, `NULL` takes the UMAP (or t-SNE) that Seurat last made from these
+#'   results, as by `RunUMAP(object, reduction = "bgformer", dims = 1:32)`, or else that of
+#'   [RunBGFormerUMAP()]. For a SingleCellExperiment, it takes that of [RunBGFormerUMAP()], or else
+#'   its `"UMAP"`, of which it is not recorded what it was made from; for a list of class
+#'   `bgformer`, its `umap`. Without one, `NULL` takes the first two principal axes of the latent
+#'   space. The axis titles say which it is, with the share of the variance.
 #' @param label `TRUE` or `FALSE`: write the names of the clusters into the plot.
 #' @param pt.size Size of the points; `NULL` chooses one by the number of cells.
 #' @param ... Further arguments of [ggplot2::geom_point()], such as `alpha`.
@@ -30,7 +31,8 @@
 #' BGFormerPlot(result)
 #' BGFormerPlot(result, color.by = "confidence") + ggplot2::ggtitle("700 blood cells")
 #' }
-#' @seealso [AnchorPlot()], [ResolutionPlot()], [EvidencePlot()], [ClusterTreePlot()].
+#' @seealso [RunBGFormerUMAP()], [AnchorPlot()], [ResolutionPlot()], [EvidencePlot()],
+#'   [ClusterTreePlot()].
 #' @export
 BGFormerPlot <- function(object, color.by = c("cluster", "confidence"), reduction = NULL,
                          label = TRUE, pt.size = NULL, ...) {

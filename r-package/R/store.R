@@ -46,14 +46,7 @@ check_reduction <- function(reduction.name, there, cells, earlier) {
 check_places_seurat <- function(object, reduction.name, reduction.key, cluster.name) {
   need_package("SeuratObject", "install.packages(\"SeuratObject\")")
   check_names(reduction.name, reduction.key, cluster.name)
-  if (reduction.name != make.names(reduction.name)) {
-    stop("reduction.name = '", reduction.name, "' is not a name that Seurat keeps; choose ",
-         "another, such as '", make.names(reduction.name), "'.", call. = FALSE)
-  }
-  if (reduction.name %in% SeuratObject::Assays(object)) {
-    stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
-         "choose another.", call. = FALSE)
-  }
+  check_name_seurat(object, reduction.name)
   if (reduction.name == cluster.name) {
     stop("reduction.name and cluster.name are both '", cluster.name, "', which Seurat does not ",
          "allow; choose two names.", call. = FALSE)
@@ -62,6 +55,18 @@ check_places_seurat <- function(object, reduction.name, reduction.key, cluster.n
   earlier <- earlier_seurat(object)
   check_reduction(reduction.name, SeuratObject::Reductions(object), cells, earlier)
   check_columns(cluster.name, cells, earlier)
+}
+
+# What Seurat can call a reduction of an object.
+check_name_seurat <- function(object, reduction.name) {
+  if (reduction.name != make.names(reduction.name)) {
+    stop("reduction.name = '", reduction.name, "' is not a name that Seurat keeps; choose ",
+         "another, such as '", make.names(reduction.name), "'.", call. = FALSE)
+  }
+  if (reduction.name %in% SeuratObject::Assays(object)) {
+    stop("reduction.name = '", reduction.name, "' is the name of an assay of this object; ",
+         "choose another.", call. = FALSE)
+  }
 }
 
 check_places_sce <- function(object, reduction.name, reduction.key, cluster.name) {
@@ -220,6 +225,7 @@ reduction_of <- function(object, name) {
 # All results of new cells; store_seurat() alone, and store_sce(), after clustering again.
 store_all_seurat <- function(object, result, assay, cluster.name, reduction.name, reduction.key) {
   warn_of_lost_names(object, cluster.name, levels(result$clusters))
+  object <- without_umap(object) # of the earlier latent space
   outlier <- outlier_name(cluster.name)
   if (!is.null(result$outlier) || outlier %in% earlier_seurat(object)$columns) {
     object[[outlier]] <- result$outlier # of a fit: none
@@ -236,6 +242,7 @@ store_all_seurat <- function(object, result, assay, cluster.name, reduction.name
 
 store_all_sce <- function(object, result, cluster.name, reduction.name) {
   warn_of_lost_names(object, cluster.name, levels(result$clusters))
+  object <- without_umap(object) # of the earlier latent space
   outlier <- outlier_name(cluster.name)
   if (!is.null(result$outlier) || outlier %in% earlier_sce(object)$columns) {
     SummarizedExperiment::colData(object)[[outlier]] <- unname(result$outlier) # of a fit: none

@@ -12,10 +12,9 @@ from scipy import sparse
 from bgformer.pl.figure import check_output, finish, panels
 from bgformer.pl.labels import name_groups
 from bgformer.pl.legends import write_legend
-from bgformer.pl.umap import ensure_umap
 from bgformer.store.looks import looks_of
 from bgformer.store.results import umap_name, weights_name
-from bgformer.tl import results
+from bgformer.tl import results, umap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +44,7 @@ def anchors(
     cells' weight that is on it, at least a twentieth of the largest, and its colour that of its
     cluster. A line is darker the more cells two anchors share (the cosine of their weights); the
     clusters are found from these links.
-    The UMAP is computed and stored as by :func:`bgformer.pl.embedding`.
+    The UMAP is computed by :func:`bgformer.tl.umap` unless it is stored.
 
     Parameters
     ----------
@@ -73,7 +72,8 @@ def anchors(
     """
     check_output(ax, show, save)
     stored = results(adata, key_added)
-    ensure_umap(adata, key_added)
+    if umap_name(key_added) not in adata.obsm:
+        umap(adata, key_added=key_added)
     weights = sparse.csc_matrix(adata.obsm[weights_name(key_added)])
     cells = np.asarray(adata.obsm[umap_name(key_added)])
     mass = np.asarray(weights.sum(axis=0)).ravel()

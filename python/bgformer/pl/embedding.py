@@ -18,10 +18,9 @@ from bgformer.pl.figure import check_output, finish, names_in, panels
 from bgformer.pl.labels import name_groups
 from bgformer.pl.legends import MOST_NAMES, counted, legend_width, write_legend
 from bgformer.pl.origin import origin
-from bgformer.pl.umap import ensure_umap
 from bgformer.store.looks import colours_name
 from bgformer.store.results import confidence_name, umap_name
-from bgformer.tl import results
+from bgformer.tl import results, umap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +50,8 @@ def embedding(
 ) -> Axes | list[Axes] | None:
     """Draw a UMAP of the latent space, coloured by clusters, other columns or genes.
 
-    The first call computes the UMAP with the seed of the results and stores it, n x 2 float32, in
-    ``adata.obsm["X_" + key_added + "_umap"]``. If there is no ``adata.obsm["X_umap"]``, it is
-    stored there as well, where :func:`scanpy.pl.umap` looks for it, with its parameters in
-    ``adata.uns["umap"]``. An ``X_umap`` of your own is never changed; one from an earlier call is
-    replaced when the cells were clustered again.
+    The UMAP is in ``adata.obsm["X_" + key_added + "_umap"]``. If it is not there,
+    :func:`bgformer.tl.umap` computes and stores it, where :func:`scanpy.pl.umap` finds it, too.
 
     Groups of cells have their name on their cells, or beside them, and the legend counts their
     cells. Rare groups, less than 3 % of the cells, are drawn last and with an outline. Columns
@@ -113,7 +109,8 @@ def embedding(
             "{name[ax]} holds one panel, but {name[color]} names {n_names}; leave {name[ax]} out.",
             n_names=len(names),
         )
-    ensure_umap(adata, key)
+    if umap_name(key) not in adata.obsm:
+        umap(adata, key_added=key)
     ours = [name for name in names if _is_of_groups(adata, name) and not _has_legend(kwargs)]
     said = {name: counted(adata.obs[name]) for name in ours}
     beside = [legend_width(said.get(name, ())) for name in names]

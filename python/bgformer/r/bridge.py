@@ -16,10 +16,8 @@ import pandas as pd
 
 from bgformer.arguments import whole
 from bgformer.graph import communities
-from bgformer.graph.anchor_graph import ISLAND, ONE_TYPE
 from bgformer.graph.evidence import evidence
 from bgformer.graph.labels import label_shares, vote_for_labels
-from bgformer.graph.stability import RESOLUTIONS, over_resolutions
 from bgformer.messages import InputError
 from bgformer.model import BGFormer
 from bgformer.page.report import checked, written
@@ -27,13 +25,15 @@ from bgformer.pipeline.fitting import fit_model
 from bgformer.pipeline.places import InMemoryPlaces
 from bgformer.pipeline.settings import Settings
 from bgformer.r.answers import answering
+from bgformer.r.figures import link_shares as link_shares
+from bgformer.r.figures import resolutions as resolutions
+from bgformer.r.figures import umap as umap
 from bgformer.r.memory import cells_in_r
 from bgformer.r.plain import clusters, held_in, looks_of, model_of, results, weights_of
 from bgformer.r.report import KEY, as_anndata
 from bgformer.r.resumable import fitted_with_checkpoint
 from bgformer.r.store import CellsFromR
 from bgformer.r.trees import tree as tree
-from bgformer.runtime.threads import one_thread
 from bgformer.store.looks import warn_of_lost_names
 from bgformer.store.models import write_model
 from bgformer.tl.marker_genes import table_of, tests_in
@@ -238,29 +238,6 @@ def recluster(
 
 
 @answering
-def resolutions(weights: dict[str, Any], wanted: list[float] | None, seed: int) -> dict[str, Any]:
-    """Return how many clusters each resolution gives, and how stable they are.
-
-    Parameters
-    ----------
-    weights
-        As in :func:`recluster`.
-    wanted
-        Resolutions; None for those of :func:`bgformer.tl.resolutions`.
-    seed
-        As in :func:`bgformer.graph.stability.over_resolutions`.
-
-    Returns
-    -------
-    ``resolution``, ``n_clusters`` and ``stability``, arrays.
-    """
-    with one_thread():
-        tried = RESOLUTIONS if wanted is None else np.atleast_1d(wanted).tolist()
-        table = over_resolutions(weights_of(weights), tried, seed)
-    return {name: column.to_numpy(np.float64) for name, column in table.items()}
-
-
-@answering
 def report(
     fitted: dict[str, Any],
     latent: np.ndarray,
@@ -279,17 +256,6 @@ def report(
     adata = as_anndata(cells, fitted, latent, weights, columns, umap)
     written(adata, cells, KEY, target)
     return {}
-
-
-@answering
-def link_shares() -> dict[str, Any]:
-    """Return the shares of links below which two clusters are apart, and above which they are one.
-
-    Returns
-    -------
-    ``island`` and ``one_type``; see `anchor_graph`.
-    """
-    return {"island": ISLAND, "one_type": ONE_TYPE}
 
 
 @answering

@@ -218,7 +218,7 @@ def check_key(cells: AnnData | StoredCells, key: str) -> None:
     is_ours = _is_of_any_version(stored) or (
         key not in uns and all(name in getattr(cells, place) for place, name in looks_ours)
     )
-    looks_ours["obsm", umap_name(key)] = _is_plane
+    looks_ours["obsm", umap_name(key)] = is_plane
     looks_ours["obs", outlier_name(key)] = _is_confidence
     for (place, name), looks in looks_ours.items():
         if name in getattr(cells, place):
@@ -295,7 +295,7 @@ def _are_weights(there: Any) -> bool:
     return sparse.issparse(there) or kind in ("csr_matrix", "csc_matrix")
 
 
-def _is_plane(there: Any) -> bool:
+def is_plane(there: Any) -> bool:
     """Tell whether an entry of ``obsm`` holds two coordinates."""
     return _is_matrix(there) and there.shape[1] == 2
 

@@ -3,6 +3,7 @@
 from bgformer.store.reading import results
 from bgformer.tl.cluster_tree import tree
 from bgformer.tl.clustering import cluster, recluster
+from bgformer.tl.latent_umap import umap
 from bgformer.tl.marker_genes import markers
 from bgformer.tl.prediction import model, predict
 from bgformer.tl.profiling import profiles
@@ -20,6 +21,7 @@ __all__ = [
     "results",
     "subcluster",
     "tree",
+    "umap",
 ]
 
 
