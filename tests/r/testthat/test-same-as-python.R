@@ -32,6 +32,8 @@ python_says <- function(counts, python) {
     "    bgf.tl.cluster(adata, max_steps=20, batch_key=batch, verbose=False)", # its default seed
     "    (folder / f'{name}.labels').write_text('\\n'.join(adata.obs['bgformer']) + '\\n')",
     "    numpy.savetxt(folder / f'{name}.latent', adata.obsm['X_bgformer'])",
+    "    bgf.tl.umap(adata)",
+    "    numpy.savetxt(folder / f'{name}.umap', adata.obsm['X_bgformer_umap'])",
     "    numpy.savetxt(folder / f'{name}.confidence', adata.obs['bgformer_confidence'])",
     "    evidence = adata.uns['bgformer']['evidence']",
     "    evidence.to_csv(folder / f'{name}.evidence', sep='\\t', index=False)",
@@ -46,6 +48,7 @@ python_says <- function(counts, python) {
     read <- function(what) file.path(folder, paste0(case, ".", what))
     list(labels = readLines(read("labels")),
          latent = unname(as.matrix(utils::read.table(read("latent")))),
+         umap = unname(as.matrix(utils::read.table(read("umap")))),
          confidence = scan(read("confidence"), quiet = TRUE),
          evidence = read_table(read("evidence")), nodes = read_table(read("nodes")),
          edges = read_table(read("edges")))
@@ -64,6 +67,17 @@ test_that("labels, embedding, confidence and evidence are those of Python, batch
     expect_equal(Seurat::Tool(object, "RunBGFormer")$evidence, says$evidence, tolerance = 1e-12,
                  info = case)
   }
+})
+
+test_that("the UMAP is that of Python, batches or not, in every kind of object", {
+  object <- RunBGFormerUMAP(run(seurat_object(), max_steps = 20, batch.var = "donor"))
+  umap <- Seurat::Embeddings(object, "bgformer_umap")
+  expect_lt(max(abs(python$batch$umap - unname(umap))), 1e-5)
+  sce <- RunBGFormerUMAP(run(sce_object(), max_steps = 20))
+  umap <- SingleCellExperiment::reducedDim(sce, "BGFORMER_UMAP")
+  expect_lt(max(abs(python$plain$umap - unname(umap))), 1e-5)
+  result <- RunBGFormerUMAP(run(counts, max_steps = 20))
+  expect_lt(max(abs(python$plain$umap - unname(result$umap))), 1e-5)
 })
 
 test_that("labels are those of Python from a matrix, an Assay and a SingleCellExperiment", {
