@@ -23,7 +23,7 @@ suppressPackageStartupMessages({
   library(ggplot2)
   library(bgformer)
 })
-options(Seurat.warn.umap.uwot = FALSE, Seurat.limma.wilcox.msg = FALSE) # notices, not warnings
+options(Seurat.limma.wilcox.msg = FALSE) # a notice, not a warning
 
 add_known <- function(object, known) {
   if (!is.null(known)) object$known <- known
@@ -67,10 +67,7 @@ cat(sprintf("%s: %d cells, %d genes\n", name, ncol(cells), nrow(cells)))
 seconds <- system.time(cells <- RunBGFormer(cells))[["elapsed"]]
 
 cells <- NormalizeData(cells, verbose = FALSE)
-cells <- RunUMAP(
-  cells, reduction = "bgformer", dims = seq_len(ncol(cells[["bgformer"]])),
-  n.neighbors = min(30L, ncol(cells) - 1L), verbose = FALSE
-)
+cells <- RunBGFormerUMAP(cells)
 
 blood_markers <- c(
   "CD3D", "IL32", "IL7R", "CCR7", "CD8A", "CD8B", "GZMK", "CCL5", "NKG7", "GNLY", "PRF1",

@@ -8,7 +8,7 @@ from scipy import sparse
 from bgformer.network.anchor_weights import heaviest
 from bgformer.network.heads import head_anchors, head_columns
 
-_FAR = 0.25
+_FAR = 0.1
 """Share of the landmarks that are the cells furthest from their anchors. A type of ten cells among
 100,000 has no anchor, and would have no landmark of its own otherwise."""
 _HALVINGS = 50
