@@ -6,6 +6,9 @@
 #' one; marker genes; the confidence; and how to repeat all of it. Every stop of the slider shows
 #' the clusters that [ReclusterBGFormer()] gives at that resolution.
 #'
+#' Cells are drawn in the UMAP of [RunBGFormerUMAP()], which is computed for the report if it is not
+#' stored.
+#'
 #' The report holds names of cells, columns of the metadata and expression of marker genes: share it
 #' as you would share these. With more than 200,000 cells, a random sample of that many is drawn.
 #'
@@ -65,13 +68,15 @@ write_report <- function(object, found, file) {
   fitted <- with_names(fitted, object)
   check_readable(found$counts, found$where)
   check_shape(found$counts, NULL, found$where)
+  drawn <- umap_of_results(object, fitted)
+  umap <- if (!is.null(drawn)) unname(reduction_of(object, drawn))
   given <- c(for_python(fitted), list(unassigned = array(is.na(fitted$labels))))
   ask_about(found, function(python, names, folder) {
     python$report(
       fitted = given, latent = unname(fitted$embedding),
       weights = weights_for_python(fitted$weights),
-      columns = columns_for_python(object, fitted), umap = NULL,
-      path = path.expand(file), folder = folder
+      columns = columns_for_python(object, fitted), umap = umap, path = path.expand(file),
+      folder = folder
     )
   })
   invisible(file)

@@ -10,11 +10,11 @@ from bgformer.arguments import wrong
 from bgformer.messages import InputError
 from bgformer.page.content import content_of
 from bgformer.page.packing import GENERATOR, page_of
-from bgformer.pl.umap import ensure_umap
 from bgformer.store.copies import writing
 from bgformer.store.reading import results
 from bgformer.store.replacing import written_beside
-from bgformer.store.results import check_storable
+from bgformer.store.results import check_storable, umap_name
+from bgformer.tl.latent_umap import umap
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,7 +35,7 @@ def report(adata: AnnData, path: str | Path, *, key_added: str = "bgformer") -> 
     ----------
     adata
         Cells with the results of :func:`bgformer.tl.cluster` and their raw counts, in memory or
-        backed. If the UMAP of :func:`bgformer.pl.embedding` is not stored yet, it is computed and
+        backed. If the UMAP of :func:`bgformer.tl.umap` is not stored yet, it is computed and
         stored. Nothing else is changed.
     path
         File to write, named .html. An earlier report is replaced; any other file is not. It holds
@@ -90,7 +90,8 @@ def written(
         The file that the cells are from, if any: the report is not readable by more people.
     """
     with written_beside(target, source) as partial:
-        ensure_umap(adata, key)
+        if umap_name(key) not in adata.obsm:
+            umap(adata, key_added=key)
         content, arrays = content_of(adata, cells, key)
         page = page_of(content, arrays)
         with writing(target):

@@ -8,14 +8,15 @@ import numpy as np
 from scipy import sparse
 
 from bgformer.graph.continuity import heirs
-from bgformer.graph.evidence import Profiles, evidence, of_some
+from bgformer.graph.evidence import evidence
 from bgformer.graph.levels import RESOLUTIONS, Level, levels
 from bgformer.graph.stability import over_resolutions
 from bgformer.graph.votes import vote_in_blocks
 from bgformer.runtime.threads import one_thread
 from bgformer.store.looks import UNASSIGNED, Looks, looks_of, unassigned_in
 from bgformer.store.palette import GREY, kept_colours
-from bgformer.store.results import weights_name
+from bgformer.store.results import held_out_of, weights_name
+from bgformer.tl.clustering import links_of_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,9 +90,8 @@ def stops_of(adata: AnnData, key: str, stored: dict[str, Any]) -> list[Stop]:
     """
     weights = sparse.csr_matrix(adata.obsm[weights_name(key)])
     unassigned = unassigned_in(adata.obs, key, stored)
-    is_whole = adata.n_obs == stored["n_cells"]
     seed, min_cells = int(stored["seed"]), int(stored["params"]["min_cells"])
-    links = sparse.csr_matrix(stored["links"]) if is_whole else None
+    links = links_of_all(adata, stored)
     with one_thread():
         found = levels(
             weights, RESOLUTIONS, seed, min_cells=min_cells, links=links, unassigned=unassigned
@@ -101,8 +101,7 @@ def stops_of(adata: AnnData, key: str, stored: dict[str, Any]) -> list[Stop]:
     at = _place_of(own, found)
     found.insert(at, own)
     stability = [*table["stability"][:at], np.nan, *table["stability"][at:]]
-    held_out = Profiles(**stored["profiles"])
-    held_out = held_out if is_whole else of_some(held_out, weights)
+    held_out = held_out_of(adata, key, stored)
     genes = np.asarray(stored["genes"])
     looks = _looks(looks_of(adata, key, stored, weights), found, at, weights)
     return [

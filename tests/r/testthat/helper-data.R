@@ -40,6 +40,11 @@ run <- function(object, ..., max_steps = 3, verbose = FALSE) {
   bgformer::RunBGFormer(object, ..., max_steps = max_steps, verbose = verbose)
 }
 
+# With progress. At a resolution, because so few steps can give one cluster, which is warned of.
+run_talking <- function(counts, ...) {
+  run(counts, max_steps = 2, n_anchors = 40, resolution = 0.8, verbose = TRUE, ...)
+}
+
 # The message of the one error that a call ends in.
 error_of <- function(call) {
   caught <- tryCatch(call, error = identity)

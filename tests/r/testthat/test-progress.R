@@ -10,11 +10,6 @@ messages_of <- function(call) {
   said
 }
 
-# At a resolution, because so few steps can give one cluster, which is warned of.
-run_talking <- function(counts, ...) {
-  run(counts, max_steps = 2, n_anchors = 40, resolution = 0.8, verbose = TRUE, ...)
-}
-
 expect_progress <- function(said) {
   testthat::expect_length(said, 4)
   testthat::expect_match(said[1], "^bgformer: 234 cells x [0-9]+ genes, 40 anchors, [a-z]+\n$")

@@ -2,7 +2,7 @@ skip_if_not_installed("ggplot2")
 skip_if_not_installed("ggrepel")
 
 drawn_at <- function(object, ...) {
-  plot <- BGFormerPlot(object, label = FALSE, ...)
+  plot <- bgformer::BGFormerPlot(object, label = FALSE, ...)
   sort(ggplot2::ggplot_build(plot)$data[[1]]$x)
 }
 embeddings <- function(object, name = "bgformer_umap") {
