@@ -33,6 +33,16 @@ def embed(network: Network, data: CountData, keep: np.ndarray | None = None) -> 
     )
 
 
+def embed_linear(network: Network, data: CountData, keep: np.ndarray | None = None) -> np.ndarray:
+    """Return the linear head's columns of `embed`, n x d float32, in less time."""
+    mask = None if keep is None else torch.as_tensor(keep, device=network.anchors.device)
+    return _pass(
+        network,
+        data,
+        lambda counts, sizes: network.linear_in_units(network.linear(counts, sizes, mask)),
+    )
+
+
 def raw_heads(network: Network, data: CountData) -> tuple[np.ndarray, np.ndarray]:
     """Return the output of both heads before the metric, n x d float32 each."""
     n_linear = len(network.linear_centre)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from bgformer.data.counts import cell_totals, rows_of_values, with_size_factors
 from bgformer.data.scaling import LOG_TOTAL
-from bgformer.fit.embedding import embed
+from bgformer.fit.embedding import embed_linear
 from bgformer.network.anchor_weights import anchor_weights, heaviest
 from bgformer.network.heads import head_anchors, head_columns
 from bgformer.runtime.threads import at_once
@@ -66,19 +66,47 @@ def halves(
     keep
         As in `fit.embedding.embed`.
     """
-    one, other = half_of(data.counts, seed), data.counts.copy()
-    other.data = other.data - one.data
-    other.eliminate_zeros()
-    columns, own = head_columns(anchors.shape[1])[0], head_anchors(len(anchors))[0]
+    own = linear_anchors(anchors)
 
     def half(counts: sparse.csr_matrix) -> Half:
         sized = with_size_factors(counts, data.batch, data.median_counts)
-        latent = embed(network, sized, keep)[:, columns]
-        nearest = heaviest(anchor_weights(latent, anchors[own, columns], n_heads=1))
-        return Half(counts, latent, nearest)
+        return placed(network, sized, own, keep)
 
-    first, second = at_once(half, (one, other))
+    first, second = at_once(half, dealt(data.counts, seed))
     return first, second
+
+
+def dealt(counts: sparse.csr_matrix, seed: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+    """Return `half_of` the counts and the other half, which has no stored zeros."""
+    one, other = half_of(counts, seed), counts.copy()
+    other.data = other.data - one.data
+    other.eliminate_zeros()
+    return one, other
+
+
+def linear_anchors(anchors: np.ndarray) -> np.ndarray:
+    """Return the anchors of the linear head, m x d, of those of both heads."""
+    return anchors[head_anchors(len(anchors))[0], head_columns(anchors.shape[1])[0]]
+
+
+def placed(
+    network: Network, half: CountData, anchors: np.ndarray, keep: np.ndarray | None = None
+) -> Half:
+    """Place cells among `linear_anchors` by a half of their counts.
+
+    Parameters
+    ----------
+    network
+        The trained network.
+    half
+        The half, with size factors relative to the median of whole counts.
+    anchors
+        Some of the anchors of the linear head.
+    keep
+        As in `fit.embedding.embed`.
+    """
+    latent = embed_linear(network, half, keep)
+    return Half(half.counts, latent, heaviest(anchor_weights(latent, anchors, n_heads=1)))
 
 
 def half_of(counts: sparse.csr_matrix, seed: int) -> sparse.csr_matrix:

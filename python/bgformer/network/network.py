@@ -211,11 +211,21 @@ class Network(nn.Module):
             False for genes that were not measured, shape (g,). They are treated as if they had
             their expected value.
         """
-        scaled = self.standardised(counts, size_factors)
         residuals = self.residuals(counts, size_factors)
         if keep is not None:
-            scaled, residuals = scaled.of_genes(keep), residuals.of_genes(keep)
-        return scaled.times(self.axes), self.encode(residuals)
+            residuals = residuals.of_genes(keep)
+        return self.linear(counts, size_factors, keep), self.encode(residuals)
+
+    def linear(
+        self, counts: SparseRows, size_factors: torch.Tensor, keep: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the output of the linear head before the metric, b x d; see `heads`."""
+        scaled = self.standardised(counts, size_factors)
+        return (scaled if keep is None else scaled.of_genes(keep)).times(self.axes)
+
+    def linear_in_units(self, linear: torch.Tensor) -> torch.Tensor:
+        """Return the linear head's output (b x d) in units of the spread of similar cells."""
+        return (linear - self.linear_centre) @ self.linear_map
 
     def in_units(self, learned: torch.Tensor) -> torch.Tensor:
         """Return the learned head's output (b x d) in units of the spread of similar cells."""
@@ -226,8 +236,8 @@ class Network(nn.Module):
 
         The learned head is multiplied by `LEARNED_SCALE`.
         """
-        linear = (linear - self.linear_centre) @ self.linear_map
-        return torch.cat([linear, LEARNED_SCALE * self.in_units(learned)], dim=1)
+        learned = LEARNED_SCALE * self.in_units(learned)
+        return torch.cat([self.linear_in_units(linear), learned], dim=1)
 
     def reconstruct(
         self,
