@@ -11,9 +11,19 @@
 #' cluster of a single cell is not tested, with a warning; its cell is one of the other cells of all
 #' other clusters.
 #'
-#' The p-values are for ranking only. The clusters were found on the same counts that are tested
-#' here, so the p-values are too small, even for clusters of a single type. Judge a split by the
-#' table of evidence of [RunBGFormer()], which is measured on held-out counts.
+#' The p-values are from held-out counts, because clusters differ in the counts that they were found
+#' on, even if all cells are of one type. The counts of each cell are dealt into two random halves
+#' (data thinning; Neufeld et al. 2024, JMLR 25(57)). The first half places the cell among the
+#' anchors of [RunBGFormer()], and it gets the cluster with most weight on the nearest anchor. The
+#' second half tests whether a gene has the same share of all counts in the cells of the cluster as
+#' in all other cells. The test is a binomial one, corrected for the gene's dispersion within the
+#' clusters. Unlike a t-test, it finds no differences between clusters that differ only in the total
+#' counts of their cells. If the object has no model of bgformer, or cells that the model does not
+#' know, there are no anchors. The p-values are then those of the t-test, which are too small for
+#' clusters that were found on the same counts; use them for ranking only.
+#'
+#' The test compares cells, not samples or donors. A small p-value says that clusters differ, not
+#' that they are different types; see the table of evidence of [RunBGFormer()] for this.
 #'
 #' @param object A Seurat object or a SingleCellExperiment.
 #' @param cluster.name Column of the cells' metadata with the clusters. `NULL` takes the `Idents()`
@@ -27,11 +37,13 @@
 #' @param ... Not used.
 #'
 #' @return `BGFormerMarkers()`: a data frame with the columns of Seurat's `FindAllMarkers()`:
-#'   `p_val` (two-sided), `avg_log2FC` (log2 of the ratio of the mean scaled counts, with one count
-#'   added to each sum, as in Seurat 5), `pct.1` and `pct.2` (shares of cells with a count, in the
-#'   cluster and in all other cells), `p_val_adj` (adjusted by Benjamini and Hochberg's method,
+#'   `p_val` (two-sided, from held-out counts; 1 for clusters that the first half gives fewer than
+#'   two cells, with a warning), `avg_log2FC` (log2 of the ratio of the mean scaled counts, with one
+#'   count added to each sum, as in Seurat 5), `pct.1` and `pct.2` (shares of cells with a count, in
+#'   the cluster and in all other cells), `p_val_adj` (adjusted by Benjamini and Hochberg's method,
 #'   unlike Seurat's), `cluster` (a factor) and `gene`. Its rows are in order: cluster by cluster,
-#'   the best marker first.
+#'   the best marker first. The attribute `held.out` is `FALSE` if the p-values are those of the
+#'   t-test.
 #'
 #'   `BGFormerProfiles()`: a matrix, genes x clusters, of log(1 + mean scaled counts), natural
 #'   logarithm.
@@ -56,7 +68,8 @@ BGFormerMarkers <- function(object, ...) {
 BGFormerMarkers.Seurat <- function(object, cluster.name = NULL, n.genes = NULL, assay = NULL,
                                    layer = "counts", ...) {
   check_dots(...)
-  markers_of(grouped_seurat(object, cluster.name, assay, layer), as_count(n.genes, "n.genes"))
+  markers_of(grouped_seurat(object, cluster.name, assay, layer), as_count(n.genes, "n.genes"),
+             model_behind(object))
 }
 
 #' @rdname BGFormerMarkers
@@ -65,7 +78,7 @@ BGFormerMarkers.SingleCellExperiment <- function(object, cluster.name = NULL, n.
                                                  assay = NULL, layer = "counts", ...) {
   check_dots(...)
   markers_of(grouped_sce(object, cluster.name, assay, layer, "BGFormerMarkers"),
-             as_count(n.genes, "n.genes"))
+             as_count(n.genes, "n.genes"), model_behind(object))
 }
 
 #' @export
@@ -173,12 +186,22 @@ ask_about <- function(found, ask) {
   })
 }
 
-markers_of <- function(found, n.genes) {
+# The model that an object holds, with the weights of the cells that it has now, as Python takes it;
+# NULL if it holds none, or one of other cells.
+model_behind <- function(object) {
+  tryCatch({
+    fitted <- fitted_for(kept_in(object, "BGFormerMarkers"), object)
+    fitted$names <- levels(fitted$anchor.clusters)
+    c(for_python(fitted), list(weights = weights_for_python(fitted$weights)))
+  }, error = function(e) NULL)
+}
+
+markers_of <- function(found, n.genes, behind) {
   answer <- ask_about(found, function(python, names, folder) {
-    python$markers(names = names, n_genes = n.genes, folder = folder)
+    python$markers(names = names, n_genes = n.genes, folder = folder, behind = behind)
   })
   genes <- names_of(rownames(found$counts), "gene", nrow(found$counts))[answer$gene + 1]
-  data.frame(
+  table <- data.frame(
     p_val = as.vector(answer$p),
     avg_log2FC = as.vector(answer$log2_fold_change),
     pct.1 = as.vector(answer$detected),
@@ -188,6 +211,8 @@ markers_of <- function(found, n.genes) {
     gene = genes,
     row.names = make.unique(genes)
   )
+  attr(table, "held.out") <- answer$held_out
+  table
 }
 
 means_of <- function(found) {

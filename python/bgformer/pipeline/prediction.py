@@ -30,6 +30,37 @@ _MANY = 0.1
 """Share of unassigned cells from which there is a warning."""
 
 
+class ModelGenes:
+    """The genes of a model among those of cells.
+
+    Parameters
+    ----------
+    model
+        The model.
+    columns
+        Column of each gene of the model, negative where it is missing, shape (g,).
+
+    Attributes
+    ----------
+    keep
+        False for genes that were not measured, shape (g,); None if all were.
+    """
+
+    def __init__(self, model: Fitted, columns: np.ndarray) -> None:
+        self._columns = columns
+        measured = columns >= 0
+        self.keep = None if measured.all() else measured
+        # If genes are missing, size factors refer to the median counts in the remaining genes.
+        expected = model.network.gene_mean.cpu().numpy()
+        share = 1.0 if self.keep is None else expected[measured].sum() / expected.sum()
+        self._median_counts = model.median_counts * share
+
+    def of(self, counts: sparse.csr_matrix) -> CountData:
+        """Return counts in the genes of the model."""
+        batch = np.zeros(counts.shape[0], dtype=np.int64)  # only the decoder needs it
+        return with_size_factors(cut_genes(counts, self._columns), batch, self._median_counts)
+
+
 class NewCells:
     """Counts of n new cells in the genes of a model; genes are matched by name.
 
@@ -49,19 +80,13 @@ class NewCells:
     names
         Names of the cells.
     keep
-        False for genes that were not measured, shape (g,); None if all were.
+        As in `ModelGenes`.
     """
 
     def __init__(self, model: Fitted, cells: Cells, layer: str | None = None) -> None:
         self._source = source_of(cells, layer, min_cells=1)
-        self._at = match_genes(cells.var_names, model.genes)
-        self.names = cells.obs_names
-        measured = self._at >= 0
-        self.keep = None if measured.all() else measured
-        # If genes are missing, size factors refer to the median counts in the remaining genes.
-        expected = model.network.gene_mean.cpu().numpy()
-        share = 1.0 if self.keep is None else expected[measured].sum() / expected.sum()
-        self._median_counts = model.median_counts * share
+        self._genes = ModelGenes(model, match_genes(cells.var_names, model.genes))
+        self.names, self.keep = cells.obs_names, self._genes.keep
 
     @property
     def n_cells(self) -> int:
@@ -71,16 +96,11 @@ class NewCells:
     def blocks(self) -> Iterator[tuple[int, CountData]]:
         """Yield the number of the first cell of each block, and the block."""
         for start, counts in self._source.blocks():
-            yield start, self._matched(counts)
+            yield start, self._genes.of(counts)
 
     def some(self, rows: np.ndarray) -> CountData:
         """Return the cells with these numbers, ascending."""
-        return self._matched(self._source.some(rows))
-
-    def _matched(self, counts: sparse.csr_matrix) -> CountData:
-        """Return counts in the genes of the model."""
-        batch = np.zeros(counts.shape[0], dtype=np.int64)  # only the decoder needs it
-        return with_size_factors(cut_genes(counts, self._at), batch, self._median_counts)
+        return self._genes.of(self._source.some(rows))
 
 
 def outlier_scores(model: Fitted, new: NewCells, labels: np.ndarray) -> np.ndarray:

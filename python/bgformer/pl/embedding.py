@@ -17,8 +17,8 @@ from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_output, finish, names_in, panels
 from bgformer.pl.labels import name_groups
 from bgformer.pl.legends import MOST_NAMES, counted, legend_width, write_legend
-from bgformer.pl.origin import origin
 from bgformer.store.looks import colours_name
+from bgformer.store.origin import origin
 from bgformer.store.results import confidence_name, umap_name
 from bgformer.tl import results, umap
 

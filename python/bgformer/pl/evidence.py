@@ -14,8 +14,8 @@ from bgformer.graph.votes import vote_in_blocks
 from bgformer.messages import InputError
 from bgformer.pl.figure import check_output, finish, panels
 from bgformer.pl.labels import write_names
-from bgformer.pl.origin import are_subclusters, origin
 from bgformer.store.looks import looks_of, unassigned_in
+from bgformer.store.origin import are_subclusters, origin
 from bgformer.store.results import weights_name
 from bgformer.tl import results
 

@@ -12,7 +12,7 @@ from bgformer.arguments import text_or_none
 from bgformer.messages import InputError
 from bgformer.pl.expression import expression_of
 from bgformer.pl.figure import check_output, finish, fit_page, names_in
-from bgformer.pl.origin import origin
+from bgformer.store.origin import origin
 from bgformer.tl import results
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from bgformer.r.trees import tree as tree
 from bgformer.store.looks import warn_of_lost_names
 from bgformer.store.models import write_model
 from bgformer.tl.marker_genes import table_of, tests_in
-from bgformer.tl.profiling import profiles_of
+from bgformer.tl.profiling import HELD_OUT_P, profiles_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -273,23 +273,43 @@ def profiles(names: list[str], folder: str | None) -> dict[str, Any]:
     -------
     ``mean``: ``X`` of :func:`bgformer.tl.profiles`, clusters x genes.
     """
-    return {"mean": np.asarray(_profiles(names, folder).X)}
+    return {"mean": np.asarray(_profiles(names, folder, None).X)}
 
 
 @answering
-def markers(names: list[str], n_genes: int | None, folder: str | None) -> dict[str, Any]:
-    """Return the best genes of each cluster, as `tl.markers.table_of` does; see `profiles`."""
-    found = _profiles(names, folder)
+def markers(
+    names: list[str], n_genes: int | None, folder: str | None, behind: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return the best genes of each cluster.
+
+    Parameters
+    ----------
+    names, folder
+        As in :func:`profiles`.
+    n_genes
+        Number of genes of each cluster; None for all.
+    behind
+        The model that the object holds, as in :func:`predict`, with ``weights`` of the cells as in
+        :func:`recluster`; None if it has none.
+
+    Returns
+    -------
+    What `tl.markers.table_of` returns, and ``held_out``: whether the p-values are from held-out
+    counts.
+    """
     most = None if n_genes is None else whole("n_genes", n_genes)
+    found = _profiles(names, folder, behind)
     table = table_of(found, tests_in(found), most)
-    return {name: values.astype(np.float64) for name, values in table.items()}
+    columns = {name: values.astype(np.float64) for name, values in table.items()}
+    return columns | {"held_out": HELD_OUT_P in found.layers}
 
 
-def _profiles(names: list[str], folder: str | None) -> AnnData:
+def _profiles(names: list[str], folder: str | None, behind: dict[str, Any] | None) -> AnnData:
     """Return the profiles of the clusters that R gives the cells."""
     cells: Cells = cells_in_r(CLUSTERS) if folder is None else CellsFromR(Path(folder))
-    own = cells.obs[CLUSTERS]
-    return profiles_of(cells, pd.Categorical(own, categories=list(np.atleast_1d(names))), None)
+    clusters = pd.Categorical(cells.obs[CLUSTERS], categories=list(np.atleast_1d(names)))
+    held = None if behind is None else (model_of(behind), weights_of(behind["weights"]))
+    return profiles_of(cells, clusters, None, held)
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

@@ -64,6 +64,17 @@ def reference_in(
             stacklevel=3,
         )
     looks = looks_of(adata, key, stored, weights)
+    return _model_in(stored, key, device, name), looks
+
+
+def model_in(adata: AnnData, key: str, device: str = "auto") -> Fitted:
+    """Return the model of stored results, without cells; see `reference_in`."""
+    pick_device(device)
+    return _model_in(results_of(adata, key, "adata"), key, device, "adata")
+
+
+def _model_in(stored: Mapping[str, Any], key: str, device: str, name: str) -> Fitted:
+    """Return the model that an entry of ``uns`` holds."""
     if "model" not in stored:
         raise InputError(
             "no-model",
@@ -83,7 +94,7 @@ def reference_in(
             "resolution": None if np.isnan(resolution) else resolution,
             "n_considered": int(stored["n_considered"]),
         }
-        return from_state(tensors | _beside(stored), description, device=device), looks
+        return from_state(tensors | _beside(stored), description, device=device)
 
 
 def with_own_cells(fitted: Fitted, adata: AnnData, key: str) -> Fitted:

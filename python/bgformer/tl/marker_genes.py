@@ -11,11 +11,12 @@ import pandas as pd
 
 from bgformer._version import __version__
 from bgformer.arguments import flag, text_or_none
-from bgformer.graph.marker_tests import Tests, tests_of
+from bgformer.data.moments import Moments
+from bgformer.graph.marker_tests import Tests, tests_of, without_held_out
 from bgformer.messages import InputError
 from bgformer.store.naming import check_name, foreign
 from bgformer.store.results import check_storable, copy_of
-from bgformer.tl.profiling import ENTRY, clusters_in, fingerprint, read_profiles
+from bgformer.tl.profiling import ENTRY, HELD_OUT_P, clusters_in, fingerprint, read_profiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -30,6 +31,8 @@ _KINDS = {
 """The tables of scanpy's results, and what they hold."""
 _LEAST = 1e-9
 """What scanpy adds to both sides of a fold change."""
+_OF_GENES = ("t", "log2_fold_change", "p", "p_adjusted", "detected", "detected_rest")
+"""What `table_of` has of each gene in a cluster."""
 _FEWEST = 2
 """A cluster has a variance, and so a test, from this number of cells on."""
 _MOST_NAMED = 10
@@ -49,15 +52,25 @@ def markers(
 
     Each gene is compared between the cells of a cluster and all other cells by Welch's t-test on
     log(1 + counts), with the counts of each cell scaled to a total of 10,000. The counts are read
-    once, a block of cells at a time if they are on disk. The values are those of
-    ``scanpy.tl.rank_genes_groups(method="t-test", pts=True)``, but the order of the genes is not:
-    it is by t times the relative difference of the shares of cells with a count. Ribosomal and
-    other genes that all cells express are therefore not on top. A cluster of a single cell is not
-    tested, with a warning; its cell is one of the other cells of all other clusters.
+    once, a block of cells at a time if they are on disk. Except for the p-values, the results are
+    those of ``scanpy.tl.rank_genes_groups(method="t-test", pts=True)``, but the order of the genes
+    is not: it is by t times the relative difference of the shares of cells with a count. Ribosomal
+    and other genes that all cells express are therefore not on top. A cluster of a single cell is
+    not tested, with a warning; its cell is one of the other cells of all other clusters.
 
-    The p-values are for ranking only. The clusters were found on the same counts that are tested
-    here, so the p-values are too small, even for clusters of a single type. Judge a split by
-    ``uns["bgformer"]["evidence"]``, which is measured on held-out counts.
+    The p-values are from held-out counts, because clusters differ in the counts that they were
+    found on, even if all cells are of one type. The counts of each cell are dealt into two random
+    halves (data thinning; Neufeld et al. 2024, JMLR 25(57)). The first half places the cell among
+    the anchors, and it gets the cluster with most weight on the nearest anchor. The second half
+    tests whether a gene has the same share of all counts in the cells of the cluster as in all
+    other cells. The test is a binomial one, corrected for the gene's dispersion within the
+    clusters. Unlike a t-test, it finds no differences between clusters that differ only in the
+    total counts of their cells. If there are no results of bgformer for these cells, there are no
+    anchors. The p-values are then those of the t-test, which are too small for clusters that were
+    found on the same counts; use them for ranking only.
+
+    The test compares cells, not samples or donors. A small p-value says that clusters differ, not
+    that they are different types; see ``uns["bgformer"]["evidence"]`` for this.
 
     Parameters
     ----------
@@ -85,18 +98,20 @@ def markers(
     "names"
         Genes, the best marker first.
     "scores"
-        Welch's t.
+        Welch's t, of all counts.
     "logfoldchanges"
         log2 of the ratio of ``expm1`` of the two means; very large if the other cells lack the
         gene.
     "pvals", "pvals_adj"
-        Two-sided p-value, and the same after Benjamini and Hochberg's adjustment.
+        Two-sided p-value from held-out counts, and the same after Benjamini and Hochberg's
+        adjustment. They are 1 for clusters that the first half gives fewer than two cells, with a
+        warning.
     "pts", "pts_rest"
         Share of cells with a count, in the cluster and in all other cells; genes x clusters, in
         the order of ``adata.var_names``. Left out if a cluster's name contains "/", because
         AnnData cannot write such a table into a file.
     "params"
-        Dictionary with the settings.
+        Dictionary with the settings. "held_out" is False if the p-values are those of the t-test.
 
     Raises
     ------
@@ -135,7 +150,8 @@ def markers(
 def tests_in(profiles: AnnData) -> Tests:
     """Return the tests of those clusters of some profiles that have two cells or more.
 
-    Warn if a cluster has a single cell. That cell is one of the other cells of all other clusters.
+    Warn if a cluster has a single cell, or too few held-out cells. A single cell is one of the
+    other cells of all other clusters.
 
     Raises
     ------
@@ -150,9 +166,8 @@ def tests_in(profiles: AnnData) -> Tests:
             "with; markers need at least two clusters.",
             cluster=names[0],
         )
-    tested = _tested(profiles)
     alone = [name for name, n in zip(names, n_cells, strict=True) if n < _FEWEST]
-    if len(tested) < 2:
+    if len(_tested(profiles)) < 2:
         raise InputError(
             "one-cell",
             "cluster '{cluster}' has a single cell, too few for a test, and there are not two "
@@ -160,22 +175,47 @@ def tests_in(profiles: AnnData) -> Tests:
             cluster=alone[0],
         )
     if alone:
-        named = ", ".join(f"'{name}'" for name in alone[:_MOST_NAMED])
-        more = f" and {len(alone) - _MOST_NAMED} more" if len(alone) > _MOST_NAMED else ""
         warnings.warn(
             "clusters with a single cell have no markers, because a test needs two cells: "
-            f"{named}{more}.",
+            f"{_listed(alone)}.",
             stacklevel=3,
         )
-    variance = np.where(n_cells[:, None] < _FEWEST, 0, profiles.layers["variance"])
-    found = tests_of(
+    _warn_of_untested(profiles)
+    return tests_without_checks(profiles)
+
+
+def tests_without_checks(profiles: AnnData) -> Tests:
+    """Return what `tests_in` returns of two clusters or more, without warnings."""
+    n_cells = profiles.obs["n_cells"].to_numpy()
+    found = Moments(
         n_cells,
         np.expm1(profiles.X),
         profiles.layers["mean"],
-        variance,
+        np.where(n_cells[:, None] < _FEWEST, 0, profiles.layers["variance"]),
         profiles.layers["detected"],
     )
-    return Tests(*(values[tested] for values in found))
+    tests, tested = tests_of(found, profiles.layers.get(HELD_OUT_P)), _tested(profiles)
+    return Tests(*(values[tested] for values in tests))
+
+
+def _warn_of_untested(profiles: AnnData) -> None:
+    """Warn of clusters with markers whose held-out counts cannot be tested."""
+    if HELD_OUT_P not in profiles.layers:
+        return
+    few = without_held_out(profiles.obs["n_held_out"].to_numpy())
+    lacking = [profiles.obs_names[cluster] for cluster in _tested(profiles) if few[cluster]]
+    if lacking:
+        warnings.warn(
+            "the p-values of these clusters are 1, because half of the counts find fewer than two "
+            f"cells of them again: {_listed(lacking)}.",
+            stacklevel=4,
+        )
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first names of clusters, and how many more there are."""
+    named = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED])
+    return named + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
 
 
 def _tested(profiles: AnnData) -> np.ndarray:
@@ -203,12 +243,17 @@ def table_of(profiles: AnnData, found: Tests, n_genes: int | None = None) -> dic
     order, tested = found.order[:, :n_genes], _tested(profiles)
     rows, genes = np.repeat(np.arange(len(order)), order.shape[1]), order.ravel()
     values = {**found._asdict(), "detected": profiles.layers["detected"][tested]}
-    of_genes = ("t", "log2_fold_change", "p", "p_adjusted", "detected", "detected_rest")
     return {
         "cluster": tested[rows],
         "gene": genes,
-        **{name: values[name][rows, genes] for name in of_genes},
+        **{name: values[name][rows, genes] for name in _OF_GENES},
     }
+
+
+def empty_table() -> dict[str, np.ndarray]:
+    """Return what `table_of` would return of no clusters."""
+    numbers = {name: np.empty(0, dtype=np.int64) for name in ("cluster", "gene")}
+    return numbers | {name: np.empty(0) for name in _OF_GENES}
 
 
 def _is_ours(there: object) -> bool:
@@ -258,6 +303,7 @@ def _as_in_scanpy(profiles: AnnData, found: Tests, cluster_name: str) -> dict[st
         "method": "t-test",
         "use_raw": False,
         "corr_method": "benjamini-hochberg",
+        "held_out": HELD_OUT_P in profiles.layers,
         "bgformer": __version__,
     }
     layer = profiles.uns[ENTRY].get("layer")

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 
 from bgformer.arguments import text_or_none, wrong
-from bgformer.data.moments import moments_of
 from bgformer.data.source import source_of
+from bgformer.graph.marker_tests import held_out_p
 from bgformer.messages import InputError
+from bgformer.pipeline.group_sums import clusters_of, dealer_for, sums_of
+from bgformer.store.origin import entry, model_behind
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from scipy import sparse
 
     from bgformer.data.cells import Cells
+    from bgformer.data.moments import HeldOut, Sums
     from bgformer.data.source import StoredCells
+    from bgformer.pipeline.fitted import Fitted
 
 ENTRY = "bgformer_profiles"
 """Where profiles keep which cells and counts they are of."""
+HELD_OUT_P = "held_out_p"
+"""The layer of profiles with p-values from held-out counts."""
 _MOST_CLUSTERS = 1000
 """A column with more values than this does not name clusters."""
 
@@ -61,6 +68,10 @@ def profiles(
         Share of the cells with a count, 0 to 1.
     ``obs["n_cells"]``
         Number of cells of each cluster.
+    ``obs["n_held_out"]``, ``layers["held_out_p"]``
+        Only if there are results of bgformer: the number of cells that the first half of their
+        counts puts into each cluster, and the p-values of the test of the second half; see
+        :func:`bgformer.tl.markers`.
 
     Raises
     ------
@@ -80,27 +91,57 @@ def profiles(
     return read_profiles(adata, cluster_name, text_or_none("layer", layer))
 
 
-def read_profiles(cells: Cells | StoredCells, cluster_name: str, layer: str | None) -> AnnData:
+def read_profiles(cells: AnnData | StoredCells, cluster_name: str, layer: str | None) -> AnnData:
     """Return the profiles of clusters in a column of an AnnData or of an open file."""
     clusters = clusters_in(cells, cluster_name)
     layer = _layer_of_clusters(cells, cluster_name) if layer is None else layer
-    return profiles_of(cells, clusters, layer)
+    return profiles_of(cells, clusters, layer, model_behind(cells, cluster_name))
 
 
 def profiles_of(
-    cells: Cells | StoredCells, clusters: pd.Categorical, layer: str | None
+    cells: Cells | StoredCells,
+    clusters: pd.Categorical,
+    layer: str | None,
+    behind: tuple[Fitted, sparse.csr_matrix] | None,
 ) -> AnnData:
-    """Return the profiles of clusters of which each has cells, and each cell has one."""
+    """Return the profiles of clusters of which each has cells, and each cell has one.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+    clusters
+        Their clusters.
+    layer
+        Layer that holds the counts; None for ``X``.
+    behind
+        A model with these cells, and their weights on its anchors; None if there is none.
+    """
     codes, names = np.asarray(clusters.codes, dtype=np.int64), list(clusters.categories)
-    entry = {"cells": fingerprint(clusters, cells.var_names)}
-    entry |= {} if layer is None else {"layer": layer}
-    found = moments_of(source_of(cells, layer, min_cells=1), codes, len(names))
+    note = {"cells": fingerprint(clusters, cells.var_names)}
+    note |= {} if layer is None else {"layer": layer}
+    source = source_of(cells, layer, min_cells=1)
+    dealer = None if behind is None else dealer_for(*behind, cells.var_names)
+    (found,) = sums_of(source, [clusters_of(codes, len(names), dealer)], dealer)
+    return as_profiles(*found, names, cells.var_names, note)
+
+
+def as_profiles(
+    sums: Sums, held_out: HeldOut | None, names: list[str], genes: pd.Index, note: dict[str, str]
+) -> AnnData:
+    """Return the profiles of clusters; see `profiles`, and `ENTRY` for `note`."""
+    found = sums.moments
+    of_cells = {"n_cells": found.n_cells}
+    layers = {name: getattr(found, name) for name in ("mean", "variance", "detected")}
+    if held_out is not None:
+        of_cells["n_held_out"] = held_out.n_cells.astype(np.int64)
+        layers[HELD_OUT_P] = held_out_p(held_out)
     return ad.AnnData(
         np.log1p(found.scaled),
-        obs=pd.DataFrame({"n_cells": found.n_cells}, index=pd.Index(names, dtype=object)),
-        var=pd.DataFrame(index=pd.Index(cells.var_names)),
-        layers={name: getattr(found, name) for name in ("mean", "variance", "detected")},
-        uns={ENTRY: entry},
+        obs=pd.DataFrame(of_cells, index=pd.Index(names, dtype=object)),
+        var=pd.DataFrame(index=pd.Index(genes)),
+        layers=layers,
+        uns={ENTRY: note},
     )
 
 
@@ -159,13 +200,11 @@ def fingerprint(clusters: pd.Categorical, genes: pd.Index) -> str:
     return digest.hexdigest()
 
 
-def _layer_of_clusters(cells: Cells | StoredCells, name: str) -> str | None:
+def _layer_of_clusters(cells: AnnData | StoredCells, name: str) -> str | None:
     """Return the layer that the clusters of this name were made from; None for ``X``."""
-    uns: Any = cells
-    read = uns.read_uns if hasattr(uns, "read_uns") else uns.uns.get
-    stored = read(name)
+    stored = entry(cells, name)
     if isinstance(stored, Mapping) and "splits" in stored:
-        stored = read(str(stored.get("key")))
+        stored = entry(cells, str(stored.get("key")))
     params = stored.get("params") if isinstance(stored, Mapping) else None
     layer = params.get("layer") if isinstance(params, Mapping) else None
     return layer if isinstance(layer, str) else None

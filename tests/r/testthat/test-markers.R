@@ -4,6 +4,10 @@ fit <- run(object, max_steps = 20)
 markers <- BGFormerMarkers(fit)
 
 test_that("markers have the columns of FindAllMarkers(), and the values of its t-test", {
+  without <- fit
+  slot(without, "tools") <- list()
+  plain <- BGFormerMarkers(without)
+  expect_false(attr(plain, "held.out"))
   normalised <- Seurat::NormalizeData(fit, verbose = FALSE)
   expected <- suppressMessages(suppressWarnings(Seurat::FindAllMarkers(
     normalised, test.use = "t", logfc.threshold = 0, min.pct = 0, return.thresh = 1.1,
@@ -13,10 +17,33 @@ test_that("markers have the columns of FindAllMarkers(), and the values of its t
   expect_identical(levels(markers$cluster), levels(fit$bgformer_clusters))
   expect_true(all(table(markers$cluster) == nrow(object)))
   same <- function(table) paste(table$cluster, table$gene)
-  found <- markers[match(same(expected), same(markers)), ]
+  expect_identical(same(plain), same(markers))
+  found <- plain[match(same(expected), same(plain)), ]
   expect_equal(found$p_val, expected$p_val, tolerance = 1e-4)
   expect_lt(max(abs(found$pct.1 - expected$pct.1), abs(found$pct.2 - expected$pct.2)), 0.00051)
   expect_true(all(markers$p_val_adj >= markers$p_val))
+})
+
+test_that("p-values are from held-out counts if the object has a model of its cells", {
+  expect_true(attr(markers, "held.out"))
+  expect_warning(b <- BGFormerMarkers(fit, "cell_type"), "p-values of these clusters are 1")
+  expect_true(attr(b, "held.out"))
+  best <- b$gene %in% c("CD79A", "MS4A1") & b$cluster == "CD19+ B"
+  expect_true(all(b$p_val_adj[best] < 1e-10))
+  half <- fit[, seq(1, ncol(fit), by = 2)]
+  expect_true(attr(BGFormerMarkers(half, n.genes = 1), "held.out"))
+  fit[["bgformer"]] <- NULL # by which its cells are known
+  expect_false(attr(BGFormerMarkers(fit, n.genes = 1), "held.out"))
+  object$half <- rep(c("a", "b"), length.out = ncol(object))
+  expect_false(attr(BGFormerMarkers(object, "half", n.genes = 1), "held.out"))
+})
+
+test_that("clusters that half of the counts do not find have p-values of 1", {
+  fit$given <- as.character(fit$bgformer_clusters)
+  fit$given[c(20, 200, 400)] <- "few"
+  expect_warning(found <- BGFormerMarkers(fit, "given"),
+                 "^the p-values of these clusters are 1, .*: 'few'\\.$")
+  expect_true(all(found$p_val[found$cluster == "few"] == 1))
 })
 
 test_that("the fold change is that of the mean scaled counts", {
@@ -60,7 +87,8 @@ test_that("names, subclusters and other columns are used", {
   parts <- SubclusterBGFormer(fit, "0", n.clusters = 2, verbose = FALSE)
   expect_identical(levels(BGFormerMarkers(parts, n.genes = 1)$cluster)[1:3], c("0.0", "0.1", "1"))
   expect_identical(BGFormerMarkers(parts, "bgformer_clusters"), markers)
-  best <- BGFormerMarkers(fit, cluster.name = "cell_type", n.genes = 10)
+  expect_warning(best <- BGFormerMarkers(fit, cluster.name = "cell_type", n.genes = 10),
+                 "p-values of these clusters are 1")
   expect_true(all(c("CD79A", "MS4A1") %in% best$gene[best$cluster == "CD19+ B"]))
   fit$number <- factor(as.numeric(fit$bgformer_clusters == "0"))
   expect_identical(levels(BGFormerMarkers(fit, "number", n.genes = 1)$cluster), c("0", "1"))
