@@ -150,8 +150,8 @@ def _add_markers(parts: _Parts) -> None:
         "markers",
         help="write the marker genes of each cluster as a table",
         description="Compare each gene between the cells of a cluster and all other cells, and "
-        "write a table, the best markers of a cluster first. The p-values are for ranking only, "
-        "because the clusters were found on the same counts.",
+        "write a table, the best markers of a cluster first. The p-values are from held-out "
+        "counts if the file has results of bgformer; otherwise they are for ranking only.",
     )
     markers.set_defaults(run=marking.markers)
     markers.add_argument(

@@ -53,8 +53,9 @@ def level_markers(
     reclustering at each resolution, but the counts are read only once: sums are kept of groups of
     cells that are in one cluster at every level, and added up for each level.
 
-    Up to 300 groups are kept, the largest. The few cells of others count for the group whose
-    clusters are theirs at most levels, so with more groups, results of levels are approximate. The
+    Up to 300 groups are kept, the largest, and at least one of each cluster. The cells of others
+    count for the group whose clusters are theirs at most levels, so results of levels are then
+    approximate. The
     cluster of a cell by the first half of its counts is that of its nearest anchor at the level.
     Memory grows with groups x genes: at most 200 MB for 10,000 genes.
 
@@ -99,7 +100,7 @@ def level_markers(
         into, of_half = of_cells.of_levels[:, at], of_anchors.of_levels[:, at]
         keys.append(into.tobytes() + of_half.tobytes())
         if keys[-1] not in tables:
-            n = int(into.max()) + 1
+            n = max(int(into.max()) + 1, level.n_clusters)
             merged = None if held_out is None else held_out.merged(of_half, n)
             numbers = [str(cluster) for cluster in range(n)]
             profiles = as_profiles(sums.merged(into, n), merged, numbers, cells.var_names, {})
@@ -109,19 +110,36 @@ def level_markers(
 
 def groups_of_cells(levels: Sequence[Level]) -> Groups:
     """Return the groups of cells; those of no cluster have a cluster after all others."""
-    of_cells = np.column_stack([level.labels for level in levels])
-    for at, level in enumerate(levels):
+    members = np.zeros(len(levels[0].labels), dtype=np.int64)
+    found = np.zeros((1, 0), dtype=np.int64)
+    for level in levels:  # far faster than to look for unique rows
+        own = level.labels.astype(np.int64)
         if level.unassigned is not None:
-            of_cells[level.unassigned, at] = level.n_clusters
-    found, members, sizes = np.unique(of_cells, axis=0, return_inverse=True, return_counts=True)
-    members = members.ravel()
-    if len(found) <= _MOST_GROUPS:
+            own = np.where(level.unassigned, level.n_clusters, own)
+        n = level.n_clusters + 1
+        of_cells = members * n + own
+        is_there = np.bincount(of_cells) > 0
+        pairs, members = np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[of_cells]
+        found = np.column_stack([found[pairs // n], pairs % n])
+    kept = _kept(found, np.bincount(members))
+    if len(kept) == len(found):
         return Groups(found, members)
-    largest = np.sort(np.argsort(-sizes, kind="stable")[:_MOST_GROUPS])
-    kept = found[largest]
-    nearest = np.array([np.argmax((kept == one).sum(axis=1)) for one in found])
-    nearest[largest] = np.arange(_MOST_GROUPS)
-    return Groups(kept, nearest[members])
+    nearest = np.array([np.argmax((found[kept] == one).sum(axis=1)) for one in found])
+    nearest[kept] = np.arange(len(kept))
+    return Groups(found[kept], nearest[members])
+
+
+def _kept(of_levels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the groups that sums are kept of, ascending: the largest, and one of each cluster."""
+    order, seen = np.argsort(-sizes, kind="stable"), set[tuple[int, int]]()
+    needed = []
+    for group in order:
+        own = set(enumerate(of_levels[group].tolist()))
+        if not own <= seen:
+            needed.append(group)
+            seen |= own
+    others = order[~np.isin(order, needed)]
+    return np.sort([*needed, *others[: max(0, _MOST_GROUPS - len(needed))]])
 
 
 def groups_of_anchors(levels: Sequence[Level]) -> Groups:
@@ -133,7 +151,7 @@ def groups_of_anchors(levels: Sequence[Level]) -> Groups:
 
 def _table(profiles: AnnData, n_clusters: int, n_genes: int) -> Table:
     """Return the table of the first clusters of some profiles; unassigned cells come after."""
-    if profiles.n_obs == 1:
+    if (profiles.obs["n_cells"] > 0).sum() < 2:
         return empty_table()
     table = table_of(profiles, tests_without_checks(profiles), n_genes)
     own = table["cluster"] < n_clusters

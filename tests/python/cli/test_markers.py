@@ -47,6 +47,19 @@ def test_some_genes_of_another_column(clustered, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_without_results_the_p_values_are_those_of_the_t_test(clustered, tmp_path):
+    path, table = tmp_path / "cells.h5ad", tmp_path / "markers.csv"
+    anndata.AnnData(clustered.X, obs=clustered.obs, var=clustered.var).write_h5ad(path)
+    assert main(["markers", str(path), "--csv", str(table)]) == 0
+    found = pd.read_csv(table, dtype={"cluster": str, "gene": str}).set_index(["cluster", "gene"])
+    sc.pp.normalize_total(clustered, target_sum=1e4)
+    sc.pp.log1p(clustered)
+    sc.tl.rank_genes_groups(clustered, "bgformer", method="t-test")
+    expected = sc.get.rank_genes_groups_df(clustered, None).set_index(["group", "names"])
+    p = expected["pvals"].loc[found.index]
+    np.testing.assert_allclose(found["p"], p, rtol=1e-3, atol=1e-12)
+
+
 def test_a_cluster_of_one_cell_is_named_and_left_out(clustered, tmp_path, capsys):
     path, table = tmp_path / "cells.h5ad", tmp_path / "markers.csv"
     clustered.obs["given"] = pd.Categorical(["alone", "b", *["b", "c"] * 349])
