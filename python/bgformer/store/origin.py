@@ -9,6 +9,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from bgformer.messages import InputError
+from bgformer.runtime.threads import one_thread
 from bgformer.store.files import read_results
 from bgformer.store.reading import is_ours
 from bgformer.store.reference import model_in
@@ -66,6 +67,8 @@ def model_behind(
         return None
     try:
         held = cells if isinstance(cells, AnnData) else read_results(cells, key)
-        return model_in(held, key), sparse.csr_matrix(held.obsm[weights_name(key)])
+        with one_thread():  # many small tensors, for which several take longer
+            model = model_in(held, key)
+        return model, sparse.csr_matrix(held.obsm[weights_name(key)])
     except InputError:
         return None
