@@ -18,9 +18,12 @@
 #' second half tests whether a gene has the same share of all counts in the cells of the cluster as
 #' in all other cells. The test is a binomial one, corrected for the gene's dispersion within the
 #' clusters. Unlike a t-test, it finds no differences between clusters that differ only in the total
-#' counts of their cells. If the object has no model of bgformer, or cells that the model does not
-#' know, there are no anchors. The p-values are then those of the t-test, which are too small for
-#' clusters that were found on the same counts; use them for ranking only.
+#' counts of their cells.
+#'
+#' This needs an object with a model of bgformer that knows all its cells. Of groups that bgformer
+#' did not find, the anchors must be able to tell the cells: not of donors or treatments. Otherwise,
+#' the p-values are those of the t-test, which are too small for clusters that were found on the
+#' same counts; use them for ranking only.
 #'
 #' The test compares cells, not samples or donors. A small p-value says that clusters differ, not
 #' that they are different types; see the table of evidence of [RunBGFormer()] for this.
@@ -68,8 +71,8 @@ BGFormerMarkers <- function(object, ...) {
 BGFormerMarkers.Seurat <- function(object, cluster.name = NULL, n.genes = NULL, assay = NULL,
                                    layer = "counts", ...) {
   check_dots(...)
-  markers_of(grouped_seurat(object, cluster.name, assay, layer), as_count(n.genes, "n.genes"),
-             model_behind(object))
+  found <- grouped_seurat(object, cluster.name, assay, layer)
+  markers_of(found, as_count(n.genes, "n.genes"), model_behind(object, found$batch, cluster.name))
 }
 
 #' @rdname BGFormerMarkers
@@ -77,8 +80,8 @@ BGFormerMarkers.Seurat <- function(object, cluster.name = NULL, n.genes = NULL, 
 BGFormerMarkers.SingleCellExperiment <- function(object, cluster.name = NULL, n.genes = NULL,
                                                  assay = NULL, layer = "counts", ...) {
   check_dots(...)
-  markers_of(grouped_sce(object, cluster.name, assay, layer, "BGFormerMarkers"),
-             as_count(n.genes, "n.genes"), model_behind(object))
+  found <- grouped_sce(object, cluster.name, assay, layer, "BGFormerMarkers")
+  markers_of(found, as_count(n.genes, "n.genes"), model_behind(object, found$batch, cluster.name))
 }
 
 #' @export
@@ -187,12 +190,15 @@ ask_about <- function(found, ask) {
 }
 
 # The model that an object holds, with the weights of the cells that it has now, as Python takes it;
-# NULL if it holds none, or one of other cells.
-model_behind <- function(object) {
+# NULL if it holds none, or one of other cells. The clusters are `ours` if they are those of the
+# model by any names, or in a column that bgformer wrote.
+model_behind <- function(object, clusters, cluster.name) {
   tryCatch({
     fitted <- fitted_for(kept_in(object, "BGFormerMarkers"), object)
     fitted$names <- levels(fitted$anchor.clusters)
-    c(for_python(fitted), list(weights = weights_for_python(fitted$weights)))
+    names <- names_of_clusters(fitted$labels, clusters, fitted$names)
+    ours <- !is.null(names) || isTRUE(cluster.name %in% fitted$columns)
+    c(for_python(fitted), list(weights = weights_for_python(fitted$weights), ours = ours))
   }, error = function(e) NULL)
 }
 

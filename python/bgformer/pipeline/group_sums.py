@@ -6,10 +6,11 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from bgformer.data.genes import match_genes
 from bgformer.data.moments import Block, HeldOut, Sums
-from bgformer.graph.labels import label_shares
+from bgformer.graph.labels import label_shares, vote_for_labels
 from bgformer.graph.thinning import dealt, linear_anchors, placed
 from bgformer.messages import InputError
 from bgformer.pipeline.prediction import ModelGenes
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from scipy import sparse
 
     from bgformer.data.source import InMemory, OnDisk
     from bgformer.pipeline.fitted import Fitted
@@ -60,7 +60,8 @@ class Dealer:
 
     def __init__(self, model: Fitted, weights: sparse.csr_matrix, genes: ModelGenes) -> None:
         self._model, self._genes, anchors = model, genes, linear_anchors(model.anchors)
-        self._weights = weights[:, : len(anchors)]
+        own = weights[:, : len(anchors)]
+        self._weights = sparse.csr_matrix(own.multiply(1 / own.sum(axis=1)))
         # an anchor without weight, as of a subset of the cells, tells nothing of any group
         self._used = np.flatnonzero(np.asarray(self._weights.sum(axis=0)).ravel())
         self._anchors = np.ascontiguousarray(anchors[self._used])
@@ -68,6 +69,18 @@ class Dealer:
     def of_anchors(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
         """Return the group with most of the weight on each anchor, given those of cells, (m,)."""
         return label_shares(self._weights, groups, n_groups).argmax(axis=1)
+
+    def tells(self, groups: np.ndarray, n_groups: int) -> bool:
+        """Say whether the anchors tell the groups of cells apart, given that of each cell, (n,).
+
+        They do not if the groups are not of the counts, such as donors. The groups that the
+        anchors give would then be others, which differ because anchors do. The share of the cells
+        with most weight on the anchors of their own group must be half way, or more, from that of
+        the largest group to 1.
+        """
+        votes = vote_for_labels(self._weights, label_shares(self._weights, groups, n_groups))[0]
+        largest = np.bincount(groups).max() / len(groups)
+        return bool((votes == groups).mean() >= (1 + largest) / 2)
 
     def halves(self, counts: sparse.csr_matrix) -> Halves:
         """Deal the counts of some cells, CSR b x g of all genes."""

@@ -290,7 +290,7 @@ def markers(
         Number of genes of each cluster; None for all.
     behind
         The model that the object holds, as in :func:`predict`, with ``weights`` of the cells as in
-        :func:`recluster`; None if it has none.
+        :func:`recluster`, and whether the clusters are ``ours``; None if it has none.
 
     Returns
     -------
@@ -309,7 +309,8 @@ def _profiles(names: list[str], folder: str | None, behind: dict[str, Any] | Non
     cells: Cells = cells_in_r(CLUSTERS) if folder is None else CellsFromR(Path(folder))
     clusters = pd.Categorical(cells.obs[CLUSTERS], categories=list(np.atleast_1d(names)))
     held = None if behind is None else (model_of(behind), weights_of(behind["weights"]))
-    return profiles_of(cells, clusters, None, held)
+    ours = behind is not None and bool(behind["ours"])
+    return profiles_of(cells, clusters, None, held, ours=ours)
 
 
 def _check_arguments(arguments: dict[str, Any]) -> None:

@@ -65,9 +65,12 @@ def markers(
     tests whether a gene has the same share of all counts in the cells of the cluster as in all
     other cells. The test is a binomial one, corrected for the gene's dispersion within the
     clusters. Unlike a t-test, it finds no differences between clusters that differ only in the
-    total counts of their cells. If there are no results of bgformer for these cells, there are no
-    anchors. The p-values are then those of the t-test, which are too small for clusters that were
-    found on the same counts; use them for ranking only.
+    total counts of their cells.
+
+    This needs results of bgformer for these cells. Of groups that bgformer did not find, the
+    anchors must be able to tell the cells: not of donors or treatments. Otherwise, the p-values
+    are those of the t-test, which are too small for clusters that were found on the same counts;
+    use them for ranking only.
 
     The test compares cells, not samples or donors. A small p-value says that clusters differ, not
     that they are different types; see ``uns["bgformer"]["evidence"]`` for this.

@@ -16,6 +16,7 @@ from bgformer.graph.marker_tests import held_out_p
 from bgformer.messages import InputError
 from bgformer.pipeline.group_sums import clusters_of, dealer_for, sums_of
 from bgformer.store.origin import entry, model_behind
+from bgformer.store.results import confidence_name
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -69,9 +70,9 @@ def profiles(
     ``obs["n_cells"]``
         Number of cells of each cluster.
     ``obs["n_held_out"]``, ``layers["held_out_p"]``
-        Only if there are results of bgformer: the number of cells that the first half of their
-        counts puts into each cluster, and the p-values of the test of the second half; see
-        :func:`bgformer.tl.markers`.
+        Only if there are results of bgformer whose anchors tell the clusters: the number of cells
+        that the first half of their counts puts into each cluster, and the p-values of the test of
+        the second half; see :func:`bgformer.tl.markers`.
 
     Raises
     ------
@@ -95,7 +96,8 @@ def read_profiles(cells: AnnData | StoredCells, cluster_name: str, layer: str | 
     """Return the profiles of clusters in a column of an AnnData or of an open file."""
     clusters = clusters_in(cells, cluster_name)
     layer = _layer_of_clusters(cells, cluster_name) if layer is None else layer
-    return profiles_of(cells, clusters, layer, model_behind(cells, cluster_name))
+    behind, ours = model_behind(cells, cluster_name), confidence_name(cluster_name) in cells.obs
+    return profiles_of(cells, clusters, layer, behind, ours=ours)
 
 
 def profiles_of(
@@ -103,6 +105,8 @@ def profiles_of(
     clusters: pd.Categorical,
     layer: str | None,
     behind: tuple[Fitted, sparse.csr_matrix] | None,
+    *,
+    ours: bool,
 ) -> AnnData:
     """Return the profiles of clusters of which each has cells, and each cell has one.
 
@@ -116,12 +120,16 @@ def profiles_of(
         Layer that holds the counts; None for ``X``.
     behind
         A model with these cells, and their weights on its anchors; None if there is none.
+    ours
+        Whether the clusters are from bgformer. Of others, the anchors must be able to tell them.
     """
     codes, names = np.asarray(clusters.codes, dtype=np.int64), list(clusters.categories)
     note = {"cells": fingerprint(clusters, cells.var_names)}
     note |= {} if layer is None else {"layer": layer}
     source = source_of(cells, layer, min_cells=1)
     dealer = None if behind is None else dealer_for(*behind, cells.var_names)
+    if dealer is not None and not ours and not dealer.tells(codes, len(names)):
+        dealer = None
     (found,) = sums_of(source, [clusters_of(codes, len(names), dealer)], dealer)
     return as_profiles(*found, names, cells.var_names, note)
 

@@ -88,6 +88,17 @@ def test_any_clusters_of_cells_with_results_are_tested_so(clustered):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_groups_that_are_not_of_the_counts_are_compared_by_a_t_test(clustered):
+    rng = np.random.default_rng(0)
+    clustered.obs["donor"] = rng.choice(["a", "b"], 700)
+    clustered.obs["treated"] = rng.random(700) < 0.1
+    for column in ("donor", "treated"):
+        p, params = p_of(clustered, column)
+        expected, _ = p_of(without_results(clustered), column)
+        assert not params["held_out"]
+        np.testing.assert_array_equal(p, expected)
+
+
 def test_results_of_other_cells_are_not_used(clustered):
     clustered.obsm["X_bgformer"] = clustered.obsm["X_bgformer"][::-1] + 1
     _, params = p_of(clustered)
