@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from bgformer.graph.anchor_graph import ONE_TYPE
@@ -16,8 +15,7 @@ from bgformer.page.stops import stops_of
 from bgformer.page.summary import calls_of, calls_of_stop, facts_of, notes_of
 from bgformer.store.reading import results
 from bgformer.store.results import confidence_name, umap_name, weights_name
-from bgformer.tl.marker_genes import table_of, tests_in
-from bgformer.tl.profiling import profiles_of
+from bgformer.tl.level_markers import level_markers
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -45,7 +43,10 @@ def content_of(
     rows = _drawn(adata.n_obs, int(stored["seed"]))
     layer = stored["params"].get("layer")
     genes = cells.var_names
-    marked = [_markers(cells, stop, layer) if stop.is_stored else {} for stop in stops]
+    stored_at = next(at for at, stop in enumerate(stops) if stop.is_stored)
+    marked = level_markers(
+        adata, cells, key, [stop.level for stop in stops], stored_at, _GENES_EACH
+    )
     wanted = _genes_shown(marked, len(rows))
     used = np.isin(genes, stored["genes"])
     most, expression, n_blank = expression_of(cells, layer, wanted, rows, used)
@@ -74,7 +75,9 @@ def content_of(
             name: [float(f"{value:.5g}") for value in series]
             for name, series in stored["history"].items()
         },
-        "markers_note": "The ten best genes of each cluster against all other cells.",
+        "markers_note": "The ten best genes of each cluster against all other cells. The "
+        "p-values are from held-out counts: one half of each cell's counts gives it a cluster, "
+        "and the other half is tested.",
         "one_type": ONE_TYPE,
         "ramp": _ramp(),
     }
@@ -86,17 +89,6 @@ def content_of(
     arrays |= {f"column{i}": of for i, of in enumerate(values)}
     arrays |= _anchors(adata, key, stops, arrays)
     return content, arrays
-
-
-def _markers(cells: Cells | StoredCells, stop: Stop, layer: str | None) -> dict[str, np.ndarray]:
-    """Return the best genes of the clusters of a stop; nothing if there is a single cluster."""
-    there, codes = np.unique(stop.labels, return_inverse=True)
-    if len(there) == 1:
-        return {}
-    clusters = pd.Categorical.from_codes(codes, list(map(str, there)))
-    profiles = profiles_of(cells, clusters, layer)
-    table = table_of(profiles, tests_in(profiles), _GENES_EACH)
-    return table | {"cluster": there[table["cluster"]]}
 
 
 def _drawn(n_cells: int, seed: int) -> np.ndarray:
@@ -117,13 +109,11 @@ def _title(cells: Cells | StoredCells) -> str:
     return f"Clusters of {Path(name).name}" if name else f"Clusters of {cells.n_obs:,} cells"
 
 
-def _genes_shown(marked: list[dict[str, Any]], n_cells: int) -> np.ndarray:
+def _genes_shown(marked: list[dict[str, np.ndarray]], n_cells: int) -> np.ndarray:
     """Return the genes that cells can be coloured by: the best markers first come first."""
     n = min(_MOST_GENES, max(1, _MOST_VALUES // max(n_cells, 1)))
     ranked: dict[int, int] = {}
     for table in marked:
-        if not table:
-            continue
         cluster = table["cluster"]
         first = np.searchsorted(cluster, cluster)
         for gene, rank in zip(table["gene"], np.arange(len(cluster)) - first, strict=True):
@@ -131,9 +121,9 @@ def _genes_shown(marked: list[dict[str, Any]], n_cells: int) -> np.ndarray:
     return np.array(sorted(ranked, key=ranked.__getitem__)[:n], dtype=np.int64)
 
 
-def _markers_said(table: dict[str, Any], genes: Any) -> dict[str, list[Any]] | None:
+def _markers_said(table: dict[str, np.ndarray], genes: Any) -> dict[str, list[Any]] | None:
     """Return a table of markers as JSON holds it."""
-    if not table:
+    if len(table["gene"]) == 0:
         return None
     said: dict[str, list[Any]] = {
         "cluster": table["cluster"].tolist(),

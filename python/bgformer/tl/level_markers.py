@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
 from bgformer.data.source import source_of
 from bgformer.pipeline.group_sums import Grouping, clusters_of, dealer_for, sums_of
-from bgformer.store.files import read_results
 from bgformer.store.reading import results
 from bgformer.store.reference import model_in
 from bgformer.store.results import weights_name
-from bgformer.tl.marker_genes import empty_table, table_of, tests_in, tests_without_checks
-from bgformer.tl.profiling import as_profiles, clusters_in
+from bgformer.tl.marker_genes import empty_table, table_of, tests_without_checks
+from bgformer.tl.profiling import as_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from anndata import AnnData
+
+    from bgformer.data.cells import Cells
     from bgformer.data.source import StoredCells
     from bgformer.graph.levels import Level
 
@@ -45,45 +46,51 @@ class Groups(NamedTuple):
 
 
 def level_markers(
-    cells: AnnData | StoredCells, key: str, levels: Sequence[Level], n_genes: int = 10
-) -> tuple[Table, list[Table]]:
-    """Return the best marker genes of the stored clusters, and of the clusters at each level.
+    adata: AnnData,
+    cells: Cells | StoredCells,
+    key: str,
+    levels: Sequence[Level],
+    exact: int = 0,
+    n_genes: int = 10,
+) -> list[Table]:
+    """Return the best marker genes of the clusters at each level.
 
-    They are those that :func:`bgformer.tl.markers` returns for the stored clusters, and after
-    reclustering at each resolution, but the counts are read only once: sums are kept of groups of
-    cells that are in one cluster at every level, and added up for each level.
+    They are those that :func:`bgformer.tl.markers` returns after reclustering at each resolution,
+    but the counts are read only once: sums are kept of groups of cells that are in one cluster at
+    every level, and added up for each level.
 
     Up to 300 groups are kept, the largest, and at least one of each cluster. The cells of others
-    count for the group whose clusters are theirs at most levels, so results of levels are then
-    approximate. The
-    cluster of a cell by the first half of its counts is that of its nearest anchor at the level.
-    Memory grows with groups x genes: at most 200 MB for 10,000 genes.
+    count for the group whose clusters are theirs at most levels. With more groups, only the
+    results of one level are therefore exact. The cluster of a cell by the first half of its counts
+    is that of its nearest anchor at the level. Memory grows with groups x genes: at most 200 MB
+    for 10,000 genes.
 
     Parameters
     ----------
+    adata
+        Results of bgformer; counts are not read from it.
     cells
-        Cells with results of bgformer and the raw counts where the fit read them.
+        The raw counts of these cells, where the fit read them.
     key
         Name of the results.
     levels
-        Clusters of these cells, from `graph.levels.levels`.
+        Clusters of these cells, as from `graph.levels.levels`.
+    exact
+        Number of the level that has sums of its own.
     n_genes
         Number of genes for each cluster.
 
     Returns
     -------
-    What `marker_genes.table_of` returns, for the clusters in ``obs[key]``, in the order of their
-    categories, and for those of each level. The table of a level with one cluster is empty.
+    What `marker_genes.table_of` returns, for the clusters of each level. The table of a level with
+    one cluster is empty.
     """
-    held = cells if isinstance(cells, AnnData) else read_results(cells, key)
-    layer = results(held, key)["params"].get("layer")
-    weights = sparse.csr_matrix(held.obsm[weights_name(key)])
-    clusters = clusters_in(held, key)
-    codes, names = np.asarray(clusters.codes, dtype=np.int64), list(clusters.categories)
-    dealer = dealer_for(model_in(held, key), weights, cells.var_names)
+    layer = results(adata, key)["params"].get("layer")
+    weights = sparse.csr_matrix(adata.obsm[weights_name(key)])
+    dealer = dealer_for(model_in(adata, key), weights, cells.var_names)
     of_cells, of_anchors = groups_of_cells(levels), groups_of_anchors(levels)
     groupings = [
-        clusters_of(codes, len(names), dealer),
+        clusters_of(_labels(levels[exact]), levels[exact].n_clusters + 1, dealer),
         Grouping(
             of_cells.members,
             len(of_cells.of_levels),
@@ -91,21 +98,26 @@ def level_markers(
             len(of_anchors.of_levels),
         ),
     ]
-    source = source_of(cells, layer, min_cells=1)
-    whole, (sums, held_out) = sums_of(source, groupings, dealer)
-    found = as_profiles(*whole, names, cells.var_names, {})
+    own, (sums, held_out) = sums_of(source_of(cells, layer, min_cells=1), groupings, dealer)
     tables: dict[bytes, Table] = {}  # often several levels have the same clusters
     keys = []
     for at, level in enumerate(levels):
         into, of_half = of_cells.of_levels[:, at], of_anchors.of_levels[:, at]
-        keys.append(into.tobytes() + of_half.tobytes())
+        keys.append(b"exact" if at == exact else into.tobytes() + of_half.tobytes())
         if keys[-1] not in tables:
-            n = max(int(into.max()) + 1, level.n_clusters)
+            n = level.n_clusters + 1
             merged = None if held_out is None else held_out.merged(of_half, n)
+            of_level = own if at == exact else (sums.merged(into, n), merged)
             numbers = [str(cluster) for cluster in range(n)]
-            profiles = as_profiles(sums.merged(into, n), merged, numbers, cells.var_names, {})
+            profiles = as_profiles(*of_level, numbers, cells.var_names, {})
             tables[keys[-1]] = _table(profiles, level.n_clusters, n_genes)
-    return table_of(found, tests_in(found), n_genes), [dict(tables[one]) for one in keys]
+    return [dict(tables[one]) for one in keys]
+
+
+def _labels(level: Level) -> np.ndarray:
+    """Return the number of each cell's cluster; that after all others if it is of none."""
+    own = level.labels.astype(np.int64)
+    return own if level.unassigned is None else np.where(level.unassigned, level.n_clusters, own)
 
 
 def groups_of_cells(levels: Sequence[Level]) -> Groups:
@@ -113,11 +125,8 @@ def groups_of_cells(levels: Sequence[Level]) -> Groups:
     members = np.zeros(len(levels[0].labels), dtype=np.int64)
     found = np.zeros((1, 0), dtype=np.int64)
     for level in levels:  # far faster than to look for unique rows
-        own = level.labels.astype(np.int64)
-        if level.unassigned is not None:
-            own = np.where(level.unassigned, level.n_clusters, own)
         n = level.n_clusters + 1
-        of_cells = members * n + own
+        of_cells = members * n + _labels(level)
         is_there = np.bincount(of_cells) > 0
         pairs, members = np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[of_cells]
         found = np.column_stack([found[pairs // n], pairs % n])

@@ -164,7 +164,7 @@ def test_charts_are_there_and_folded_ones_are_drawn_when_unfolded(page):
         assert page.locator(f"#{chart} svg").count() >= 1
     assert page.locator("#training-chart svg").count() == 0
     page.click("#training summary")
-    assert page.locator("#training-chart svg").count() == 1
+    page.wait_for_selector("#training-chart svg")
     assert page.locator("#anchor-chart svg").count() == 1
 
 
@@ -173,6 +173,7 @@ def test_axe_finds_no_serious_error(page, width):
     axe_core = pytest.importorskip("axe_core_python.sync_playwright")
     page.set_viewport_size({"width": width, "height": 900})
     page.click("#training summary")
+    page.wait_for_selector("#training-chart svg")
     found = axe_core.Axe().run(page)["violations"]
     serious = [one for one in found if one["impact"] in ("serious", "critical")]
     assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []

@@ -9,6 +9,7 @@ from bgformer.data.moments import Block, HeldOut, Sums
 from bgformer.data.source import opened
 from bgformer.graph.levels import levels
 from bgformer.runtime import block_sizes
+from bgformer.store.files import read_results
 from bgformer.tl import level_markers as module
 from bgformer.tl.level_markers import level_markers
 
@@ -36,8 +37,7 @@ def assert_is_that_of_markers(table, marked, n_genes=10):
 
 @pytest.mark.filterwarnings("ignore:the p-values of these clusters are 1")
 def test_markers_of_levels_are_those_after_reclustering(clustered):
-    own, tables = level_markers(clustered, "bgformer", found_levels(clustered))
-    assert_is_that_of_markers(own, bgf.tl.markers(clustered, copy=True))
+    tables = level_markers(clustered, clustered, "bgformer", found_levels(clustered))
     for resolution, table in zip(RESOLUTIONS, tables, strict=True):
         again = bgf.tl.recluster(clustered, resolution=resolution, copy=True)
         marked = bgf.tl.markers(again, copy=True)
@@ -50,10 +50,12 @@ def test_markers_of_levels_are_those_after_reclustering(clustered):
 @pytest.mark.filterwarnings("ignore:the p-values of these clusters are 1")
 def test_with_few_groups_most_markers_are_the_same(clustered, monkeypatch):
     found = found_levels(clustered)
-    _, expected = level_markers(clustered, "bgformer", found)
+    expected = level_markers(clustered, clustered, "bgformer", found)
     monkeypatch.setattr(module, "_MOST_GROUPS", 30)
-    own, tables = level_markers(clustered, "bgformer", found)
-    assert_is_that_of_markers(own, bgf.tl.markers(clustered, copy=True))
+    exact = len(found) - 1
+    tables = level_markers(clustered, clustered, "bgformer", found, exact)
+    again = bgf.tl.recluster(clustered, resolution=RESOLUTIONS[exact], copy=True)
+    assert_is_that_of_markers(tables[exact], bgf.tl.markers(again, copy=True))
     for table, exact in zip(tables[:4], expected, strict=False):
         shared = [
             len(np.intersect1d(*(one["gene"][one["cluster"] == k] for one in (table, exact))))
@@ -66,7 +68,7 @@ def test_unassigned_cells_are_of_no_cluster(predicted):
     weights = sparse.csr_matrix(predicted.obsm["bgformer_anchors"])
     unassigned = (predicted.obs["bgformer"] == "unassigned").to_numpy()
     found = levels(weights, (0.05, 2.0), 0, unassigned=unassigned)
-    _, tables = level_markers(predicted, "bgformer", found)
+    tables = level_markers(predicted, predicted, "bgformer", found)
     for level, table in zip(found, tables, strict=True):
         assert set(table["cluster"]) == set(np.flatnonzero(level.n_cells > 1))
         for cluster in np.unique(table["cluster"]):
@@ -81,17 +83,17 @@ def test_a_level_with_one_cluster_has_no_markers(clustered):
     one = level._replace(
         labels=np.zeros_like(level.labels), anchor_clusters=np.zeros_like(level.anchor_clusters)
     )
-    _, (table,) = level_markers(clustered, "bgformer", [one])
+    (table,) = level_markers(clustered, clustered, "bgformer", [one])
     assert all(len(values) == 0 for values in table.values())
 
 
 def test_files_have_the_same_markers(clustered, tmp_path):
     clustered.write_h5ad(tmp_path / "cells.h5ad")
     found = found_levels(clustered)
-    expected = level_markers(clustered, "bgformer", found)
+    expected = level_markers(clustered, clustered, "bgformer", found)
     with opened(tmp_path / "cells.h5ad") as cells:
-        own, tables = level_markers(cells, "bgformer", found)
-    for table, other in zip([own, *tables], [expected[0], *expected[1]], strict=True):
+        tables = level_markers(read_results(cells, "bgformer"), cells, "bgformer", found)
+    for table, other in zip(tables, expected, strict=True):
         np.testing.assert_array_equal(table["gene"], other["gene"])
 
 

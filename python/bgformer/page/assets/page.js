@@ -313,15 +313,9 @@ class Page {
   fillMarkers() {
     const { table } = this.stop;
     const note = byId("markers-note");
-    if (!table) {
-      note.textContent =
-        this.stop.clusters > 1
-          ? "Markers are shown for the stored clusters. For these, run the line above, and then " +
-            "bgf.tl.markers(adata) or BGFormerMarkers(object)."
-          : "There is one cluster, so there are no markers.";
-    } else {
-      note.textContent = this.content.markers_note;
-    }
+    note.textContent = table
+      ? this.content.markers_note
+      : "There is one cluster, so there are no markers.";
     byId("dots").replaceChildren(...(table ? [this.dots()] : []));
     this.fillMarkerTable();
   }
