@@ -1,6 +1,7 @@
 "use strict";
 // Fills the page with the data, and keeps all parts at the chosen resolution.
 
+const MOST_DOT_GENES = 60;
 const byId = (id) => document.getElementById(id);
 const said = (number) => number.toLocaleString("en");
 const rounded = (number, digits) => (number === null ? "" : number.toFixed(digits));
@@ -29,6 +30,7 @@ class Page {
     this.hidden = new Set();
     this.flows = new Map();
     this.sorting = { column: null, down: false };
+    this.waiting = null;
   }
 
   get stop() {
@@ -159,12 +161,24 @@ class Page {
     const drawn = this.drawCells();
     this.fillSizes();
     fillCalls(byId("calls"), stop.calls);
-    this.drawTree();
-    this.fillMarkers();
-    this.drawConfidence();
-    this.drawComposition();
-    this.drawTraining();
-    return drawn;
+    return Promise.all([drawn, this.showRest()]);
+  }
+
+  // Draw all else, each part in a task of its own: a slider that moves on does not wait for them.
+  showRest() {
+    const rest = ["drawTree", "fillMarkers", "drawConfidence", "drawComposition", "drawTraining"];
+    clearTimeout(this.waiting);
+    return new Promise((resolve) => {
+      const next = () => {
+        if (rest.length === 0) {
+          resolve();
+          return;
+        }
+        this[rest.shift()]();
+        this.waiting = setTimeout(next);
+      };
+      this.waiting = setTimeout(next);
+    });
   }
 
   // ---- cells ----------------------------------------------------------------------------------
@@ -320,15 +334,16 @@ class Page {
     this.fillMarkerTable();
   }
 
-  // Mean and share of the best three genes of each cluster, from the cells that are drawn.
+  // Mean and share of the best genes of each cluster, three or less if there are many clusters, from the cells that are drawn.
   dots() {
     const { content, stop } = this;
     const number = new Map(content.genes.map((gene, i) => [gene.name, i]));
     const taken = new Array(stop.clusters).fill(0);
+    const each = Math.max(1, Math.min(3, Math.floor(MOST_DOT_GENES / stop.clusters)));
     const genes = [];
     stop.table.gene.forEach((gene, i) => {
       const cluster = stop.table.cluster[i];
-      if (taken[cluster] >= 3 || !number.has(gene)) return;
+      if (taken[cluster] >= each || !number.has(gene)) return;
       taken[cluster] += 1;
       if (!genes.includes(gene)) genes.push(gene);
     });
