@@ -58,7 +58,10 @@ def encoded(
 
 
 def drawable(obs: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the names of the columns that a page can colour cells by, and of all others."""
+    """Return the names of the columns that a page can colour cells by, and of all others.
+
+    They are numbers, or at most `MOST_GROUPS` groups, in the first `MOST_COLUMNS` such columns.
+    """
     fit = [name for name in obs.columns if isinstance(name, str) and _is_drawable(obs[name])]
     fit = fit[:MOST_COLUMNS]
     return fit, [str(name) for name in obs.columns if name not in fit]

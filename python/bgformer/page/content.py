@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from bgformer.graph.anchor_graph import ONE_TYPE
+from bgformer.graph.votes import vote_in_blocks
 from bgformer.network.anchor_weights import heaviest
 from bgformer.page.columns import drawable, encoded, expression_of, scaled
 from bgformer.page.stops import stops_of
@@ -82,7 +83,7 @@ def content_of(
         "ramp": _ramp(),
     }
     arrays = _places(adata, key, rows) | {
-        "confidence": scaled(adata.obs[confidence_name(key)].to_numpy()[rows], 0, 1),
+        "confidence": scaled(_confidence(adata, key, stored)[rows], 0, 1),
         "labels": _labels(stops, rows),
         "expression": expression,
     }
@@ -96,6 +97,13 @@ def _drawn(n_cells: int, seed: int) -> np.ndarray:
     if n_cells <= MOST_CELLS:
         return np.arange(n_cells)
     return np.sort(np.random.default_rng(seed).choice(n_cells, MOST_CELLS, replace=False))
+
+
+def _confidence(adata: AnnData, key: str, stored: dict[str, Any]) -> np.ndarray:
+    """Return the confidence in the stored clusters, whose column may have been removed, (n,)."""
+    weights = sparse.csr_matrix(adata.obsm[weights_name(key)])
+    clusters, support = (np.asarray(stored[f"anchor_{part}"]) for part in ("clusters", "support"))
+    return vote_in_blocks(weights, clusters, support)[1]
 
 
 def _own_columns(adata: AnnData, key: str) -> list[str]:

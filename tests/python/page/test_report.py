@@ -99,6 +99,7 @@ def test_names_colours_and_markers_are_those_of_the_cells(clustered, report):
 
 def test_columns_are_those_that_can_be_drawn(clustered, report):
     n = clustered.n_obs
+    del clustered.obs["bgformer_confidence"]
     clustered.obs["depth"] = np.linspace(5, 9, n)
     clustered.obs["flag"] = np.arange(n) % 2 == 0
     clustered.obs["barcode"] = [f"b{i}" for i in range(n)]

@@ -97,8 +97,12 @@ class Page {
       "Cells in the UMAP. Arrow keys move, plus and minus zoom, 0 shows all. " +
         "The table of clusters below says the same in words.",
     );
-    byId("drawn").textContent =
-      this.n < content.n_cells ? `${said(this.n)} cells drawn at random are shown.` : "";
+    const sentences = [];
+    if (this.n < content.n_cells) sentences.push(`${said(this.n)} cells drawn at random are shown.`);
+    if (content.left_out.length) {
+      sentences.push(`Columns that are not offered: ${content.left_out.join(", ")}.`);
+    }
+    byId("drawn").textContent = sentences.join(" ");
     byId("csv").addEventListener("click", () => this.downloadClusters());
     byId("csv").disabled = this.n < content.n_cells;
     byId("search").addEventListener("input", () => this.fillMarkerTable());
