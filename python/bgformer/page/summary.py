@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,35 +28,31 @@ def calls_of(stored: Mapping[str, Any], key: str) -> dict[str, str]:
         }
     settings = Settings()
     given = {
-        name: value
+        name: value.item() if isinstance(value, np.generic) else value  # as files have them
         for name, value in stored["params"].items()
         if name in ("layer", "batch_key")
         or (name != "objective" and value != getattr(settings, name, value))
     }
     given["seed"] = int(stored["seed"])
-    called = {} if key == "bgformer" else {"key_added": key}
-    in_r = {_IN_R.get(name, name): value for name, value in given.items()}
     return {
-        "Python": f"bgf.tl.cluster({_listed('adata', given | called, str)})",
-        "R": f"object <- RunBGFormer({_listed('object', in_r, _number_in_r)})",
+        "Python": _in_python("bgf.tl.cluster", given, key),
+        "R": _in_r("RunBGFormer", given),
     }
 
 
 def calls_of_stop(stop: Stop, stored: Mapping[str, Any], key: str) -> dict[str, str]:
     """Return the calls in Python and in R that give the clusters of a stop."""
     asked = _asked(stop, stored)
-    called = {} if key == "bgformer" else {"key_added": key}
-    in_r = {_IN_R.get(name, name): value for name, value in asked.items()}
     return {
-        "Python": f"bgf.tl.recluster({_listed('adata', asked | called, str)})",
-        "R": f"object <- ReclusterBGFormer({_listed('object', in_r, _number_in_r)})",
+        "Python": _in_python("bgf.tl.recluster", asked, key),
+        "R": _in_r("ReclusterBGFormer", asked),
     }
 
 
 def _asked(stop: Stop, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that give the clusters of a stop."""
     if np.isnan(stop.level.resolution):
-        return {"n_clusters": stop.level.n_clusters}
+        return {"n_clusters": int(stop.level.n_clusters)}
     is_default = (
         stop.is_stored
         and stop.level.resolution == DEFAULT_RESOLUTION
@@ -64,20 +61,25 @@ def _asked(stop: Stop, stored: Mapping[str, Any]) -> dict[str, Any]:
     return {} if is_default else {"resolution": stop.level.resolution}
 
 
-def _listed(first: str, given: Mapping[str, Any], number: Any) -> str:
-    """Return arguments as they are written in a call."""
-    shown = {
-        name: f'"{value}"' if isinstance(value, str) else number(value)
+def _in_python(function: str, given: Mapping[str, Any], key: str) -> str:
+    """Return a call in Python."""
+    given = given if key == "bgformer" else {**given, "key_added": key}
+    shown = [f"{name}={_text(value)}" for name, value in given.items()]
+    return f"{function}({', '.join(['adata', *shown])})"
+
+
+def _in_r(function: str, given: Mapping[str, Any]) -> str:
+    """Return a call in R, whose whole numbers have an L."""
+    shown = [
+        f"{_IN_R.get(name, name)} = {_text(value)}{'L' if isinstance(value, int) else ''}"
         for name, value in given.items()
-    }
-    return ", ".join([first, *(f"{name} = {value}" for name, value in shown.items())]).replace(
-        " = ", "=" if number is str else " = "
-    )
+    ]
+    return f"object <- {function}({', '.join(['object', *shown])})"
 
 
-def _number_in_r(value: Any) -> str:
-    """Return a number as R has it: a whole one with an L."""
-    return f"{value}L" if isinstance(value, int | np.integer) else str(value)
+def _text(value: Any) -> str:
+    """Return a number or a text as both languages write it."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def facts_of(stored: Mapping[str, Any], n_cells: int, n_genes: int) -> list[list[str]]:
