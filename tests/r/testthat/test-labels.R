@@ -1,6 +1,6 @@
 old <- seq(1, ncol(counts), by = 2)
 type <- as.character(blood$cell_type)[match(colnames(counts), colnames(blood$counts))]
-reference <- run(seurat_object(counts[, old]), max_steps = 20)
+reference <- run(seurat_object(counts[, old]), max_steps = 20, resolution = 1)
 reference$cell_type <- type[old]
 new <- counts[, -old]
 query <- PredictBGFormer(seurat_object(new), reference, labels = "cell_type")
