@@ -111,8 +111,10 @@ test_that("a subset of the reference gives the same, a merged one has no model",
 })
 
 test_that("what merge() and as.SingleCellExperiment() drop is put back by prediction", {
-  named <- Seurat::RenameIdents(reference, `0` = "large")
-  named <- ReclusterBGFormer(named) # which writes the name into the column
+  several <- ReclusterBGFormer(reference, resolution = 1) # the default can be one cluster
+  alone <- PredictBGFormer(seurat_object(new), several)
+  named <- Seurat::RenameIdents(several, `0` = "large")
+  named <- ReclusterBGFormer(named, resolution = 1) # which writes the name into the column
   merged <- suppressWarnings(merge(named, seurat_object(new)))
   lost <- "has the clusters 'bgformer_clusters' but no bgformer model, which merge\\(\\) and"
   expect_match(error_of(ReclusterBGFormer(merged)), lost)
@@ -121,7 +123,7 @@ test_that("what merge() and as.SingleCellExperiment() drop is put back by predic
   expect_identical(as.character(back$bgformer_clusters[colnames(named)]),
                    as.character(named$bgformer_clusters))
   expect_identical(as.character(back$bgformer_clusters[colnames(new)] == "large"),
-                   as.character(unname(query$bgformer_clusters) == "0"))
+                   as.character(unname(alone$bgformer_clusters) == "0"))
   expect_identical(nlevels(ReclusterBGFormer(back, n.clusters = 3)$bgformer_clusters), 3L)
 
   converted <- Seurat::as.SingleCellExperiment(named)

@@ -1,9 +1,10 @@
 internal <- function(name) get(name, asNamespace("bgformer"))
 needed <- internal("python_requirements")(r = "4.2.2", reticulate = "1.28")
 good <- c(torch = "2.13.0+cpu", numpy = "1.26.4", scipy = "1.17.1", pandas = "2.3.3",
-          anndata = "0.12.19", scanpy = "1.11.5", "scikit-learn" = "1.9.1", statsmodels = "0.15.0",
-          threadpoolctl = "3.8.0", igraph = "1.0.0", safetensors = "0.8.0",
-          h5py = "3.16.0", matplotlib = "3.11.2", anndata2ri = "2.0.1", rpy2 = "3.5.17")
+          anndata = "0.12.19", scanpy = "1.11.5", "umap-learn" = "0.5.12",
+          "scikit-learn" = "1.9.1", statsmodels = "0.15.0", threadpoolctl = "3.8.0",
+          igraph = "1.0.0", safetensors = "0.8.0", h5py = "3.16.0", matplotlib = "3.11.2",
+          anndata2ri = "2.0.1", rpy2 = "3.5.17")
 
 test_that("requirements follow R and reticulate", {
   pins <- function(...) internal("pip_requirements")(internal("python_requirements")(...))
