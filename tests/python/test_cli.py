@@ -293,7 +293,7 @@ def test_what_cannot_be_used_is_one_line_and_status_2(cells, cells_file, out, tm
         capsys, "predict", tmp_path / "folder", cells_file, "-o", out
     )
     assert "there is no file" in fails(capsys, "info", tmp_path / "no.h5ad")
-    assert "required: cluster | predict | recluster | markers | info" in fails(capsys)
+    assert "required: cluster | predict | recluster | markers | report | info" in fails(capsys)
     assert "the input or the output is missing" in fails(capsys, "cluster", cells_file)
     assert "invalid choice: 'cut'" in fails(capsys, "cut", cells_file)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
