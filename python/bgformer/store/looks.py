@@ -203,11 +203,17 @@ def names_of(
     column = obs[key] if apart is None else obs[key][~apart]
     weights = sparse.csr_matrix(weights if apart is None else weights[np.flatnonzero(~apart)])
     known = list(map(str, stored.get("names", numbers(int(stored["n_clusters"])))))
-    if hasattr(column, "cat") and _are(column.cat.remove_unused_categories(), known):
-        return known
-    names, own = list(known), numbers(len(known))
     of_anchors = np.asarray(stored["anchor_clusters"])
     labels = vote_in_blocks(weights, of_anchors)[0]
+    there = column.cat.remove_unused_categories() if hasattr(column, "cat") else None
+    if there is not None and _are(there, known):
+        number = {name: cluster for cluster, name in reversed(list(enumerate(known)))}
+        first = np.array([number[name] for name in known])  # of clusters with the same name
+        of_categories = np.array([number[name] for name in there.cat.categories])
+        codes = np.asarray(there.cat.codes)
+        if (codes >= 0).all() and np.array_equal(of_categories[codes], first[labels]):
+            return known
+    names, own = list(known), numbers(len(known))
     pairs = pd.DataFrame({"cluster": labels, "name": column.astype(object).to_numpy()})
     pairs = pairs.drop_duplicates()
     if pairs["cluster"].duplicated().any() or pairs["name"].isna().any():
