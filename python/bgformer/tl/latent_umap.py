@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,13 +76,17 @@ def umap(adata: AnnData, *, key_added: str = "bgformer", copy: bool = False) -> 
         raise foreign("obsm", place, "key_added")
     adata = copy_of(adata) if flag("copy", copy) else adata
     seed = int(stored["seed"])
+    before = adata.obsm.get(place)
     adata.obsm[place] = umap_of(
         np.asarray(adata.obsm[latent_name(key_added)]),
         sparse.csr_matrix(adata.obsm[weights_name(key_added)]),
         np.asarray(stored["anchors"]),
         seed,
     )
-    if _SCANPYS not in adata.obsm or _is_ours(adata, key_added):
+    theirs = adata.obsm.get(_SCANPYS)
+    # one that differs from ours is the user's own
+    is_ours = _says_ours(adata, key_added) if before is None else np.array_equal(theirs, before)
+    if theirs is None or is_ours:
         adata.obsm[_SCANPYS] = adata.obsm[place].copy()
         params: dict[str, Any] = {
             "min_dist": MIN_DIST,
@@ -93,7 +98,8 @@ def umap(adata: AnnData, *, key_added: str = "bgformer", copy: bool = False) -> 
     return adata if copy else None
 
 
-def _is_ours(adata: AnnData, key: str) -> bool:
-    """Tell whether scanpy's UMAP was put there by an earlier call, for earlier results."""
-    stored: Any = adata.uns.get("umap", {})
-    return bool(dict(stored).get("params", {}).get("use_rep", "") == latent_name(key))
+def _says_ours(adata: AnnData, key: str) -> bool:
+    """Tell whether scanpy's UMAP is said to be of the latent of these results."""
+    stored = adata.uns.get("umap")
+    params = stored.get("params") if isinstance(stored, Mapping) else None
+    return isinstance(params, Mapping) and params.get("use_rep") == latent_name(key)

@@ -29,6 +29,16 @@ def test_a_umap_survives_a_file(clustered, tmp_path):
     np.testing.assert_array_equal(again.obsm["X_bgformer_umap"], clustered.obsm["X_bgformer_umap"])
 
 
+def test_a_umap_of_the_user_stays(clustered):
+    bgf.tl.umap(clustered)
+    mine = np.ones((clustered.n_obs, 2))
+    clustered.obsm["X_umap"] = mine
+    clustered.uns["umap"] = "mine"
+    bgf.tl.umap(clustered)
+    np.testing.assert_array_equal(clustered.obsm["X_umap"], mine)
+    assert clustered.uns["umap"] == "mine"
+
+
 def test_three_cells_are_placed(clustered):
     few = clustered[:3].copy()
     bgf.tl.umap(few)
