@@ -68,6 +68,12 @@ write_report <- function(object, found, file) {
   fitted <- with_names(fitted, object)
   check_readable(found$counts, found$where)
   check_shape(found$counts, NULL, found$where)
+  column <- cells_of(object)[[fitted$cluster.name]]
+  numbers <- levels(fitted$anchor.clusters)
+  if (!is.null(column) && is.null(names_of_clusters(fitted$labels, column, numbers))) {
+    warning("the clusters in '", fitted$cluster.name, "' have been changed cell by cell since; ",
+            "the report has those that bgformer found.", call. = FALSE)
+  }
   drawn <- umap_of_results(object, fitted)
   umap <- if (!is.null(drawn)) unname(reduction_of(object, drawn))
   given <- c(for_python(fitted), list(unassigned = array(is.na(fitted$labels))))

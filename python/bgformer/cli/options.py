@@ -212,6 +212,11 @@ def _add_report(parts: _Parts) -> None:
         default="bgformer",
         help="name of the results (default: %(default)s)",
     )
+    report.add_argument(
+        "--layer",
+        metavar="NAME",
+        help="layer that holds the counts (default: the one that the clustering used, or X)",
+    )
 
 
 def _add_info(parts: _Parts) -> None:

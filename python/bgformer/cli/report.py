@@ -23,7 +23,7 @@ def report(options: argparse.Namespace) -> None:
     with opened(options.input) as cells:
         adata = _without_counts(cells, key) if isinstance(cells, StoredCells) else cells
         results(adata, key)
-        written(adata, cells, key, target, options.input)
+        written(adata, cells, key, target, options.input, options.layer)
 
 
 def _without_counts(cells: StoredCells, key: str) -> AnnData:

@@ -10,9 +10,9 @@ import pandas as pd
 from bgformer.data.counts import log_normalised, rows_of_values, with_size_factors
 from bgformer.data.scaling import LOG_TOTAL
 from bgformer.data.source import source_of
-from bgformer.page.stops import finite
+from bgformer.page.stops import finite, hex_of
 from bgformer.store.looks import colours_name
-from bgformer.store.palette import added_colours
+from bgformer.store.palette import GREY, added_colours
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 _STEPS = 255
 """Numbers are drawn in this many steps."""
+MISSING = 255
+"""Code of a missing number in a column, whose steps are one fewer."""
 MOST_GROUPS = 100
 """A column with more groups than this is left out: nobody tells as many colours apart."""
 MOST_COLUMNS = 60
+_FEW = 20
+"""Up to this many different whole numbers are groups, such as batches, and not amounts."""
 
 
 def encoded(
@@ -33,43 +37,48 @@ def encoded(
     """Return what is said of columns, and their values for some cells, uint8 each.
 
     Groups are numbered, and missing values are one more group. Numbers are put on a scale of
-    0 to 255, where missing ones are 0.
+    0 to 254, and missing ones are `MISSING`.
     """
     described: list[dict[str, Any]] = []
     values = []
     for name in names:
         column = adata.obs[name]
-        if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != bool:
-            of_cells = column.to_numpy(dtype=float, na_value=np.nan)
+        if _is_of_groups(column):
+            groups, codes = _groups(column)
+            colours = _colours(adata, name, column, groups)
+            codes = codes[rows]
+            if (codes < 0).any():
+                colours = [*colours, GREY]
+                groups = [*groups, _unused("missing", groups)]
+            described.append({"name": name, "groups": groups, "colours": colours})
+            values.append(np.where(codes < 0, len(groups) - 1, codes).astype(np.uint8))
+        else:
+            of_cells = _numbers(column)
             known = of_cells[np.isfinite(of_cells)]
             low, high = (known.min(), known.max()) if len(known) else (0.0, 0.0)
+            steps = scaled(of_cells[rows], low, high, MISSING - 1)
+            steps[~np.isfinite(of_cells[rows])] = MISSING
             described.append({"name": name, "low": finite(low), "high": finite(high)})
-            values.append(scaled(of_cells[rows], low, high))
-        else:
-            groups = pd.Categorical(column).remove_unused_categories()
-            called = list(map(str, groups.categories))
-            colours = _colours(adata, name, column, called)
-            codes = np.asarray(groups.codes)[rows].astype(np.int64)
-            if (np.asarray(groups.codes) < 0).any():
-                called, colours = [*called, "missing"], [*colours, "#999999"]
-            described.append({"name": name, "groups": called, "colours": colours})
-            values.append(np.where(codes < 0, len(called) - 1, codes).astype(np.uint8))
+            values.append(steps)
     return described, values
 
 
-def drawable(obs: pd.DataFrame) -> tuple[list[str], list[str]]:
+def drawable(obs: pd.DataFrame, batch_key: str | None = None) -> tuple[list[str], list[str]]:
     """Return the names of the columns that a page can colour cells by, and of all others.
 
-    They are numbers, or at most `MOST_GROUPS` groups, in the first `MOST_COLUMNS` such columns.
+    They are numbers, or at most `MOST_GROUPS` groups: no more than `MOST_COLUMNS`, the batches
+    first and then groups.
     """
-    fit = [name for name in obs.columns if isinstance(name, str) and _is_drawable(obs[name])]
+    once = obs.columns[~obs.columns.duplicated(keep=False)]
+    fit = [name for name in once if isinstance(name, str) and _is_drawable(obs[name])]
+    fit.sort(key=lambda name: (name != batch_key, not _is_of_groups(obs[name])))
     fit = fit[:MOST_COLUMNS]
-    return fit, [str(name) for name in obs.columns if name not in fit]
+    return fit, [str(name) for name in dict.fromkeys(obs.columns) if name not in fit]
 
 
 def _is_drawable(column: pd.Series) -> bool:
     """Tell whether a column holds numbers, or no more than `MOST_GROUPS` groups."""
-    if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != bool:
+    if not _is_of_groups(column):
         return not pd.api.types.is_complex_dtype(column.dtype)
     try:
         return bool(column.nunique() <= MOST_GROUPS)
@@ -77,28 +86,60 @@ def _is_drawable(column: pd.Series) -> bool:
         return False
 
 
+def _is_of_groups(column: pd.Series) -> bool:
+    """Tell whether a column holds groups: all but numbers, and a few different whole numbers."""
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        return True
+    if pd.api.types.is_complex_dtype(column.dtype):
+        return False
+    known = _numbers(column)
+    known = known[np.isfinite(known)]
+    return bool(len(known) and (known == np.round(known)).all() and len(np.unique(known)) <= _FEW)
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """Return a column of numbers as float, missing ones as nan."""
+    return np.asarray(column.to_numpy(dtype=float, na_value=np.nan))
+
+
+def _groups(column: pd.Series) -> tuple[list[str], np.ndarray]:
+    """Return the names of groups, and the number of each cell's group; -1 where it is missing."""
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(
+        column.dtype
+    ):
+        found, codes = np.unique(_numbers(column), return_inverse=True)
+        called = [str(int(value)) for value in found if np.isfinite(value)]
+        return called, np.where(codes < len(called), codes, -1)
+    groups = pd.Categorical(column).remove_unused_categories()
+    names = list(map(str, groups.categories))
+    called = list(dict.fromkeys(names))  # 1 and "1" have one name
+    number = np.array([*map(called.index, names), -1])
+    return called, number[np.asarray(groups.codes)]
+
+
+def _unused(name: str, groups: list[str]) -> str:
+    """Return a name that no group has."""
+    while name in groups:
+        name = f"({name})"
+    return name
+
+
 def _colours(adata: AnnData, name: str, column: pd.Series, called: list[str]) -> list[str]:
     """Return the stored colours of groups where they are known, and new ones elsewhere."""
-    from matplotlib.colors import is_color_like, to_hex
-
     given = adata.uns.get(colours_name(name))
     given = () if given is None else given
     categories = list(map(str, column.cat.categories)) if hasattr(column, "cat") else []
     known = {}
     if len(given) == len(categories):
-        known = {
-            group: to_hex(colour)
-            for group, colour in zip(categories, map(str, given), strict=True)
-            if is_color_like(colour)
-        }
+        known = dict(zip(categories, map(hex_of, map(str, given)), strict=True))
     return added_colours(known, called)
 
 
-def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return numbers as steps from 0 (`low`) to 255 (`high`), uint8; missing ones are 0."""
+def scaled(values: np.ndarray, low: float, high: float, most: int = _STEPS) -> np.ndarray:
+    """Return numbers as steps from 0 (`low`) to `most` (`high`), uint8; missing ones are 0."""
     width = (high - low) or 1.0
-    steps = np.nan_to_num((values - low) / width * _STEPS)
-    return np.asarray(np.clip(steps, 0, _STEPS).round().astype(np.uint8))
+    steps = np.nan_to_num((values - low) / width * most)
+    return np.asarray(np.clip(steps, 0, most).round().astype(np.uint8))
 
 
 def expression_of(

@@ -9,11 +9,13 @@ import numpy as np
 from scipy import sparse
 
 from bgformer.graph.anchor_graph import ONE_TYPE
+from bgformer.graph.tree import NO_GAP
 from bgformer.graph.votes import vote_in_blocks
 from bgformer.network.anchor_weights import heaviest
 from bgformer.page.columns import drawable, encoded, expression_of, scaled
 from bgformer.page.stops import stops_of
 from bgformer.page.summary import calls_of, calls_of_stop, facts_of, notes_of
+from bgformer.store.looks import names_of
 from bgformer.store.reading import results
 from bgformer.store.results import confidence_name, umap_name, weights_name
 from bgformer.tl.level_markers import level_markers
@@ -36,34 +38,36 @@ _LARGEST = 65_535
 
 
 def content_of(
-    adata: AnnData, cells: Cells | StoredCells, key: str
+    adata: AnnData, cells: Cells | StoredCells, key: str, layer: str | None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return what `packing.page_of` takes; parameters are those of `report.written`."""
     stored = results(adata, key)
     stops = stops_of(adata, key, stored)
     rows = _drawn(adata.n_obs, int(stored["seed"]))
-    layer = stored["params"].get("layer")
+    layer = stored["params"].get("layer") if layer is None else layer
     genes = cells.var_names
     stored_at = next(at for at, stop in enumerate(stops) if stop.is_stored)
     marked = level_markers(
-        adata, cells, key, [stop.level for stop in stops], stored_at, _GENES_EACH
+        adata, cells, key, [stop.level for stop in stops], stored_at, _GENES_EACH, layer
     )
     wanted = _genes_shown(marked, len(rows))
     used = np.isin(genes, stored["genes"])
     most, expression, n_blank = expression_of(cells, layer, wanted, rows, used)
-    names, left_out = drawable(adata.obs.drop(columns=_own_columns(adata, key)))
+    others = adata.obs.drop(columns=_own_columns(adata, key))
+    names, left_out = drawable(others, stored["params"].get("batch_key"))
+    is_changed = names_of(adata.obs, key, stored, adata.obsm[weights_name(key)]) is None
     columns, values = encoded(adata, names, rows)
     content = {
         "title": _title(cells),
         "key": key,
         "facts": facts_of(stored, adata.n_obs, cells.n_vars),
-        "notes": notes_of(stops, stored, adata.n_obs, n_blank),
+        "notes": notes_of(stops, stored, adata.n_obs, n_blank, is_changed=is_changed),
         "calls": calls_of(stored, key),
         "n_cells": adata.n_obs,
         "cells": list(map(str, adata.obs_names[rows])),
         "stops": [
             stop.described()
-            | {"calls": calls_of_stop(stop, stored, key), "table": _markers_said(of, genes)}
+            | {"calls": calls_of_stop(stop, key), "table": _markers_said(of, genes)}
             for stop, of in zip(stops, marked, strict=True)
         ],
         "columns": columns,
@@ -78,8 +82,11 @@ def content_of(
         },
         "markers_note": "The ten best genes of each cluster against all other cells. The "
         "p-values are from held-out counts: one half of each cell's counts gives it a cluster, "
-        "and the other half is tested.",
+        "and the other half is tested. For clusters other than the stored ones, values can differ "
+        "a little from those of bgf.tl.markers() and BGFormerMarkers(), because sums are kept of "
+        "at most 300 groups of cells.",
         "one_type": ONE_TYPE,
+        "no_gap": NO_GAP,
         "ramp": _ramp(),
     }
     arrays = _places(adata, key, rows) | {

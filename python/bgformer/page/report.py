@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgformer.arguments import wrong
+import numpy as np
+
+from bgformer.arguments import text_or_none, wrong
 from bgformer.messages import InputError
 from bgformer.page.content import content_of
 from bgformer.page.packing import GENERATOR, page_of
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from bgformer.data.source import StoredCells
 
 
-def report(adata: AnnData, path: str | Path, *, key_added: str = "bgformer") -> None:
+def report(
+    adata: AnnData,
+    path: str | Path,
+    *,
+    key_added: str = "bgformer",
+    layer: str | None = None,
+) -> None:
     """Write a report that opens in a browser, as one file that needs no network.
 
     It shows the cells in their UMAP, coloured by clusters, confidence, columns of ``obs`` or
@@ -36,13 +44,15 @@ def report(adata: AnnData, path: str | Path, *, key_added: str = "bgformer") -> 
     adata
         Cells with the results of :func:`bgformer.tl.cluster` and their raw counts, in memory or
         backed. If the UMAP of :func:`bgformer.tl.umap` is not stored yet, it is computed and
-        stored. Nothing else is changed.
+        stored, as that function does. Nothing else is changed.
     path
         File to write, named .html. An earlier report is replaced; any other file is not. It holds
         names of cells, columns of ``obs`` and expression of marker genes: share it as you would
         share these. With more than 200,000 cells, a random sample of that many is drawn.
     key_added
         Name under which :func:`bgformer.tl.cluster` stored its results.
+    layer
+        Layer that holds the counts; None for the one that the clustering used, or ``X``.
 
     Raises
     ------
@@ -63,7 +73,7 @@ def report(adata: AnnData, path: str | Path, *, key_added: str = "bgformer") -> 
     """
     check_storable(adata)
     results(adata, key_added)
-    written(adata, adata, key_added, checked(path))
+    written(adata, adata, key_added, checked(path), layer=text_or_none("layer", layer))
 
 
 def written(
@@ -72,6 +82,7 @@ def written(
     key: str,
     target: Path,
     source: Path | None = None,
+    layer: str | None = None,
 ) -> None:
     """Write a report into a file, as a whole or not at all.
 
@@ -88,11 +99,14 @@ def written(
         The file, from `checked`.
     source
         The file that the cells are from, if any: the report is not readable by more people.
+    layer
+        As in `report`.
     """
     with written_beside(target, source) as partial:
-        if umap_name(key) not in adata.obsm:
+        drawn = adata.obsm.get(umap_name(key), np.nan)
+        if not np.isfinite(np.asarray(drawn)).all():
             umap(adata, key_added=key)
-        content, arrays = content_of(adata, cells, key)
+        content, arrays = content_of(adata, cells, key, layer)
         page = page_of(content, arrays)
         with writing(target):
             partial.write_text(page, encoding="utf-8")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from matplotlib.colors import is_color_like, to_hex
 from scipy import sparse
 
+from bgformer.graph.communities import partition_of_assigned
 from bgformer.graph.continuity import heirs
+from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.graph.evidence import evidence
 from bgformer.graph.levels import RESOLUTIONS, Level, levels
 from bgformer.graph.stability import over_resolutions
 from bgformer.graph.votes import vote_in_blocks
+from bgformer.messages import InputError
 from bgformer.runtime.threads import one_thread
 from bgformer.store.looks import UNASSIGNED, Looks, looks_of, unassigned_in
 from bgformer.store.palette import GREY, kept_colours
@@ -37,7 +42,11 @@ class Stop(NamedTuple):
     evidence
         Table of what separates each from its nearest one.
     stability
-        See `graph.stability.over_resolutions`; nan for the stored clusters of no resolution.
+        See `graph.stability.over_resolutions`; nan for stored clusters that are not those of one
+        of the resolutions.
+    asked
+        Arguments of `recluster` that give these clusters; None if none do, as for the stored
+        clusters of a subset.
     """
 
     level: Level
@@ -45,6 +54,7 @@ class Stop(NamedTuple):
     looks: Looks
     evidence: pd.DataFrame
     stability: float
+    asked: dict[str, Any] | None
 
     @property
     def labels(self) -> np.ndarray:
@@ -57,7 +67,7 @@ class Stop(NamedTuple):
         """Return the stop as JSON holds it; numbers of clusters are indices into its lists."""
         table, apart = self.evidence, self.level.unassigned
         n_cells = list(map(int, self.level.n_cells))
-        names, colours = list(self.looks.names), list(self.looks.colours)
+        names, colours = list(self.looks.names), list(map(hex_of, self.looks.colours))
         if apart is not None and apart.any():
             names, colours = [*names, UNASSIGNED], [*colours, GREY]
             n_cells.append(int(apart.sum()))
@@ -100,14 +110,57 @@ def stops_of(adata: AnnData, key: str, stored: dict[str, Any]) -> list[Stop]:
     own = _stored_level(stored, weights, unassigned)
     at = _place_of(own, found)
     found.insert(at, own)
-    stability = [*table["stability"][:at], np.nan, *table["stability"][at:]]
+    stability = list(table["stability"])
+    same = [
+        steady
+        for level, steady in zip(found[:at] + found[at + 1 :], stability, strict=True)
+        if level.resolution == own.resolution and np.array_equal(level.labels, own.labels)
+    ]
+    stability.insert(at, same[0] if same else np.nan)
     held_out = held_out_of(adata, key, stored)
     genes = np.asarray(stored["genes"])
     looks = _looks(looks_of(adata, key, stored, weights), found, at, weights)
-    return [
-        Stop(level, place == at, looks[place], evidence(level, held_out, genes), stability[place])
+    stops = [
+        Stop(
+            level,
+            False,
+            looks[place],
+            evidence(level, held_out, genes),
+            stability[place],
+            {"resolution": level.resolution},
+        )
         for place, level in enumerate(found)
+        if place != at
     ]
+    asked = _asked(own, stored, weights, links)
+    # the evidence of the fit, also in a subset, where some clusters may have no cells
+    mine = Stop(own, True, looks[at], stored["evidence"], stability[at], asked)
+    return [*stops[:at], mine, *stops[at:]]
+
+
+def _asked(
+    own: Level, stored: dict[str, Any], weights: sparse.csr_matrix, links: sparse.csr_matrix | None
+) -> dict[str, Any] | None:
+    """Return the arguments with which `recluster` gives the stored clusters; None if none do."""
+    if np.isnan(own.resolution):
+        tried: list[dict[str, Any]] = [{"n_clusters": own.n_clusters}]
+    else:
+        tried = [{}] if own.resolution == DEFAULT_RESOLUTION else []
+        tried.append({"resolution": own.resolution})
+    for asked in tried:
+        with suppress(InputError), one_thread():
+            found = partition_of_assigned(
+                weights,
+                own.unassigned,
+                asked.get("resolution"),
+                asked.get("n_clusters"),
+                seed=int(stored["seed"]),
+                min_cells=int(stored["params"]["min_cells"]),
+                links=links,
+            )
+            if np.array_equal(found.labels, own.labels):
+                return asked
+    return None
 
 
 def _stored_level(
@@ -147,6 +200,11 @@ def _looks(own: Looks, found: list[Level], at: int, weights: sparse.csr_matrix) 
             named = own.inherited(partitions[at], now, mass)
             looks[place] = named._replace(colours=colours)
     return [looks[place] for place in range(len(found))]
+
+
+def hex_of(colour: str) -> str:
+    """Return a colour that matplotlib knows as "#rrggbb", which browsers know, too."""
+    return to_hex(colour) if is_color_like(colour) else GREY
 
 
 def finite(value: float) -> float | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bgformer._version import __version__
-from bgformer.graph.defaults import DEFAULT_RESOLUTION
 from bgformer.pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,25 +39,14 @@ def calls_of(stored: Mapping[str, Any], key: str) -> dict[str, str]:
     }
 
 
-def calls_of_stop(stop: Stop, stored: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Return the calls in Python and in R that give the clusters of a stop."""
-    asked = _asked(stop, stored)
+def calls_of_stop(stop: Stop, key: str) -> dict[str, str]:
+    """Return what gives the clusters of a stop in Python and in R."""
+    if stop.asked is None:
+        return {"Python": f"adata.obs[{_text(key)}]", "R": "object$bgformer_clusters"}
     return {
-        "Python": _in_python("bgf.tl.recluster", asked, key),
-        "R": _in_r("ReclusterBGFormer", asked),
+        "Python": _in_python("bgf.tl.recluster", stop.asked, key),
+        "R": _in_r("ReclusterBGFormer", stop.asked),
     }
-
-
-def _asked(stop: Stop, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that give the clusters of a stop."""
-    if np.isnan(stop.level.resolution):
-        return {"n_clusters": int(stop.level.n_clusters)}
-    is_default = (
-        stop.is_stored
-        and stop.level.resolution == DEFAULT_RESOLUTION
-        and int(stored["n_considered"]) != stop.level.n_clusters
-    )
-    return {} if is_default else {"resolution": stop.level.resolution}
 
 
 def _in_python(function: str, given: Mapping[str, Any], key: str) -> str:
@@ -101,9 +89,19 @@ def facts_of(stored: Mapping[str, Any], n_cells: int, n_genes: int) -> list[list
 
 
 def notes_of(
-    stops: list[Stop], stored: Mapping[str, Any], n_cells: int, n_blank: int
+    stops: list[Stop], stored: Mapping[str, Any], n_cells: int, n_blank: int, *, is_changed: bool
 ) -> list[str]:
-    """Return what a reader should know of the results, one sentence each."""
+    """Return what a reader should know of the results, one sentence each.
+
+    Parameters
+    ----------
+    stops, stored
+        The stops, and the results.
+    n_cells, n_blank
+        Number of cells, and of those without counts in the genes that were used.
+    is_changed
+        Whether cells of one cluster have different names in their column.
+    """
     own = next(stop for stop in stops if stop.is_stored)
     notes = []
     if stored.get("predicted", False):
@@ -113,7 +111,7 @@ def notes_of(
     elif n_cells != stored["n_cells"]:
         notes.append(
             f"These are {n_cells:,} of the {int(stored['n_cells']):,} cells that were fitted. "
-            "Stability and evidence are of the cells here."
+            "Stability is of the cells here, and the evidence of the stored clusters of all cells."
         )
     if own.level.unassigned is not None and own.level.unassigned.any():
         n_apart = int(own.level.unassigned.sum())
@@ -125,6 +123,11 @@ def notes_of(
         notes.append(
             "There is one cluster, because no group of cells is separated from the others by a "
             f"gap. {int(stored['n_considered'])} clusters without such evidence were considered."
+        )
+    if is_changed:
+        notes.append(
+            "The clusters of single cells have been changed since. The report has those that "
+            "bgformer found."
         )
     if n_blank:
         notes.append(

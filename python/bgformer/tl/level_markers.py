@@ -52,6 +52,7 @@ def level_markers(
     levels: Sequence[Level],
     exact: int = 0,
     n_genes: int = 10,
+    layer: str | None = None,
 ) -> list[Table]:
     """Return the best marker genes of the clusters at each level.
 
@@ -79,13 +80,16 @@ def level_markers(
         Number of the level that has sums of its own.
     n_genes
         Number of genes for each cluster.
+    layer
+        Layer that holds the counts; None for the one that the fit read.
 
     Returns
     -------
     What `marker_genes.table_of` returns, for the clusters of each level. The table of a level with
     one cluster is empty.
     """
-    layer = results(adata, key)["params"].get("layer")
+    layer = results(adata, key)["params"].get("layer") if layer is None else layer
+    source = source_of(cells, layer, min_cells=1)  # which checks the names of the genes
     weights = sparse.csr_matrix(adata.obsm[weights_name(key)])
     dealer = dealer_for(model_in(adata, key), weights, cells.var_names)
     of_cells, of_anchors = groups_of_cells(levels), groups_of_anchors(levels)
@@ -98,7 +102,7 @@ def level_markers(
             len(of_anchors.of_levels),
         ),
     ]
-    own, (sums, held_out) = sums_of(source_of(cells, layer, min_cells=1), groupings, dealer)
+    own, (sums, held_out) = sums_of(source, groupings, dealer)
     tables: dict[bytes, Table] = {}  # often several levels have the same clusters
     keys = []
     for at, level in enumerate(levels):

@@ -115,6 +115,43 @@ def test_columns_are_those_that_can_be_drawn(clustered, report):
     assert list(arrays[f"column{at}"][:4]) == [0, 2, 1, 1]
 
 
+def test_colours_of_any_kind_are_those_that_browsers_know(clustered, report):
+    n = clustered.obs["bgformer"].nunique()
+    given = ["red", "#00ff00ff", "tab:blue", "0.5", *["#123456"] * (n - 4)]
+    clustered.uns["bgformer_colors"] = np.array(given, dtype=object)
+    bgf.report(clustered, report)
+    said, _ = unpacked(report)
+    stored = next(stop for stop in said["stops"] if stop["stored"])
+    assert stored["colours"][:4] == ["#ff0000", "#00ff00", "#1f77b4", "#808080"]
+
+
+def test_missing_values_are_no_values_and_few_numbers_are_groups(clustered, report):
+    n = clustered.n_obs
+    clustered.obs["depth"] = [np.nan, *np.linspace(5, 6, n - 1)]
+    clustered.obs["flag"] = pd.array([True, None, *[False] * (n - 2)], dtype="boolean")
+    clustered.obs["donor"] = np.arange(n) % 3
+    clustered.obs["twice"] = 1
+    clustered.obs = pd.concat([clustered.obs, clustered.obs[["twice"]]], axis=1)
+    bgf.report(clustered, report)
+    said, arrays = unpacked(report)
+    at = {column["name"]: place for place, column in enumerate(said["columns"])}
+    assert list(arrays[f"column{at['depth']}"][:2]) == [255, 0]
+    assert max(arrays[f"column{at['depth']}"][1:]) == 254
+    assert said["columns"][at["flag"]]["groups"] == ["False", "True", "missing"]
+    assert said["columns"][at["donor"]]["groups"] == ["0", "1", "2"]
+    assert "twice" in said["left_out"]
+
+
+def test_what_has_changed_since_is_noted(clustered, report):
+    clustered.obs.loc[clustered.obs_names[:50], "bgformer"] = "1"
+    clustered.obsm["X_bgformer_umap"][0] = np.nan
+    clustered.layers["counts"], clustered.X = clustered.X, clustered.X.log1p()
+    bgf.report(clustered, report, layer="counts")
+    said, _ = unpacked(report)
+    assert any("have been changed since" in note for note in said["notes"])
+    assert np.isfinite(clustered.obsm["X_bgformer_umap"]).all()
+
+
 def test_predicted_cells_keep_those_that_are_unassigned(predicted, report):
     bgf.report(predicted, report)
     said, arrays = unpacked(report)
@@ -133,6 +170,13 @@ def test_a_subset_and_a_sample(clustered, report, monkeypatch):
     assert (said["n_cells"], len(said["cells"])) == (part.n_obs, 50)
     assert len(arrays["x"]) == 50
     assert any("of the 700 cells" in note for note in said["notes"])
+    own = next(stop for stop in said["stops"] if stop["stored"])
+    given = own["calls"]["Python"]
+    scope = {"bgf": bgf, "adata": part.copy()}
+    exec(given, scope)  # either the column itself, or a call that gives the same clusters
+    np.testing.assert_array_equal(scope["adata"].obs["bgformer"], part.obs["bgformer"])
+    table = part.uns["bgformer"]["evidence"]
+    assert own["markers"] == list(table["markers"])
     stored = next(at for at, stop in enumerate(said["stops"]) if stop["stored"])
     np.testing.assert_array_equal(
         clusters_of(said, arrays, stored), part.obs["bgformer"][said["cells"]].astype(str)

@@ -51,6 +51,14 @@ test_that("counts on disk, other names, and a SingleCellExperiment give a report
   expect_identical(stored$names[[1]], "largest")
 })
 
+test_that("clusters that were changed cell by cell are not reported without a word", {
+  file <- tempfile(fileext = ".html")
+  object <- run(seurat_object(), resolution = 1)
+  object$bgformer_clusters <- as.character(object$bgformer_clusters)
+  object$bgformer_clusters[1:5] <- "doublet"
+  expect_warning(BGFormerReport(object, file), "have been changed cell by cell since")
+})
+
 test_that("what is wrong is one sentence, and other files stay", {
   file <- tempfile(fileext = ".html")
   object <- run(seurat_object(blood$counts), max_steps = 20)

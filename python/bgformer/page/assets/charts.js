@@ -20,7 +20,8 @@ function drawn(options) {
 const LEAST_SHARE = 0.1;
 
 // The tree: rows of circles, from the coarsest clusters to the finest.
-function treeChart(stops, links, chosen, oneType) {
+// A cluster is hollow if `isSplit(stop, cluster)` finds no evidence for it.
+function treeChart(stops, links, chosen, isSplit) {
   const rows = distinctStops(stops, links);
   // the row with the chosen clusters: its own, or the last one before it, which has the same
   const current = Math.max(...rows.filter((at) => at <= chosen), rows[0]);
@@ -30,6 +31,7 @@ function treeChart(stops, links, chosen, oneType) {
   rows.forEach((at, row) => {
     const stop = stops[at];
     for (let cluster = 0; cluster < stop.clusters; cluster += 1) {
+      if (!stop.cells[cluster]) continue;
       nodes.push({
         row,
         at,
@@ -37,7 +39,7 @@ function treeChart(stops, links, chosen, oneType) {
         cells: stop.cells[cluster],
         name: stop.names[cluster],
         colour: stop.colours[cluster],
-        hollow: stop.links[cluster] !== null && stop.links[cluster] >= oneType,
+        hollow: !isSplit(stop, cluster),
         said: `${stop.names[cluster]}: ${stop.cells[cluster].toLocaleString("en")} cells`,
       });
     }
@@ -91,16 +93,21 @@ function treeChart(stops, links, chosen, oneType) {
         strokeWidth: 2.2,
         title: "said",
       }),
-      libraries.text(nodes, {
-        x: "x",
-        y: "row",
-        text: (node) => (node.name.length > 14 ? `${node.name.slice(0, 13)}…` : node.name),
-        fontSize: 11,
-        fontWeight: 600,
-        fill: "#1b1f24",
-        stroke: "#ffffff",
-        strokeWidth: 3,
-      }),
+      // inside a circle that has room for it, else above it
+      ...[true, false].map((inside) =>
+        libraries.text(nodes, {
+          x: "x",
+          y: "row",
+          text: (node) => (node.name.length > 14 ? `${node.name.slice(0, 13)}…` : node.name),
+          filter: (node) => inside === (node.name.length <= 3 && node.cells > 0.3 * most),
+          dy: inside ? 0 : -16,
+          fontSize: 11,
+          fontWeight: 600,
+          fill: "#1b1f24",
+          stroke: "#ffffff",
+          strokeWidth: 3,
+        }),
+      ),
       libraries.text(rows, {
         x: -0.5,
         y: (_, row) => row,
@@ -111,7 +118,7 @@ function treeChart(stops, links, chosen, oneType) {
       libraries.text(rows, {
         x: widest - 0.5,
         y: (_, row) => row,
-        text: (at) => `${stops[at].clusters} clusters`,
+        text: (at) => `${stops[at].clusters} cluster${stops[at].clusters === 1 ? "" : "s"}`,
         textAnchor: "start",
         dx: 14,
         fill: "#55606e",
@@ -245,7 +252,8 @@ function compositionChart(parts, clusters, groups, colours) {
     marginLeft: 30 + Math.min(name, 30) * 7,
     style: TEXT,
     ariaLabel: "Composition of each cluster",
-    x: { domain: [0, 1], label: "share of the cluster's cells", percent: false },
+    x: { domain: [0, 1], label: "share of the cluster's cells", labelAnchor: "center", labelOffset: 36 },
+    marginBottom: 44,
     y: { domain: clusters, label: null },
     color: { domain: groups, range: colours, legend: groups.length <= 40 },
     marks: [
@@ -254,7 +262,8 @@ function compositionChart(parts, clusters, groups, colours) {
         x1: "start",
         x2: "stop",
         fill: "group",
-        inset: 2,
+        insetTop: 2,
+        insetBottom: 2,
         title: (part) =>
           `${part.group} in ${part.cluster}: ${part.cells.toLocaleString("en")} cells (${(100 * (part.stop - part.start)).toFixed(1)} %)`,
       }),

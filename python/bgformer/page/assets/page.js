@@ -2,6 +2,8 @@
 // Fills the page with the data, and keeps all parts at the chosen resolution.
 
 const MOST_DOT_GENES = 60;
+const MISSING = 255; // the code of a missing number in a column
+const GREY = "#999999";
 const byId = (id) => document.getElementById(id);
 const said = (number) => number.toLocaleString("en");
 const rounded = (number, digits) => (number === null ? "" : number.toFixed(digits));
@@ -127,13 +129,16 @@ class Page {
       ...this.content.genes.map((gene) => element("option", { value: gene.name })),
     );
     byId("gene").addEventListener("input", (event) => {
-      const at = this.content.genes.findIndex(
-        (gene) => gene.name.toLowerCase() === event.target.value.trim().toLowerCase(),
-      );
+      const wanted = event.target.value.trim();
+      const names = this.content.genes.map((gene) => gene.name);
+      let at = names.indexOf(wanted);
+      if (at < 0) at = names.findIndex((name) => name.toLowerCase() === wanted.toLowerCase());
       if (at >= 0) {
         select.value = "gene";
         this.colourBy(`gene${at}`);
       }
+      byId("gene-said").textContent =
+        wanted && at < 0 ? `${wanted} is not among the ${names.length} marker genes here` : "";
     });
   }
 
@@ -209,12 +214,12 @@ class Page {
     const column = content.columns[number];
     const codes = arrays[`column${number}`];
     if (column.groups) return { codes, groups: column.groups, colours: column.colours };
-    return { codes, ends: [column.low, column.high], of: column.name };
+    return { codes, ends: [column.low, column.high], of: column.name, most: MISSING - 1 };
   }
 
   drawCells() {
-    const { codes, groups, colours, ends, of } = this.shading();
-    this.fillLegend(codes, groups, colours, ends, of);
+    const { codes, groups, colours, ends, of, most } = this.shading();
+    this.fillLegend(codes, groups, colours, ends, of, most);
     if (groups) {
       let shown = null;
       if (this.hidden.size) {
@@ -224,33 +229,40 @@ class Page {
       return this.embedding.draw(codes, colours, shown);
     }
     const { ramp } = this.content;
-    const steps = Uint8Array.from(codes, (code) => Math.round((code * (ramp.length - 1)) / 255));
-    return this.embedding.draw(steps, ramp, null);
+    const highest = most || MISSING;
+    const steps = Uint8Array.from(codes, (code) =>
+      code > highest ? ramp.length : Math.round((code * (ramp.length - 1)) / highest),
+    );
+    return this.embedding.draw(steps, [...ramp, GREY], null);
   }
 
-  fillLegend(codes, groups, colours, ends, of) {
+  fillLegend(codes, groups, colours, ends, of, most) {
     const legend = byId("legend");
     if (!groups) {
       const bar = element("div", { className: "ramp" });
       bar.style.background = `linear-gradient(to right, ${this.content.ramp.join(",")})`;
       const shownEnds = ends.map((end) => element("span", {}, String(Number(end.toPrecision(4)))));
+      const missing = most ? codes.reduce((n, code) => n + (code > most), 0) : 0;
       legend.replaceChildren(
         ...(of ? [element("p", { className: "small" }, of)] : []),
         bar,
         element("div", { className: "ends" }, ...shownEnds),
+        ...(missing ? [element("p", {}, swatch(GREY), ` missing: ${said(missing)}`)] : []),
       );
       return;
     }
     const counts = countsOf(codes, groups.length);
     legend.replaceChildren(
-      ...groups.map((name, group) => {
+      ...groups.flatMap((name, group) => {
+        if (counts[group] === 0) return [];
         const box = element("input", { type: "checkbox", checked: !this.hidden.has(group) });
         box.addEventListener("change", () => {
           if (box.checked) this.hidden.delete(group);
           else this.hidden.add(group);
           this.drawCells();
-          byId("legend").querySelectorAll("input")[group].focus();
+          byId("legend").querySelector(`input[data-group="${group}"]`).focus();
         });
+        box.dataset.group = group;
         const count = element("span", { className: "count" }, said(counts[group]));
         return element("label", {}, box, swatch(colours[group]), name, count);
       }),
@@ -281,11 +293,12 @@ class Page {
     const { stop } = this;
     const total = stop.cells.reduce((sum, cells) => sum + cells, 0);
     const name = (cluster) => [swatch(stop.colours[cluster]), ` ${stop.names[cluster]}`];
-    const head = ["Cluster", "Cells", "Share", "Nearest", "Links", "Gap", "Gap p", "Markers", "Best"];
+    const head = ["Cluster", "Cells", "Share", "Nearest", "Links", "Gap", "Gap p", "Markers", "Best, higher here"];
     const titles = head.map((text) => element("th", { scope: "col" }, text));
     titles[0].className = titles[8].className = "text";
-    const rows = stop.names.map((_, cluster) => {
+    const rows = stop.names.flatMap((_, cluster) => {
       const cells = stop.cells[cluster];
+      if (cells === 0) return []; // of a cluster that a subset has no cells of
       const first = [
         element("td", { className: "text" }, ...name(cluster)),
         element("td", {}, said(cells)),
@@ -322,8 +335,11 @@ class Page {
 
   drawTree() {
     const links = (from, to) => this.links(from, to);
-    const { one_type: oneType } = this.content;
-    byId("tree-chart").replaceChildren(treeChart(this.stops, links, this.at, oneType));
+    const { one_type: oneType, no_gap: noGap } = this.content;
+    const isSplit = (stop, cluster) =>
+      stop.links[cluster] === null || stop.links[cluster] < oneType ||
+      (stop.gap_p[cluster] !== null && stop.gap_p[cluster] < noGap);
+    byId("tree-chart").replaceChildren(treeChart(this.stops, links, this.at, isSplit));
   }
 
   // ---- markers --------------------------------------------------------------------------------
@@ -464,7 +480,8 @@ class Page {
     const called = unique(stop.names);
     const histograms = stop.names.map(() => new Array(256).fill(0));
     for (let i = 0; i < this.n; i += 1) histograms[labels[i]][confidence[i]] += 1;
-    const rows = histograms.slice(0, stop.clusters).map((counts, cluster) => {
+    const rows = histograms.slice(0, stop.clusters).flatMap((counts, cluster) => {
+      if (!stop.cells[cluster]) return [];
       const [low, lower, median, upper, high] = quantiles(counts, [0.05, 0.25, 0.5, 0.75, 0.95]);
       const between = counts.slice(0, 128).reduce((sum, count) => sum + count, 0);
       const colour = stop.colours[cluster];
