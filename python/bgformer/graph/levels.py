@@ -53,6 +53,13 @@ class Level(NamedTuple):
         return int(self.anchor_clusters.max()) + 1
 
     @property
+    def groups(self) -> np.ndarray:
+        """Number of each cell's cluster, shape (n,); that after all others if it is of none."""
+        if self.unassigned is None:
+            return self.labels
+        return np.where(self.unassigned, self.n_clusters, self.labels)
+
+    @property
     def n_cells(self) -> np.ndarray:
         """Number of cells assigned to each cluster, shape (k,)."""
         return sizes(self.labels, self.n_clusters, self.unassigned)

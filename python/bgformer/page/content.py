@@ -95,7 +95,7 @@ def content_of(
         "expression": expression,
     }
     arrays |= {f"column{i}": of for i, of in enumerate(values)}
-    arrays |= _anchors(adata, key, stops, arrays)
+    arrays |= _anchors(adata, key, stops, rows, arrays)
     return content, arrays
 
 
@@ -151,7 +151,7 @@ def _markers_said(table: dict[str, np.ndarray], genes: Any) -> dict[str, list[An
 
 def _labels(stops: list[Stop], rows: np.ndarray) -> np.ndarray:
     """Return the cluster of each drawn cell at each stop, stops x cells."""
-    labels = np.array([stop.labels[rows] for stop in stops])
+    labels = np.array([stop.level.groups[rows] for stop in stops])
     return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
 
 
@@ -165,11 +165,14 @@ def _places(adata: AnnData, key: str, rows: np.ndarray) -> dict[str, np.ndarray]
 
 
 def _anchors(
-    adata: AnnData, key: str, stops: list[Stop], places: dict[str, np.ndarray]
+    adata: AnnData,
+    key: str,
+    stops: list[Stop],
+    rows: np.ndarray,
+    places: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Return place, number of cells and clusters of the anchors that are nearest to any cell."""
     weights = sparse.csr_matrix(adata.obsm[weights_name(key)])
-    rows = _drawn(adata.n_obs, int(adata.uns[key]["seed"]))
     nearest = heaviest(weights)
     n_cells = np.bincount(nearest, minlength=weights.shape[1])
     drawn = np.bincount(nearest[rows], minlength=weights.shape[1])

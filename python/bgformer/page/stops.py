@@ -56,13 +56,6 @@ class Stop(NamedTuple):
     stability: float
     asked: dict[str, Any] | None
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Number of each cell's cluster, shape (n,); the number of clusters if it is of none."""
-        apart = self.level.unassigned
-        labels = self.level.labels
-        return labels if apart is None else np.where(apart, self.level.n_clusters, labels)
-
     def described(self) -> dict[str, Any]:
         """Return the stop as JSON holds it; numbers of clusters are indices into its lists."""
         table, apart = self.evidence, self.level.unassigned

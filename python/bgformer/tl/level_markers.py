@@ -94,7 +94,7 @@ def level_markers(
     dealer = dealer_for(model_in(adata, key), weights, cells.var_names)
     of_cells, of_anchors = groups_of_cells(levels), groups_of_anchors(levels)
     groupings = [
-        clusters_of(_labels(levels[exact]), levels[exact].n_clusters + 1, dealer),
+        clusters_of(levels[exact].groups.astype(np.int64), levels[exact].n_clusters + 1, dealer),
         Grouping(
             of_cells.members,
             len(of_cells.of_levels),
@@ -118,19 +118,13 @@ def level_markers(
     return [dict(tables[one]) for one in keys]
 
 
-def _labels(level: Level) -> np.ndarray:
-    """Return the number of each cell's cluster; that after all others if it is of none."""
-    own = level.labels.astype(np.int64)
-    return own if level.unassigned is None else np.where(level.unassigned, level.n_clusters, own)
-
-
 def groups_of_cells(levels: Sequence[Level]) -> Groups:
     """Return the groups of cells; those of no cluster have a cluster after all others."""
     members = np.zeros(len(levels[0].labels), dtype=np.int64)
     found = np.zeros((1, 0), dtype=np.int64)
     for level in levels:  # far faster than to look for unique rows
         n = level.n_clusters + 1
-        of_cells = members * n + _labels(level)
+        of_cells = members * n + level.groups
         is_there = np.bincount(of_cells) > 0
         pairs, members = np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[of_cells]
         found = np.column_stack([found[pairs // n], pairs % n])
